@@ -1,0 +1,14 @@
+//! What a broker is: exchanges, bindings, queues and the rules between them.
+//!
+//! Nothing in this crate does I/O, reads a clock, draws a random number or knows a wire format; time, entropy and
+//! protocol values come in as arguments.
+
+pub mod error;
+pub mod exchange;
+pub mod topology;
+pub mod value;
+
+pub use error::Error;
+
+/// A name of the broker's world: vhost, exchange, queue, user, consumer tag. Shared, so that a copy is a pointer.
+pub type Name = std::sync::Arc<str>;

@@ -1,0 +1,163 @@
+//! The changes a topology takes and what they did.
+
+use std::sync::Arc;
+
+use super::{Binding, ConnectionId, QueueId};
+use crate::Name;
+use crate::exchange::ExchangeKind;
+use crate::value::Table;
+
+/// One change to the topology: the unit that is applied, persisted and replicated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Creates a vhost with its pre-declared exchanges; one that exists stays as it is.
+    CreateVhost {
+        /// Its name.
+        vhost: Name,
+    },
+    /// Deletes a vhost and everything in it.
+    DeleteVhost {
+        /// Its name.
+        vhost: Name,
+    },
+    /// Declares an exchange.
+    DeclareExchange {
+        /// Where.
+        vhost: Name,
+        /// Its name.
+        name: Name,
+        /// Its type.
+        kind: ExchangeKind,
+        /// Whether it survives a restart.
+        durable: bool,
+        /// Whether it goes with the last binding from it.
+        auto_delete: bool,
+        /// Whether only other exchanges may publish to it.
+        internal: bool,
+        /// `alternate-exchange` and whatever else came.
+        arguments: Table,
+        /// Who asks, which decides about reserved names.
+        origin: Origin,
+    },
+    /// Deletes an exchange; one that is missing is no error.
+    DeleteExchange {
+        /// Where.
+        vhost: Name,
+        /// Its name.
+        name: Name,
+        /// Whether bindings from it forbid this.
+        if_unused: bool,
+    },
+    /// Declares a queue.
+    DeclareQueue {
+        /// Where.
+        vhost: Name,
+        /// Its name; the caller has replaced an empty one by a generated one.
+        name: Name,
+        /// Whether it survives a restart; ignored for an exclusive queue, which never does.
+        durable: bool,
+        /// The connection it belongs to, if it is exclusive.
+        exclusive: Option<ConnectionId>,
+        /// Whether it goes with its last consumer.
+        auto_delete: bool,
+        /// `x-queue-type`, limits, dead-lettering and whatever else came.
+        arguments: Table,
+        /// Who asks, which decides about reserved names.
+        origin: Origin,
+        /// The id of a queue that is restored; `None` takes the next one.
+        id: Option<QueueId>,
+    },
+    /// Deletes a queue; one that is missing is no error. Whether it is empty, unused and unlocked is the caller's to check.
+    DeleteQueue {
+        /// Where.
+        vhost: Name,
+        /// Its name.
+        name: Name,
+        /// If given, only if the name still stands for this queue.
+        id: Option<QueueId>,
+    },
+    /// Binds a queue or an exchange to an exchange.
+    Bind {
+        /// Where.
+        vhost: Name,
+        /// The exchange messages come from.
+        source: Name,
+        /// What they go to.
+        destination: Destination,
+        /// The binding key.
+        routing_key: Name,
+        /// What a headers exchange matches.
+        arguments: Table,
+        /// The connection that asks; `None` skips the check of exclusive queues (restore).
+        asking: Option<ConnectionId>,
+    },
+    /// Removes a binding; one that is missing is no error as long as both ends exist.
+    Unbind {
+        /// Where.
+        vhost: Name,
+        /// The exchange messages come from.
+        source: Name,
+        /// What they go to.
+        destination: Destination,
+        /// The binding key.
+        routing_key: Name,
+        /// The arguments of the binding.
+        arguments: Table,
+        /// The connection that asks; `None` skips the check of exclusive queues.
+        asking: Option<ConnectionId>,
+    },
+}
+
+/// Who asks for a declaration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// A client, who may not create names under `amq.`.
+    Client,
+    /// The broker itself: generated names, pre-declared exchanges, restore.
+    Broker,
+}
+
+/// The end of a binding that messages go to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Destination {
+    /// The queue of that name.
+    Queue(Name),
+    /// The exchange of that name.
+    Exchange(Name),
+}
+
+/// What a change did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Nothing: it was so already.
+    Unchanged,
+    /// A vhost was created.
+    VhostCreated,
+    /// An exchange was created.
+    ExchangeDeclared,
+    /// A queue was created.
+    QueueDeclared {
+        /// Its id.
+        id: QueueId,
+    },
+    /// An equivalent queue was there.
+    QueueExists {
+        /// Its id.
+        id: QueueId,
+    },
+    /// A binding was created.
+    Bound,
+    /// Something was deleted or unbound, and this is all that went.
+    Deleted(Removed),
+}
+
+/// All that went with a deletion, including what was asked for, in the order it went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Exchanges: the deleted one and auto-delete exchanges that lost their last binding.
+    pub exchanges: Vec<Name>,
+    /// Queues.
+    pub queues: Vec<(Name, QueueId)>,
+    /// Bindings.
+    pub bindings: Vec<Arc<Binding>>,
+}

@@ -1,0 +1,212 @@
+//! Content headers and the properties of the basic class (§2.3.5.2, §4.2.6.1).
+
+use super::error::DecodeError;
+use super::reader::Reader;
+use super::table::Table;
+use super::writer::Writer;
+
+/// The payload of a header frame.
+///
+/// `properties` are the flags and the list as they came: they are forwarded untouched and looked into only when a rule
+/// needs one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContentHeader<'a> {
+    /// Class of the method the content belongs to.
+    pub class_id: u16,
+    /// Octets of body that follow in body frames.
+    pub body_size: u64,
+    /// Property flags and property list, raw.
+    pub properties: &'a [u8],
+}
+
+impl<'a> ContentHeader<'a> {
+    /// Decodes the payload of a header frame; the properties stay raw.
+    #[inline]
+    pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(payload);
+        let class_id = reader.u16()?;
+        let _weight = reader.u16()?;
+        let body_size = reader.u64()?;
+        Ok(Self { class_id, body_size, properties: reader.rest() })
+    }
+
+    /// Appends the payload of a header frame.
+    #[inline]
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut writer = Writer::new(out);
+        writer.u16(self.class_id);
+        writer.u16(0);
+        writer.u64(self.body_size);
+        // A header without even the flags is what "no properties" is in memory; the wire wants the flags.
+        writer.octets(if self.properties.is_empty() { &[0, 0] } else { self.properties });
+    }
+}
+
+/// Property flags, from the first property (bit 15) downwards.
+mod flag {
+    pub(super) const CONTENT_TYPE: u16 = 1 << 15;
+    pub(super) const CONTENT_ENCODING: u16 = 1 << 14;
+    pub(super) const HEADERS: u16 = 1 << 13;
+    pub(super) const DELIVERY_MODE: u16 = 1 << 12;
+    pub(super) const PRIORITY: u16 = 1 << 11;
+    pub(super) const CORRELATION_ID: u16 = 1 << 10;
+    pub(super) const REPLY_TO: u16 = 1 << 9;
+    pub(super) const EXPIRATION: u16 = 1 << 8;
+    pub(super) const MESSAGE_ID: u16 = 1 << 7;
+    pub(super) const TIMESTAMP: u16 = 1 << 6;
+    pub(super) const KIND: u16 = 1 << 5;
+    pub(super) const USER_ID: u16 = 1 << 4;
+    pub(super) const APP_ID: u16 = 1 << 3;
+    pub(super) const CLUSTER_ID: u16 = 1 << 2;
+    pub(super) const UNDEFINED: u16 = 0b11;
+}
+
+/// The properties of the basic class, borrowed from a content header.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[expect(missing_docs, reason = "the fields are the properties of the specification")]
+pub struct Properties<'a> {
+    pub content_type: Option<&'a str>,
+    pub content_encoding: Option<&'a str>,
+    pub headers: Option<Table<'a>>,
+    /// 2 is persistent; anything else transient.
+    pub delivery_mode: Option<u8>,
+    pub priority: Option<u8>,
+    pub correlation_id: Option<&'a str>,
+    pub reply_to: Option<&'a str>,
+    /// Milliseconds, as decimal text.
+    pub expiration: Option<&'a str>,
+    pub message_id: Option<&'a str>,
+    /// Seconds since 1970.
+    pub timestamp: Option<u64>,
+    /// The property `type`.
+    pub kind: Option<&'a str>,
+    pub user_id: Option<&'a str>,
+    pub app_id: Option<&'a str>,
+    pub cluster_id: Option<&'a str>,
+}
+
+impl<'a> Properties<'a> {
+    /// Decodes raw flags and list; no octets at all are no properties.
+    pub fn decode(raw: &'a [u8]) -> Result<Self, DecodeError> {
+        if raw.is_empty() || raw == [0, 0] {
+            return Ok(Self::default());
+        }
+        let mut reader = Reader::new(raw);
+        let flags = reader.u16()?;
+        if flags & flag::UNDEFINED != 0 {
+            return Err(DecodeError::UnknownProperties);
+        }
+        let has = |flag: u16| flags & flag != 0;
+        let text = |reader: &mut Reader<'a>, flag: u16| has(flag).then(|| reader.shortstr()).transpose();
+        let properties = Self {
+            content_type: text(&mut reader, flag::CONTENT_TYPE)?,
+            content_encoding: text(&mut reader, flag::CONTENT_ENCODING)?,
+            headers: has(flag::HEADERS).then(|| reader.longstr().and_then(Table::parse)).transpose()?,
+            delivery_mode: has(flag::DELIVERY_MODE).then(|| reader.u8()).transpose()?,
+            priority: has(flag::PRIORITY).then(|| reader.u8()).transpose()?,
+            correlation_id: text(&mut reader, flag::CORRELATION_ID)?,
+            reply_to: text(&mut reader, flag::REPLY_TO)?,
+            expiration: text(&mut reader, flag::EXPIRATION)?,
+            message_id: text(&mut reader, flag::MESSAGE_ID)?,
+            timestamp: has(flag::TIMESTAMP).then(|| reader.u64()).transpose()?,
+            kind: text(&mut reader, flag::KIND)?,
+            user_id: text(&mut reader, flag::USER_ID)?,
+            app_id: text(&mut reader, flag::APP_ID)?,
+            cluster_id: text(&mut reader, flag::CLUSTER_ID)?,
+        };
+        if reader.is_empty() { Ok(properties) } else { Err(DecodeError::TrailingOctets) }
+    }
+
+    /// Appends flags and list.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut flags = 0;
+        for (present, flag) in [
+            (self.content_type.is_some(), flag::CONTENT_TYPE),
+            (self.content_encoding.is_some(), flag::CONTENT_ENCODING),
+            (self.headers.is_some(), flag::HEADERS),
+            (self.delivery_mode.is_some(), flag::DELIVERY_MODE),
+            (self.priority.is_some(), flag::PRIORITY),
+            (self.correlation_id.is_some(), flag::CORRELATION_ID),
+            (self.reply_to.is_some(), flag::REPLY_TO),
+            (self.expiration.is_some(), flag::EXPIRATION),
+            (self.message_id.is_some(), flag::MESSAGE_ID),
+            (self.timestamp.is_some(), flag::TIMESTAMP),
+            (self.kind.is_some(), flag::KIND),
+            (self.user_id.is_some(), flag::USER_ID),
+            (self.app_id.is_some(), flag::APP_ID),
+            (self.cluster_id.is_some(), flag::CLUSTER_ID),
+        ] {
+            if present {
+                flags |= flag;
+            }
+        }
+        let mut writer = Writer::new(out);
+        writer.u16(flags);
+        let text = |writer: &mut Writer<'_>, value: Option<&str>| {
+            if let Some(value) = value {
+                writer.shortstr(value);
+            }
+        };
+        text(&mut writer, self.content_type);
+        text(&mut writer, self.content_encoding);
+        if let Some(headers) = self.headers {
+            writer.longstr(headers.octets());
+        }
+        if let Some(mode) = self.delivery_mode {
+            writer.u8(mode);
+        }
+        if let Some(priority) = self.priority {
+            writer.u8(priority);
+        }
+        text(&mut writer, self.correlation_id);
+        text(&mut writer, self.reply_to);
+        text(&mut writer, self.expiration);
+        text(&mut writer, self.message_id);
+        if let Some(timestamp) = self.timestamp {
+            writer.u64(timestamp);
+        }
+        text(&mut writer, self.kind);
+        text(&mut writer, self.user_id);
+        text(&mut writer, self.app_id);
+        text(&mut writer, self.cluster_id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_written_are_the_properties_read() {
+        for properties in [
+            Properties::default(),
+            Properties { delivery_mode: Some(2), ..Properties::default() },
+            Properties {
+                content_type: Some("text/plain"),
+                priority: Some(9),
+                reply_to: Some("amq.rabbitmq.reply-to"),
+                timestamp: Some(1 << 40),
+                cluster_id: Some(""),
+                ..Properties::default()
+            },
+        ] {
+            let mut raw = Vec::new();
+            properties.encode(&mut raw);
+            assert_eq!(Properties::decode(&raw), Ok(properties));
+        }
+    }
+
+    #[test]
+    fn malformed_properties_are_refused() {
+        for (raw, error) in [
+            (&b"\x10"[..], DecodeError::Truncated),
+            (b"\x10\0", DecodeError::Truncated),
+            (b"\x10\0\x02\x02", DecodeError::TrailingOctets),
+            (b"\x10\x01\x02", DecodeError::UnknownProperties),
+            (b"\x80\0\x01\xff", DecodeError::MalformedUtf8),
+            (b"\x20\0\0\0\0\x01\x05", DecodeError::Truncated),
+        ] {
+            assert_eq!(Properties::decode(raw), Err(error), "{raw:?}");
+        }
+    }
+}
