@@ -96,23 +96,21 @@ impl<'a> Properties<'a> {
         if flags & flag::UNDEFINED != 0 {
             return Err(DecodeError::UnknownProperties);
         }
-        let has = |flag: u16| flags & flag != 0;
-        let text = |reader: &mut Reader<'a>, flag: u16| has(flag).then(|| reader.shortstr()).transpose();
         let properties = Self {
-            content_type: text(&mut reader, flag::CONTENT_TYPE)?,
-            content_encoding: text(&mut reader, flag::CONTENT_ENCODING)?,
-            headers: has(flag::HEADERS).then(|| reader.longstr().and_then(Table::parse)).transpose()?,
-            delivery_mode: has(flag::DELIVERY_MODE).then(|| reader.u8()).transpose()?,
-            priority: has(flag::PRIORITY).then(|| reader.u8()).transpose()?,
-            correlation_id: text(&mut reader, flag::CORRELATION_ID)?,
-            reply_to: text(&mut reader, flag::REPLY_TO)?,
-            expiration: text(&mut reader, flag::EXPIRATION)?,
-            message_id: text(&mut reader, flag::MESSAGE_ID)?,
-            timestamp: has(flag::TIMESTAMP).then(|| reader.u64()).transpose()?,
-            kind: text(&mut reader, flag::KIND)?,
-            user_id: text(&mut reader, flag::USER_ID)?,
-            app_id: text(&mut reader, flag::APP_ID)?,
-            cluster_id: text(&mut reader, flag::CLUSTER_ID)?,
+            content_type: optional(flags & flag::CONTENT_TYPE, &mut reader, text)?,
+            content_encoding: optional(flags & flag::CONTENT_ENCODING, &mut reader, text)?,
+            headers: optional(flags & flag::HEADERS, &mut reader, |reader| Table::parse(reader.longstr()?))?,
+            delivery_mode: optional(flags & flag::DELIVERY_MODE, &mut reader, Reader::u8)?,
+            priority: optional(flags & flag::PRIORITY, &mut reader, Reader::u8)?,
+            correlation_id: optional(flags & flag::CORRELATION_ID, &mut reader, text)?,
+            reply_to: optional(flags & flag::REPLY_TO, &mut reader, text)?,
+            expiration: optional(flags & flag::EXPIRATION, &mut reader, text)?,
+            message_id: optional(flags & flag::MESSAGE_ID, &mut reader, text)?,
+            timestamp: optional(flags & flag::TIMESTAMP, &mut reader, Reader::u64)?,
+            kind: optional(flags & flag::KIND, &mut reader, text)?,
+            user_id: optional(flags & flag::USER_ID, &mut reader, text)?,
+            app_id: optional(flags & flag::APP_ID, &mut reader, text)?,
+            cluster_id: optional(flags & flag::CLUSTER_ID, &mut reader, text)?,
         };
         if reader.is_empty() { Ok(properties) } else { Err(DecodeError::TrailingOctets) }
     }
@@ -170,6 +168,22 @@ impl<'a> Properties<'a> {
         text(&mut writer, self.app_id);
         text(&mut writer, self.cluster_id);
     }
+}
+
+/// Reads a property if its flag is set.
+#[inline]
+fn optional<'a, T>(
+    present: u16,
+    reader: &mut Reader<'a>,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
+) -> Result<Option<T>, DecodeError> {
+    if present == 0 { Ok(None) } else { read(reader).map(Some) }
+}
+
+/// Not inlined: ten copies would make the common case, in which hardly any is there, the slower one.
+#[inline(never)]
+fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
+    reader.shortstr()
 }
 
 #[cfg(test)]

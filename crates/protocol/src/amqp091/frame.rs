@@ -62,15 +62,16 @@ impl<'a> Frame<'a> {
     /// nobody can make a peer wait for, or hold, more.
     #[inline]
     pub fn decode(buffer: &'a [u8], payload_max: usize) -> Result<Option<(Self, usize)>, FrameError> {
-        let Some(&[kind, c1, c0, s3, s2, s1, s0]) = buffer.first_chunk::<HEAD>() else { return Ok(None) };
+        let Some((&[kind, c1, c0, s3, s2, s1, s0], rest)) = buffer.split_first_chunk::<HEAD>() else {
+            return Ok(None);
+        };
         let announced = u32::from_be_bytes([s3, s2, s1, s0]);
         let size = announced as usize;
         if size > payload_max {
             let max = u32::try_from(payload_max).unwrap_or(u32::MAX);
             return Err(FrameError::TooLarge { kind, size: announced, max });
         }
-        let Some(&end) = buffer.get(HEAD + size) else { return Ok(None) };
-        let payload = buffer.get(HEAD..HEAD + size).unwrap_or_default();
+        let Some((payload, &[end, ..])) = rest.split_at_checked(size) else { return Ok(None) };
         if end != FRAME_END {
             return Err(FrameError::InvalidEnd { kind, start: Snippet::of(payload), end });
         }
@@ -114,7 +115,10 @@ pub fn write_header(out: &mut Vec<u8>, channel: u16, properties: &[u8], body_siz
     });
 }
 
-/// Appends a method with its content: header frame and as many body frames as `frame_max` (octets, whole frame) asks for.
+/// Appends a method with its content: header frame and as many body frames as `frame_max` asks for.
+///
+/// `frame_max` is the octets of a whole frame as tuned; 0 is no limit (connection.tune). A body is cut, method and header are
+/// not: who needs them smaller has to refuse them beforehand.
 #[inline]
 pub fn write_content(
     out: &mut Vec<u8>,
@@ -124,9 +128,13 @@ pub fn write_content(
     body: &[u8],
     frame_max: usize,
 ) {
+    let piece_max = match frame_max {
+        0 => u32::MAX as usize,
+        _ => frame_max.saturating_sub(FRAME_OVERHEAD).max(1),
+    };
     write_method(out, channel, method);
     write_header(out, channel, properties, body.len() as u64);
-    for piece in body.chunks(frame_max.saturating_sub(FRAME_OVERHEAD).max(1)) {
+    for piece in body.chunks(piece_max) {
         write_frame(out, FrameKind::Body, channel, |out| out.extend_from_slice(piece));
     }
 }

@@ -36,7 +36,7 @@ trait Field<'a>: Sized {
 macro_rules! fields {
     ($($type:ty: $read:ident $write:expr;)*) => {$(
         impl<'a> Field<'a> for $type {
-            #[inline]
+            #[inline(always)]
             fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
                 reader.$read()
             }
@@ -100,7 +100,7 @@ macro_rules! methods {
         impl<'a> Method<'a> {
             /// Decodes the payload of a method frame.
             pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
-                let mut reader = Reader::new(payload);
+                let mut reader = Reader::of_arguments(payload);
                 let class_id = reader.u16()?;
                 let method_id = reader.u16()?;
                 let method = match (class_id, method_id) {

@@ -117,7 +117,11 @@ fn check_table(octets: &[u8], depth: usize) -> Result<(), DecodeError> {
     }
     let mut reader = Reader::new(octets);
     while !reader.is_empty() {
-        reader.shortstr()?;
+        let name = reader.shortstr_octets()?;
+        // Nearly every name is ASCII, which is known sooner than that it is UTF-8.
+        if !name.is_ascii() && std::str::from_utf8(name).is_err() {
+            return Err(DecodeError::MalformedUtf8);
+        }
         check_value(&mut reader, depth)?;
     }
     Ok(())
@@ -296,11 +300,6 @@ mod tests {
 
     #[test]
     fn malformed_tables_are_refused() {
-        let mut deep = Vec::new();
-        for _ in 0..=DEPTH_MAX + 1 {
-            let inner = std::mem::take(&mut deep);
-            TableWriter::new(&mut deep).field("t", Value::Table(Table { octets: &inner }));
-        }
         for (octets, error) in [
             (&b"\x01a"[..], DecodeError::Truncated),
             (b"\x01aI\0\0", DecodeError::Truncated),
@@ -308,9 +307,19 @@ mod tests {
             (b"\x01\xffV", DecodeError::MalformedUtf8),
             (b"\x01aS\xff\xff\xff\xff", DecodeError::Truncated),
             (b"\x01aA\0\0\0\x01?", DecodeError::UnknownFieldType(b'?')),
-            (&deep, DecodeError::NestedTooDeep),
         ] {
             assert_eq!(Table::parse(octets), Err(error), "{octets:?}");
+        }
+    }
+
+    #[test]
+    fn tables_nest_as_deep_as_allowed_and_no_deeper() {
+        let mut octets = Vec::new();
+        for depth in 0..=DEPTH_MAX + 1 {
+            let parsed = Table::parse(&octets);
+            assert_eq!(parsed.err(), (depth > DEPTH_MAX).then_some(DecodeError::NestedTooDeep), "{depth} levels");
+            let inner = std::mem::take(&mut octets);
+            TableWriter::new(&mut octets).field("t", Value::Table(Table { octets: &inner }));
         }
     }
 }
