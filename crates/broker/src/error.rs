@@ -80,7 +80,7 @@ pub enum Error {
         resource: Resource,
         /// The property or argument that differs.
         argument: Name,
-        /// The new value, rendered: `'true'`, `none` or `the value '1' of type 'signedint'`.
+        /// The new value, rendered: `'true'`, `'1'`, or next to `none`, `the value '1' of type 'signedint'`.
         received: String,
         /// The existing value, rendered likewise.
         current: String,
@@ -190,4 +190,83 @@ pub enum InvalidValue {
     QueueVersion(i128),
     /// An `x-queue-type` that is none of the known ones.
     QueueType(Name),
+}
+
+impl Resource {
+    /// The exchange of that name.
+    pub fn exchange(vhost: &Name, name: &str) -> Self {
+        Self { kind: ResourceKind::Exchange, name: name.into(), vhost: Name::clone(vhost) }
+    }
+
+    /// The queue of that name.
+    pub fn queue(vhost: &Name, name: &str) -> Self {
+        Self { kind: ResourceKind::Queue, name: name.into(), vhost: Name::clone(vhost) }
+    }
+}
+
+impl fmt::Display for ResourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exchange => "exchange",
+            Self::Queue => "queue",
+        })
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} '{}' in vhost '{}'", self.kind, self.name, self.vhost)
+    }
+}
+
+impl fmt::Display for InvalidValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInteger(type_name) => write!(f, "\"expected integer, got {type_name}\""),
+            Self::Type(type_name) => write!(f, "{{unacceptable_type,{type_name}}}"),
+            Self::Negative(value) => write!(f, "{{value_negative,{value}}}"),
+            Self::Zero => f.write_str("{value_zero,0}"),
+            Self::TooLarge(value) => write!(f, "{{value_too_large,{value}}}"),
+            Self::AboveMaximum(value) => write!(f, "{{max_value_exceeded,{value}}}"),
+            Self::RoutingKeyWithoutExchange => f.write_str("routing_key_but_no_dlx_defined"),
+            Self::Overflow => f.write_str("invalid_overflow"),
+            Self::QueueLocator => f.write_str("invalid_queue_locator_arg"),
+            Self::QueueMode(mode) => write!(f, "\"unsupported queue mode '{mode}'\""),
+            Self::QueueVersion(version) => write!(f, "\"unsupported queue version '{version}'\""),
+            Self::QueueType(kind) => write!(f, "\"unsupported queue type '{kind}'\""),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn explanations_are_those_of_rabbitmq() {
+        let queue = || Resource::queue(&"/".into(), "q");
+        let exchange = || Resource::exchange(&"v".into(), "x");
+        for (error, text) in [
+            (Error::NotFound { resource: queue() }, "no queue 'q' in vhost '/'"),
+            (Error::NotFound { resource: exchange() }, "no exchange 'x' in vhost 'v'"),
+            (Error::InUse { resource: queue() }, "queue 'q' in vhost '/' in use"),
+            (Error::NotEmpty { queue: queue() }, "queue 'q' in vhost '/' not empty"),
+            (Error::ExclusiveUse { queue: queue() }, "queue 'q' in vhost '/' in exclusive use"),
+            (
+                Error::Locked { queue: queue() },
+                "cannot obtain exclusive access to locked queue 'q' in vhost '/'. It could be originally declared on \
+                 another connection or the exclusive property value does not match that of the original declaration.",
+            ),
+            (
+                Error::InvalidArgument {
+                    resource: queue(),
+                    argument: "x-priority".into(),
+                    reason: InvalidValue::NotInteger("longstr"),
+                },
+                "invalid arg 'x-priority' for queue 'q' in vhost '/': \"expected integer, got longstr\"",
+            ),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
 }

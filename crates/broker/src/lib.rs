@@ -3,8 +3,14 @@
 //! Nothing in this crate does I/O, reads a clock, draws a random number or knows a wire format; time, entropy and
 //! protocol values come in as arguments.
 
+pub mod access;
 pub mod error;
 pub mod exchange;
+mod hash;
+pub mod mailbox;
+pub mod message;
+pub mod node;
+pub mod queue;
 pub mod topology;
 pub mod value;
 

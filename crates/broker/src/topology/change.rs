@@ -64,7 +64,7 @@ pub enum Change {
         arguments: Table,
         /// Who asks, which decides about reserved names.
         origin: Origin,
-        /// The id of a queue that is restored; `None` takes the next one.
+        /// The id of a queue that is restored, which no other one may have; `None` takes the next one.
         id: Option<QueueId>,
     },
     /// Deletes a queue; one that is missing is no error. Whether it is empty, unused and unlocked is the caller's to check.
@@ -91,7 +91,7 @@ pub enum Change {
         /// The connection that asks; `None` skips the check of exclusive queues (restore).
         asking: Option<ConnectionId>,
     },
-    /// Removes a binding; one that is missing is no error as long as both ends exist.
+    /// Removes a binding; one that is missing is no error, nor are missing ends.
     Unbind {
         /// Where.
         vhost: Name,

@@ -1,0 +1,292 @@
+//! Exchanges: one file per type, and what they have in common.
+
+mod direct;
+mod fanout;
+mod headers;
+mod targets;
+mod topic;
+
+use std::sync::Arc;
+
+pub(crate) use headers::Headers;
+pub(crate) use topic::Scratch as TopicScratch;
+
+use crate::error::Resource;
+use crate::hash::Set;
+use crate::topology::{Binding, Routes};
+use crate::value::Table;
+use crate::{Error, Name};
+
+/// The argument that names the exchange for messages that are routed nowhere.
+pub(crate) const ALTERNATE_ARGUMENT: &str = "alternate-exchange";
+
+/// The type of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExchangeKind {
+    /// To the bindings with exactly the message's key.
+    Direct,
+    /// To all bindings.
+    Fanout,
+    /// To the bindings whose pattern of words matches the key.
+    Topic,
+    /// To the bindings whose arguments match the headers.
+    Headers,
+}
+
+/// A declared exchange and the bindings at both of its ends.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    name: Name,
+    kind: ExchangeKind,
+    durable: bool,
+    auto_delete: bool,
+    internal: bool,
+    arguments: Table,
+    alternate: Option<Name>,
+    /// The bindings from here, each once.
+    outbound: Set<Arc<Binding>>,
+    /// The bindings that lead here.
+    inbound: Set<Arc<Binding>>,
+    /// The bindings from here again, in the order in which this type of exchange looks for them.
+    index: Index,
+}
+
+/// The properties of an exchange as a declaration gives them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Declaration {
+    pub(crate) name: Name,
+    pub(crate) kind: ExchangeKind,
+    pub(crate) durable: bool,
+    pub(crate) auto_delete: bool,
+    pub(crate) internal: bool,
+    pub(crate) arguments: Table,
+}
+
+#[derive(Clone, Debug)]
+enum Index {
+    Direct(direct::Direct),
+    Fanout(fanout::Fanout),
+    Topic(topic::Topic),
+    Headers(headers::HeadersIndex),
+}
+
+impl ExchangeKind {
+    /// The type of that name.
+    pub fn parse(name: &str) -> Result<Self, Error> {
+        match name {
+            "direct" => Ok(Self::Direct),
+            "fanout" => Ok(Self::Fanout),
+            "topic" => Ok(Self::Topic),
+            "headers" => Ok(Self::Headers),
+            _ => Err(Error::UnknownExchangeType { kind: name.into() }),
+        }
+    }
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Fanout => "fanout",
+            Self::Topic => "topic",
+            Self::Headers => "headers",
+        }
+    }
+
+    /// Refuses a binding this type of exchange cannot make sense of.
+    pub(crate) fn check_binding(self, routing_key: &Name, arguments: &Table) -> Result<(), Error> {
+        match self {
+            Self::Direct | Self::Fanout => Ok(()),
+            Self::Topic => topic::check_binding(routing_key),
+            Self::Headers => headers::check_binding(arguments),
+        }
+    }
+}
+
+impl Exchange {
+    pub(crate) fn new(declaration: Declaration) -> Self {
+        let Declaration { name, kind, durable, auto_delete, internal, arguments } = declaration;
+        let alternate = arguments.get(ALTERNATE_ARGUMENT).and_then(|value| value.as_str()).map(Name::from);
+        let index = Index::new(kind);
+        let (outbound, inbound) = (Set::default(), Set::default());
+        Self { name, kind, durable, auto_delete, internal, arguments, alternate, outbound, inbound, index }
+    }
+
+    /// Its name.
+    pub const fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Its type.
+    pub const fn kind(&self) -> ExchangeKind {
+        self.kind
+    }
+
+    /// Whether it survives a restart.
+    pub const fn durable(&self) -> bool {
+        self.durable
+    }
+
+    /// Whether it goes with the last binding from it.
+    pub const fn auto_delete(&self) -> bool {
+        self.auto_delete
+    }
+
+    /// Whether only other exchanges may publish to it.
+    pub const fn internal(&self) -> bool {
+        self.internal
+    }
+
+    /// The arguments as they were declared.
+    pub const fn arguments(&self) -> &Table {
+        &self.arguments
+    }
+
+    /// The exchange that takes what this one routes nowhere; it need not exist.
+    pub const fn alternate(&self) -> Option<&Name> {
+        self.alternate.as_ref()
+    }
+
+    /// The bindings from here, in no particular order.
+    pub fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
+        self.outbound.iter()
+    }
+
+    /// The bindings from other exchanges that lead here, in no particular order.
+    pub fn inbound_bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
+        self.inbound.iter()
+    }
+
+    /// Whether there are bindings from here.
+    pub fn is_used(&self) -> bool {
+        !self.outbound.is_empty()
+    }
+
+    /// Refuses what a client publishes to an internal exchange; other exchanges may route there.
+    pub fn check_publish(&self, vhost: &Name) -> Result<(), Error> {
+        if self.internal {
+            return Err(Error::InternalExchange { exchange: Resource::exchange(vhost, &self.name) });
+        }
+        Ok(())
+    }
+
+    /// Adds a binding from here; says whether it is new.
+    pub(crate) fn add_outbound(&mut self, binding: Arc<Binding>) -> bool {
+        if self.outbound.contains(&binding) {
+            return false;
+        }
+        self.index.insert(&binding);
+        self.outbound.insert(binding);
+        true
+    }
+
+    /// Takes a binding from here away and returns the one that was kept.
+    pub(crate) fn remove_outbound(&mut self, binding: &Binding) -> Option<Arc<Binding>> {
+        let binding = self.outbound.take(binding)?;
+        self.index.remove(&binding);
+        Some(binding)
+    }
+
+    pub(crate) fn has_outbound(&self, binding: &Binding) -> bool {
+        self.outbound.contains(binding)
+    }
+
+    pub(crate) fn has_inbound(&self, binding: &Binding) -> bool {
+        self.inbound.contains(binding)
+    }
+
+    pub(crate) const fn inbound_mut(&mut self) -> &mut Set<Arc<Binding>> {
+        &mut self.inbound
+    }
+
+    /// Adds what the bindings from here lead to; says whether that is anything.
+    pub(crate) fn route(&self, routing_keys: &[&str], headers: &Headers<'_>, routes: &mut Routes) -> bool {
+        match &self.index {
+            Index::Direct(direct) => each(routing_keys, |key| direct.route(key, routes)),
+            Index::Fanout(fanout) => fanout.route(routes),
+            Index::Topic(topic) => each(routing_keys, |key| topic.route(key, routes)),
+            Index::Headers(index) => index.route(headers, routes),
+        }
+    }
+
+    /// Whether routing finds no binding at all, as must be the case if and only if there is none.
+    pub(crate) fn index_is_empty(&self) -> bool {
+        match &self.index {
+            Index::Direct(direct) => direct.is_empty(),
+            Index::Fanout(fanout) => fanout.is_empty(),
+            Index::Topic(topic) => topic.is_empty(),
+            Index::Headers(index) => index.is_empty(),
+        }
+    }
+}
+
+/// Routes by every key, also when an earlier one led somewhere.
+fn each(routing_keys: &[&str], mut route: impl FnMut(&str) -> bool) -> bool {
+    routing_keys.iter().fold(false, |found, key| route(key) | found)
+}
+
+impl Index {
+    fn new(kind: ExchangeKind) -> Self {
+        match kind {
+            ExchangeKind::Direct => Self::Direct(direct::Direct::default()),
+            ExchangeKind::Fanout => Self::Fanout(fanout::Fanout::default()),
+            ExchangeKind::Topic => Self::Topic(topic::Topic::default()),
+            ExchangeKind::Headers => Self::Headers(headers::HeadersIndex::default()),
+        }
+    }
+
+    fn insert(&mut self, binding: &Binding) {
+        match self {
+            Self::Direct(direct) => direct.insert(binding),
+            Self::Fanout(fanout) => fanout.insert(binding),
+            Self::Topic(topic) => topic.insert(binding),
+            Self::Headers(index) => index.insert(binding),
+        }
+    }
+
+    fn remove(&mut self, binding: &Binding) {
+        match self {
+            Self::Direct(direct) => direct.remove(binding),
+            Self::Fanout(fanout) => fanout.remove(binding),
+            Self::Topic(topic) => topic.remove(binding),
+            Self::Headers(index) => index.remove(binding),
+        }
+    }
+}
+
+/// What the tests of the exchange types share.
+#[cfg(test)]
+mod testing {
+    use crate::topology::{Binding, Destination, QueueId, Routes, Target};
+    use crate::value::Table;
+
+    /// A binding to the queue with that id.
+    pub(super) fn binding(queue: u64, routing_key: &str, arguments: Table) -> Binding {
+        let destination = Destination::Queue(format!("q{queue}").into());
+        Binding::new("x".into(), destination, routing_key.into(), arguments, Target::Queue(QueueId(queue)))
+    }
+
+    /// The ids of the queues that routing finds.
+    pub(super) fn routed(route: impl FnOnce(&mut Routes) -> bool) -> Vec<u64> {
+        let mut routes = Routes::default();
+        let found = route(&mut routes);
+        routes.finish();
+        assert_eq!(found, !routes.queues.is_empty());
+        routes.queues.iter().map(|id| id.0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exchange_types_are_known_by_their_names() {
+        for kind in [ExchangeKind::Direct, ExchangeKind::Fanout, ExchangeKind::Topic, ExchangeKind::Headers] {
+            assert_eq!(ExchangeKind::parse(kind.as_str()), Ok(kind));
+        }
+        for name in ["", "Direct", "x-foo"] {
+            let text = format!("unknown exchange type '{name}'");
+            assert_eq!(ExchangeKind::parse(name).unwrap_err().to_string(), text);
+        }
+    }
+}

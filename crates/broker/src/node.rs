@@ -1,0 +1,266 @@
+//! What the connections of a node share: the topology, the queues behind it, the users.
+//!
+//! Lock order: the topology, then a queue, then a mailbox. Publishing takes the topology's lock only for a route that is
+//! not in the connection's cache; [`Node::generation`] tells whether the cache still holds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::access::Users;
+use crate::error::Resource;
+use crate::hash::Map;
+use crate::mailbox::{CloseReason, Event, Mailbox};
+use crate::message::Message;
+use crate::queue::{CloseCondition, Delivery, Position, QueueCell, QueueInfo, Sink};
+use crate::topology::{Applied, Change, ConnectionId, QueueId, Removed, Routes, RoutingInput, Topology};
+use crate::{Error, Name};
+
+#[derive(Debug, Default)]
+struct State {
+    topology: Topology,
+    cells: Map<QueueId, Arc<QueueCell>>,
+}
+
+/// A node: everything that outlives a connection.
+#[derive(Debug)]
+pub struct Node {
+    state: RwLock<State>,
+    /// The topology's generation, readable without its lock.
+    generation: AtomicU64,
+    users: Users,
+    /// Who gets the replies to a direct reply-to token.
+    replies: Mutex<Map<Name, ReplyConsumer>>,
+    connections: Mutex<Map<ConnectionId, Arc<Mailbox>>>,
+    next_connection: AtomicU64,
+}
+
+#[derive(Debug, Clone)]
+struct ReplyConsumer {
+    mailbox: Arc<Mailbox>,
+    key: u32,
+}
+
+/// Where a message goes.
+#[derive(Debug, Default)]
+pub struct Routed {
+    /// The queues, each once.
+    pub queues: Vec<Arc<QueueCell>>,
+    /// Whether the same exchange and keys lead there again, as long as the generation stays.
+    pub cacheable: bool,
+}
+
+impl Node {
+    /// A node with the default vhost `/` and the default user.
+    pub fn new() -> Self {
+        let mut state = State::default();
+        // Creating a vhost in an empty topology cannot be refused.
+        let _ = state.topology.apply(Change::CreateVhost { vhost: "/".into() });
+        let generation = AtomicU64::new(state.topology.generation());
+        Self {
+            state: RwLock::new(state),
+            generation,
+            users: Users::with_guest(),
+            replies: Mutex::new(Map::default()),
+            connections: Mutex::new(Map::default()),
+            next_connection: AtomicU64::new(1),
+        }
+    }
+
+    /// The users.
+    pub fn users(&self) -> &Users {
+        &self.users
+    }
+
+    /// Goes up with every change to the topology.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Reads the topology.
+    pub fn read<T>(&self, read: impl FnOnce(&Topology) -> T) -> T {
+        read(&self.state.read().topology)
+    }
+
+    /// Makes a change, with all that follows from it for the queues.
+    pub fn apply(&self, change: Change) -> Result<Applied, Error> {
+        let mut state = self.state.write();
+        let declared = match &change {
+            Change::DeclareQueue { vhost, name, auto_delete, .. } => {
+                Some((Name::clone(vhost), Name::clone(name), *auto_delete))
+            }
+            _ => None,
+        };
+        let applied = state.topology.apply(change)?;
+        match (&applied, declared) {
+            (Applied::QueueDeclared { id }, Some((vhost, name, auto_delete))) => {
+                let cell = QueueCell::new(QueueInfo { id: *id, vhost, name, auto_delete });
+                state.cells.insert(*id, Arc::new(cell));
+            }
+            (Applied::Deleted(removed), _) => Self::close_removed(&mut state, removed),
+            _ => {}
+        }
+        self.generation.store(state.topology.generation(), Ordering::Release);
+        Ok(applied)
+    }
+
+    fn close_removed(state: &mut State, removed: &Removed) {
+        for (_, id) in &removed.queues {
+            if let Some(cell) = state.cells.remove(id) {
+                // Without a condition, closing fails only if somebody closed it before.
+                let _ = cell.close(CloseCondition::default());
+            }
+        }
+    }
+
+    /// The queue of that name, unless it belongs to another connection.
+    pub fn queue(&self, vhost: &str, name: &str, asking: ConnectionId) -> Result<Arc<QueueCell>, Error> {
+        let state = self.state.read();
+        let record = state.topology.vhost(vhost)?.queue(name, asking)?;
+        let cell = state.cells.get(&record.id()).map(Arc::clone);
+        cell.ok_or_else(|| Error::NotFound { resource: Resource::queue(&vhost.into(), name) })
+    }
+
+    /// Deletes a queue if the condition holds; says how many messages waited in it. A missing queue had none.
+    pub fn delete_queue(
+        &self,
+        vhost: &Name,
+        name: &str,
+        asking: ConnectionId,
+        condition: CloseCondition,
+    ) -> Result<usize, Error> {
+        let mut state = self.state.write();
+        let id = match state.topology.vhost(vhost)?.queue(name, asking) {
+            Ok(record) => record.id(),
+            Err(Error::NotFound { .. }) => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        self.remove(&mut state, vhost, name, id, condition)
+    }
+
+    /// Deletes an auto-delete queue that lost its last consumer, unless it has one again.
+    pub fn delete_unused(&self, cell: &QueueCell) {
+        let info = cell.info();
+        let mut state = self.state.write();
+        let condition = CloseCondition { if_unused: true, if_empty: false };
+        // Refused if somebody consumes again or it is gone already; both are fine.
+        let _ = self.remove(&mut state, &info.vhost, &info.name, info.id, condition);
+    }
+
+    fn remove(
+        &self,
+        state: &mut State,
+        vhost: &Name,
+        name: &str,
+        id: QueueId,
+        condition: CloseCondition,
+    ) -> Result<usize, Error> {
+        let count = match state.cells.get(&id) {
+            Some(cell) => cell.close(condition)?,
+            None => return Ok(0),
+        };
+        state.cells.remove(&id);
+        let change = Change::DeleteQueue { vhost: Name::clone(vhost), name: name.into(), id: Some(id) };
+        let applied = state.topology.apply(change);
+        self.generation.store(state.topology.generation(), Ordering::Release);
+        if let Ok(Applied::Deleted(removed)) = applied {
+            Self::close_removed(state, &removed);
+        }
+        Ok(count)
+    }
+
+    /// Deletes the exclusive queues of a connection.
+    pub fn delete_owned_by(&self, vhost: &Name, connection: ConnectionId) {
+        let none = self.read(|topology| {
+            topology.vhost(vhost).is_ok_and(|vhost| vhost.queues_owned_by(connection).next().is_none())
+        });
+        if none {
+            return;
+        }
+        let mut state = self.state.write();
+        let owned: Vec<(Name, QueueId)> = state
+            .topology
+            .vhost(vhost)
+            .map(|vhost| {
+                vhost.queues_owned_by(connection).map(|queue| (Name::clone(queue.name()), queue.id())).collect()
+            })
+            .unwrap_or_default();
+        for (name, id) in owned {
+            let _ = self.remove(&mut state, vhost, &name, id, CloseCondition::default());
+        }
+    }
+
+    /// Finds the queues for a message that a client publishes.
+    pub fn route(
+        &self,
+        vhost: &str,
+        exchange: &str,
+        input: &RoutingInput<'_>,
+        routes: &mut Routes,
+    ) -> Result<Routed, Error> {
+        let state = self.state.read();
+        state.topology.vhost(vhost)?.route(exchange, input, routes)?;
+        let queues = routes.queues.iter().filter_map(|id| state.cells.get(id).map(Arc::clone)).collect();
+        Ok(Routed { queues, cacheable: routes.cacheable })
+    }
+
+    /// Registers a connection, which can then be told to close.
+    pub fn connect(&self, mailbox: &Arc<Mailbox>) -> ConnectionId {
+        let id = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
+        self.connections.lock().insert(id, Arc::clone(mailbox));
+        id
+    }
+
+    /// Forgets a connection.
+    pub fn disconnect(&self, id: ConnectionId) {
+        self.connections.lock().remove(&id);
+    }
+
+    /// Connections there are.
+    pub fn connection_count(&self) -> usize {
+        self.connections.lock().len()
+    }
+
+    /// Tells every connection to close.
+    pub fn close_connections(&self, reason: CloseReason) {
+        let wakers: Vec<Waker> =
+            self.connections.lock().values().filter_map(|mailbox| mailbox.post(Event::Close(reason))).collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Makes a token under which replies reach a consumer.
+    pub fn register_reply(&self, token: Name, mailbox: &Arc<Mailbox>, key: u32) {
+        self.replies.lock().insert(token, ReplyConsumer { mailbox: Arc::clone(mailbox), key });
+    }
+
+    /// Ends a reply token.
+    pub fn unregister_reply(&self, token: &str) {
+        self.replies.lock().remove(token);
+    }
+
+    /// Whether somebody waits for replies under this token.
+    pub fn reply_exists(&self, token: &str) -> bool {
+        self.replies.lock().contains_key(token)
+    }
+
+    /// Hands a reply to whoever waits for it; a reply nobody waits for, or whose consumer does not read, is dropped.
+    pub fn reply(&self, token: &str, message: &Message) {
+        let Some(consumer) = self.replies.lock().get(token).cloned() else { return };
+        if consumer.mailbox.room() == 0 {
+            return;
+        }
+        let mut batch =
+            vec![Delivery { key: consumer.key, redelivered: false, position: Position(0), message: message.clone() }];
+        if let Some(waker) = consumer.mailbox.deliver(&mut batch) {
+            waker.wake();
+        }
+    }
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,293 @@
+//! The consumers of one queue and whose turn it is.
+//!
+//! Consumers that can take a message stand in a ring per priority; a delivery takes the front of the highest ring and
+//! puts it at the back. A consumer that cannot take one is parked, with the reason, until the event that ends the reason.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::{Delivery, Position, SharedPrefetch, Sink};
+use crate::Name;
+use crate::message::Message;
+
+/// A consumer of one queue; not reused within a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConsumerId {
+    index: u32,
+    serial: u32,
+}
+
+/// What a consumer asks for (basic.consume).
+#[derive(Debug, Clone)]
+pub struct Subscription<S> {
+    /// Where deliveries go.
+    pub sink: S,
+    /// The subscriber's own key, given back with each delivery.
+    pub key: u32,
+    /// The consumer tag, for people.
+    pub tag: Name,
+    /// Whether deliveries count as settled at once.
+    pub no_ack: bool,
+    /// Whether it must be the only consumer.
+    pub exclusive: bool,
+    /// Higher is served first while it has credit (`x-priority`).
+    pub priority: i32,
+    /// Most unsettled deliveries at a time; 0 is no limit. Without effect for `no_ack`.
+    pub prefetch: u16,
+    /// The limit it shares with its channel's other consumers.
+    pub shared: Option<Arc<SharedPrefetch>>,
+}
+
+/// Why a consumer is in no ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parked {
+    /// It stands in its ring.
+    No,
+    /// Its prefetch is used up.
+    Prefetch,
+    /// The prefetch it shares is used up.
+    SharedPrefetch,
+    /// Its mailbox is full.
+    Room,
+}
+
+#[derive(Debug)]
+pub(super) struct Consumer<S> {
+    pub(super) subscription: Subscription<S>,
+    unsettled: u32,
+    parked: Parked,
+    /// Octets its sink had room for when the batch numbered `room_batch` first looked, less what it got since.
+    room: usize,
+    room_batch: u64,
+    outbox: Vec<Delivery>,
+}
+
+#[derive(Debug)]
+struct Slot<S> {
+    serial: u32,
+    consumer: Option<Consumer<S>>,
+}
+
+/// A consumer that can take a message now.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    priority: Reverse<i32>,
+    index: u32,
+}
+
+/// The consumers of one queue.
+#[derive(Debug)]
+pub(super) struct Consumers<S> {
+    slots: Vec<Slot<S>>,
+    free: Vec<u32>,
+    rings: BTreeMap<Reverse<i32>, VecDeque<u32>>,
+    /// Consumers with something in their outbox.
+    dirty: Vec<u32>,
+    batch: u64,
+    count: usize,
+    /// Consumers parked for room that have not yet asked their sink for a call.
+    to_ask: Vec<ConsumerId>,
+    /// Whom to wake once the queue's lock is released.
+    pub(super) wakers: Vec<Waker>,
+}
+
+impl<S> Default for Consumers<S> {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            rings: BTreeMap::new(),
+            dirty: Vec::new(),
+            batch: 0,
+            count: 0,
+            to_ask: Vec::new(),
+            wakers: Vec::new(),
+        }
+    }
+}
+
+impl<S: Sink> Consumers<S> {
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn into_subscriptions(self) -> Vec<Subscription<S>> {
+        self.slots.into_iter().filter_map(|slot| slot.consumer).map(|consumer| consumer.subscription).collect()
+    }
+
+    pub(super) fn add(&mut self, subscription: Subscription<S>) -> ConsumerId {
+        let priority = subscription.priority;
+        let consumer =
+            Consumer { subscription, unsettled: 0, parked: Parked::No, room: 0, room_batch: 0, outbox: Vec::new() };
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { serial: 0, consumer: None });
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        let mut serial = 0;
+        if let Some(slot) = self.slots.get_mut(index as usize) {
+            serial = slot.serial;
+            slot.consumer = Some(consumer);
+        }
+        self.count += 1;
+        self.rings.entry(Reverse(priority)).or_default().push_back(index);
+        ConsumerId { index, serial }
+    }
+
+    /// Removes a consumer; the outboxes must have been flushed.
+    pub(super) fn remove(&mut self, id: ConsumerId) -> Option<Subscription<S>> {
+        self.get_mut(id)?;
+        let slot = self.slots.get_mut(id.index as usize)?;
+        let consumer = slot.consumer.take()?;
+        slot.serial = slot.serial.wrapping_add(1);
+        self.free.push(id.index);
+        self.count -= 1;
+        let priority = Reverse(consumer.subscription.priority);
+        if let Some(ring) = self.rings.get_mut(&priority) {
+            ring.retain(|index| *index != id.index);
+            if ring.is_empty() {
+                self.rings.remove(&priority);
+            }
+        }
+        Some(consumer.subscription)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ConsumerId) -> Option<&mut Consumer<S>> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        if slot.serial == id.serial { slot.consumer.as_mut() } else { None }
+    }
+
+    /// Opens a batch: rooms are looked up anew.
+    pub(super) fn begin_batch(&mut self) {
+        self.batch += 1;
+    }
+
+    /// Hands a message to the consumer whose turn it is. Says whether the delivery waits to be settled.
+    #[inline]
+    pub(super) fn give(&mut self, turn: Turn, position: Position, message: Message, redelivered: bool) -> bool {
+        if let Some(ring) = self.rings.get_mut(&turn.priority) {
+            ring.rotate_left(1);
+        }
+        let Some(consumer) = self.slots.get_mut(turn.index as usize).and_then(|slot| slot.consumer.as_mut()) else {
+            return false;
+        };
+        let unsettled = !consumer.subscription.no_ack;
+        if unsettled {
+            consumer.unsettled += 1;
+        }
+        consumer.room = consumer.room.saturating_sub(message.size() + std::mem::size_of::<Delivery>());
+        if consumer.outbox.is_empty() {
+            self.dirty.push(turn.index);
+        }
+        consumer.outbox.push(Delivery { key: consumer.subscription.key, redelivered, position, message });
+        unsettled
+    }
+
+    /// The first consumer in turn that can take a message; those in front of it that cannot are parked. The turn must be
+    /// given a message: shared prefetch has been counted for it.
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<Turn> {
+        while let Some((&priority, ring)) = self.rings.first_key_value() {
+            if let Some(&index) = ring.front() {
+                let parked = self.check(index);
+                if parked == Parked::No {
+                    return Some(Turn { priority, index });
+                }
+                self.park(priority, index, parked);
+            } else {
+                self.rings.remove(&priority);
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn check(&mut self, index: u32) -> Parked {
+        let Some(consumer) = self.slots.get_mut(index as usize).and_then(|slot| slot.consumer.as_mut()) else {
+            return Parked::Prefetch;
+        };
+        let subscription = &consumer.subscription;
+        if !subscription.no_ack && subscription.prefetch != 0 && consumer.unsettled >= u32::from(subscription.prefetch)
+        {
+            return Parked::Prefetch;
+        }
+        if consumer.room_batch != self.batch {
+            consumer.room_batch = self.batch;
+            consumer.room = subscription.sink.room();
+        }
+        if consumer.room == 0 {
+            return Parked::Room;
+        }
+        // Last, because it counts.
+        match &subscription.shared {
+            Some(shared) if !subscription.no_ack && !shared.acquire() => Parked::SharedPrefetch,
+            _ => Parked::No,
+        }
+    }
+
+    fn park(&mut self, priority: Reverse<i32>, index: u32, reason: Parked) {
+        if let Some(ring) = self.rings.get_mut(&priority) {
+            ring.pop_front();
+        }
+        let Some(slot) = self.slots.get_mut(index as usize) else { return };
+        let id = ConsumerId { index, serial: slot.serial };
+        let Some(consumer) = slot.consumer.as_mut() else { return };
+        consumer.parked = reason;
+        if reason == Parked::Room {
+            self.to_ask.push(id);
+        }
+    }
+
+    /// Puts a parked consumer back in its ring, whatever it waited for; the next batch checks anew.
+    pub(super) fn unpark(&mut self, id: ConsumerId) {
+        let Some(consumer) = self.get_mut(id) else { return };
+        let was = std::mem::replace(&mut consumer.parked, Parked::No);
+        let priority = Reverse(consumer.subscription.priority);
+        if was == Parked::No {
+            return;
+        }
+        self.rings.entry(priority).or_default().push_back(id.index);
+    }
+
+    /// Counts deliveries settled and ends the wait for prefetch.
+    pub(super) fn settle(&mut self, id: ConsumerId, count: u32) {
+        let Some(consumer) = self.get_mut(id) else { return };
+        consumer.unsettled = consumer.unsettled.saturating_sub(count);
+        if consumer.parked == Parked::Prefetch {
+            self.unpark(id);
+        }
+    }
+
+    /// Hands the outboxes to their sinks. Consumers whose mailbox is full ask to be woken.
+    pub(super) fn flush(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for index in dirty.drain(..) {
+            if let Some(consumer) = self.slots.get_mut(index as usize).and_then(|slot| slot.consumer.as_mut()) {
+                self.wakers.extend(consumer.subscription.sink.deliver(&mut consumer.outbox));
+                if consumer.outbox.capacity() > OUTBOX_KEPT {
+                    consumer.outbox = Vec::new();
+                }
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    /// Asks the sinks of consumers that newly lack room for a call; true if one has room by now and dispatch should go on.
+    pub(super) fn await_room(&mut self) -> bool {
+        let mut ready = false;
+        while let Some(id) = self.to_ask.pop() {
+            if let Some(consumer) = self.get_mut(id)
+                && consumer.parked == Parked::Room
+                && !consumer.subscription.sink.await_room(consumer.subscription.key)
+            {
+                self.unpark(id);
+                ready = true;
+            }
+        }
+        ready
+    }
+}
+
+/// Deliveries an outbox keeps room for between batches; more is given back, so that an idle consumer is small.
+const OUTBOX_KEPT: usize = 16 * 1024;

@@ -1,0 +1,45 @@
+//! Queues: the state machines that hold messages and hand them to consumers.
+
+pub mod cell;
+pub mod classic;
+mod consumers;
+mod prefetch;
+
+pub use cell::{CloseCondition, Pace, QueueCell, QueueCounts, QueueInfo};
+pub use classic::Classic;
+pub use consumers::{ConsumerId, Subscription};
+pub use prefetch::SharedPrefetch;
+
+use std::task::Waker;
+
+use crate::message::Message;
+
+/// Where a message stands in its queue: counts up from 0, never reused, kept through a requeue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+/// A message on its way to a consumer.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The subscriber's own key for the consumer, from [`Subscription::key`].
+    pub key: u32,
+    /// Whether it was handed out before.
+    pub redelivered: bool,
+    /// Where it stood in the queue; goes back with a requeue.
+    pub position: Position,
+    /// The message itself.
+    pub message: Message,
+}
+
+/// What a consumer's side offers to a queue: a bounded mailbox.
+///
+/// Called under the queue's lock, so an implementation may take locks that come after it in the lock order and nothing
+/// else.
+pub trait Sink {
+    /// Octets of message that fit now. A queue asks once per batch and may overshoot by one message.
+    fn room(&self) -> usize;
+    /// Takes the batch, leaving the vector empty. Gives back whom to wake once no lock is held.
+    fn deliver(&self, batch: &mut Vec<Delivery>) -> Option<Waker>;
+    /// Asks that [`Classic::resume`] be called when there is room again; `false` if there is room by now.
+    fn await_room(&self, key: u32) -> bool;
+}

@@ -1,0 +1,310 @@
+//! What the arguments of declarations may be.
+
+use crate::Name;
+use crate::error::{Error, InvalidValue, Resource};
+use crate::exchange::ALTERNATE_ARGUMENT;
+use crate::value::{Table, Value};
+
+/// The argument that says what a queue is made of.
+pub(super) const QUEUE_TYPE_ARGUMENT: &str = "x-queue-type";
+
+const DEAD_LETTER_EXCHANGE_ARGUMENT: &str = "x-dead-letter-exchange";
+
+const CLASSIC: &str = "classic";
+
+/// What RabbitMQ calls the classic type in its error texts.
+const CLASSIC_MODULE: &str = "rabbit_classic_queue";
+
+/// The longest time a timer may run: ten years of 365 days.
+const EXPIRY_MS_MAX: i128 = 10 * 365 * 24 * 60 * 60 * 1000;
+
+const PRIORITY_MAX: i128 = 255;
+
+/// The arguments classic queues know, in the order in which RabbitMQ compares them. All others that start with `x-` are
+/// stored and shown, but mean nothing.
+pub(super) const CLASSIC_ARGUMENTS: &[&str] = &[
+    "x-expires",
+    "x-message-ttl",
+    DEAD_LETTER_EXCHANGE_ARGUMENT,
+    "x-dead-letter-routing-key",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-queue-mode",
+    "x-queue-version",
+    "x-single-active-consumer",
+    QUEUE_TYPE_ARGUMENT,
+    "x-queue-master-locator",
+    "x-queue-leader-locator",
+];
+
+/// Arguments that other types of queues know and a classic queue is therefore refused with.
+const OTHER_ARGUMENTS: &[&str] = &[
+    "x-dead-letter-strategy",
+    "x-delivery-limit",
+    "x-initial-cluster-size",
+    "x-max-age",
+    "x-max-in-memory-bytes",
+    "x-max-in-memory-length",
+    "x-quorum-initial-group-size",
+    "x-quorum-target-group-size",
+    "x-stream-filter-size-bytes",
+    "x-stream-max-segment-size-bytes",
+];
+
+type Check = fn(&Value, &Table) -> Result<(), InvalidValue>;
+
+/// The checks of single values, in the order in which RabbitMQ makes them.
+const CHECKS: &[(&str, Check)] = &[
+    (QUEUE_TYPE_ARGUMENT, check_queue_type),
+    ("x-expires", check_expires),
+    ("x-message-ttl", check_expiry),
+    ("x-dead-letter-routing-key", check_dead_letter_routing_key),
+    ("x-max-length", check_not_negative),
+    ("x-max-length-bytes", check_not_negative),
+    ("x-max-priority", check_max_priority),
+    ("x-overflow", check_overflow),
+    ("x-queue-mode", check_queue_mode),
+    ("x-queue-version", check_queue_version),
+    ("x-single-active-consumer", check_flag),
+    ("x-queue-leader-locator", check_leader_locator),
+];
+
+/// The type the arguments of a queue ask for.
+pub(super) fn queue_type(arguments: &Table) -> &str {
+    match arguments.get(QUEUE_TYPE_ARGUMENT).and_then(Value::as_str) {
+        None | Some("" | "undefined") => CLASSIC,
+        Some(kind) => kind,
+    }
+}
+
+/// Refuses arguments a new exchange cannot have.
+pub(super) fn check_exchange(vhost: &Name, name: &Name, arguments: &Table) -> Result<(), Error> {
+    check_exchange_name(|| Resource::exchange(vhost, name), arguments, ALTERNATE_ARGUMENT)
+}
+
+/// Refuses arguments a new queue cannot have.
+pub(super) fn check_queue(vhost: &Name, name: &Name, arguments: &Table) -> Result<(), Error> {
+    // Most queues have no arguments, so what only an error text needs is made when there is one.
+    let queue = || Resource::queue(vhost, name);
+    check_exchange_name(queue, arguments, DEAD_LETTER_EXCHANGE_ARGUMENT)?;
+    for (argument, check) in CHECKS {
+        if let Some(value) = arguments.get(argument) {
+            check(value, arguments).map_err(|reason| Error::InvalidArgument {
+                resource: queue(),
+                argument: (*argument).into(),
+                reason,
+            })?;
+        }
+    }
+    for (argument, _) in arguments.iter() {
+        if OTHER_ARGUMENTS.contains(&&**argument) {
+            return Err(Error::ArgumentOfOtherType {
+                queue: queue(),
+                argument: Name::clone(argument),
+                queue_type: CLASSIC_MODULE,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_exchange_name(resource: impl Fn() -> Resource, arguments: &Table, argument: &str) -> Result<(), Error> {
+    match arguments.get(argument) {
+        None | Some(Value::LongStr(_)) => Ok(()),
+        Some(value) => Err(Error::InvalidArgumentType {
+            resource: resource(),
+            argument: argument.into(),
+            type_name: value.type_name(),
+        }),
+    }
+}
+
+fn check_queue_type(value: &Value, arguments: &Table) -> Result<(), InvalidValue> {
+    text(value)?;
+    match queue_type(arguments) {
+        CLASSIC => Ok(()),
+        kind => Err(InvalidValue::QueueType(kind.into())),
+    }
+}
+
+fn check_expires(value: &Value, arguments: &Table) -> Result<(), InvalidValue> {
+    if integer(value)? == 0 {
+        return Err(InvalidValue::Zero);
+    }
+    check_expiry(value, arguments)
+}
+
+fn check_expiry(value: &Value, arguments: &Table) -> Result<(), InvalidValue> {
+    check_not_negative(value, arguments)?;
+    match integer(value)? {
+        ms if ms > EXPIRY_MS_MAX => Err(InvalidValue::TooLarge(ms)),
+        _ => Ok(()),
+    }
+}
+
+fn check_not_negative(value: &Value, _: &Table) -> Result<(), InvalidValue> {
+    match integer(value)? {
+        number if number < 0 => Err(InvalidValue::Negative(number)),
+        _ => Ok(()),
+    }
+}
+
+fn check_max_priority(value: &Value, arguments: &Table) -> Result<(), InvalidValue> {
+    check_not_negative(value, arguments)?;
+    match integer(value)? {
+        priority if priority > PRIORITY_MAX => Err(InvalidValue::AboveMaximum(priority)),
+        _ => Ok(()),
+    }
+}
+
+fn check_dead_letter_routing_key(value: &Value, arguments: &Table) -> Result<(), InvalidValue> {
+    text(value)?;
+    match arguments.get(DEAD_LETTER_EXCHANGE_ARGUMENT) {
+        Some(_) => Ok(()),
+        None => Err(InvalidValue::RoutingKeyWithoutExchange),
+    }
+}
+
+fn check_overflow(value: &Value, _: &Table) -> Result<(), InvalidValue> {
+    match text(value)? {
+        b"drop-head" | b"reject-publish" | b"reject-publish-dlx" => Ok(()),
+        _ => Err(InvalidValue::Overflow),
+    }
+}
+
+fn check_queue_mode(value: &Value, _: &Table) -> Result<(), InvalidValue> {
+    match text(value)? {
+        b"default" | b"lazy" => Ok(()),
+        mode => Err(InvalidValue::QueueMode(String::from_utf8_lossy(mode).into())),
+    }
+}
+
+fn check_queue_version(value: &Value, arguments: &Table) -> Result<(), InvalidValue> {
+    check_not_negative(value, arguments)?;
+    // Version 1 is gone from RabbitMQ 4, but programs written for 3 still ask for it.
+    match integer(value)? {
+        1 | 2 => Ok(()),
+        version => Err(InvalidValue::QueueVersion(version)),
+    }
+}
+
+fn check_flag(value: &Value, _: &Table) -> Result<(), InvalidValue> {
+    match value {
+        Value::Bool(_) => Ok(()),
+        _ => Err(InvalidValue::Type(value.type_name())),
+    }
+}
+
+fn check_leader_locator(value: &Value, _: &Table) -> Result<(), InvalidValue> {
+    match text(value)? {
+        b"client-local" | b"balanced" | b"random" | b"least-leaders" | b"min-masters" => Ok(()),
+        _ => Err(InvalidValue::QueueLocator),
+    }
+}
+
+fn integer(value: &Value) -> Result<i128, InvalidValue> {
+    value.as_integer().ok_or(InvalidValue::NotInteger(value.type_name()))
+}
+
+fn text(value: &Value) -> Result<&[u8], InvalidValue> {
+    match value {
+        Value::LongStr(text) => Ok(text),
+        _ => Err(InvalidValue::Type(value.type_name())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(values: &[(&str, Value)]) -> Table {
+        values.iter().map(|(name, value)| ((*name).into(), value.clone())).collect()
+    }
+
+    fn refusal(arguments: &Table) -> Option<String> {
+        check_queue(&"/".into(), &"q".into(), arguments).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn bad_queue_arguments_are_refused_with_a_reason() {
+        let long = |value| Value::I64(value);
+        for (argument, value, reason) in [
+            ("x-expires", Value::text("1"), "\"expected integer, got longstr\""),
+            ("x-expires", Value::I32(0), "{value_zero,0}"),
+            ("x-expires", Value::I32(-1), "{value_negative,-1}"),
+            ("x-expires", long(315_360_000_001), "{value_too_large,315360000001}"),
+            ("x-message-ttl", Value::I32(-1), "{value_negative,-1}"),
+            ("x-message-ttl", long(315_360_000_001), "{value_too_large,315360000001}"),
+            ("x-message-ttl", Value::F64(1.0), "\"expected integer, got double\""),
+            ("x-max-length", Value::I8(-3), "{value_negative,-3}"),
+            ("x-max-length-bytes", Value::Bool(true), "\"expected integer, got bool\""),
+            ("x-max-priority", Value::I32(256), "{max_value_exceeded,256}"),
+            ("x-max-priority", Value::I32(-1), "{value_negative,-1}"),
+            ("x-dead-letter-routing-key", Value::text("k"), "routing_key_but_no_dlx_defined"),
+            ("x-dead-letter-routing-key", Value::I32(1), "{unacceptable_type,signedint}"),
+            ("x-overflow", Value::text("drop"), "invalid_overflow"),
+            ("x-overflow", Value::I32(1), "{unacceptable_type,signedint}"),
+            ("x-queue-mode", Value::text("fast"), "\"unsupported queue mode 'fast'\""),
+            ("x-queue-version", Value::I32(3), "\"unsupported queue version '3'\""),
+            ("x-single-active-consumer", Value::text("true"), "{unacceptable_type,longstr}"),
+            ("x-queue-leader-locator", Value::text("here"), "invalid_queue_locator_arg"),
+            ("x-queue-type", Value::text("foo"), "\"unsupported queue type 'foo'\""),
+            ("x-queue-type", Value::text("quorum"), "\"unsupported queue type 'quorum'\""),
+            ("x-queue-type", Value::text("stream"), "\"unsupported queue type 'stream'\""),
+            ("x-queue-type", Value::I32(1), "{unacceptable_type,signedint}"),
+        ] {
+            let expected = format!("invalid arg '{argument}' for queue 'q' in vhost '/': {reason}");
+            assert_eq!(refusal(&table(&[(argument, value)])), Some(expected), "{argument}");
+        }
+    }
+
+    #[test]
+    fn good_queue_arguments_are_accepted() {
+        for (argument, value) in [
+            ("x-expires", Value::I32(1)),
+            ("x-message-ttl", Value::U8(0)),
+            ("x-message-ttl", Value::I64(315_360_000_000)),
+            ("x-dead-letter-exchange", Value::text("")),
+            ("x-max-length", Value::I32(0)),
+            ("x-max-priority", Value::I16(255)),
+            ("x-max-priority", Value::I16(0)),
+            ("x-overflow", Value::text("reject-publish-dlx")),
+            ("x-queue-mode", Value::text("lazy")),
+            ("x-queue-version", Value::I32(1)),
+            ("x-single-active-consumer", Value::Bool(false)),
+            ("x-queue-type", Value::text("classic")),
+            ("x-queue-type", Value::text("")),
+            ("x-queue-master-locator", Value::text("min-masters")),
+            ("x-ha-policy", Value::text("all")),
+            ("anything", Value::Void),
+        ] {
+            assert_eq!(refusal(&table(&[(argument, value)])), None, "{argument}");
+        }
+        let both = [("x-dead-letter-routing-key", Value::text("k")), ("x-dead-letter-exchange", Value::text("x"))];
+        assert_eq!(refusal(&table(&both)), None);
+    }
+
+    #[test]
+    fn arguments_of_other_types_are_refused_last() {
+        for argument in OTHER_ARGUMENTS {
+            let expected =
+                format!("invalid arg '{argument}' for queue 'q' in vhost '/' of queue type rabbit_classic_queue");
+            assert_eq!(refusal(&table(&[(argument, Value::I32(1))])), Some(expected));
+        }
+        let two = [("x-max-age", Value::text("1D")), ("x-overflow", Value::text("no"))];
+        assert!(refusal(&table(&two)).unwrap().ends_with("invalid_overflow"));
+    }
+
+    #[test]
+    fn exchange_names_must_be_text() {
+        let arguments = table(&[("x-dead-letter-exchange", Value::I32(1)), ("x-queue-type", Value::text("foo"))]);
+        let expected = "invalid type 'signedint' for arg 'x-dead-letter-exchange' in queue 'q' in vhost '/'";
+        assert_eq!(refusal(&arguments).unwrap(), expected);
+        let arguments = table(&[("alternate-exchange", Value::Bool(true))]);
+        let error = check_exchange(&"/".into(), &"x".into(), &arguments).unwrap_err();
+        let expected = "invalid type 'bool' for arg 'alternate-exchange' in exchange 'x' in vhost '/'";
+        assert_eq!(error.to_string(), expected);
+    }
+}

@@ -1,0 +1,120 @@
+//! Vhosts, exchanges, queues and bindings: what is declared, and the one way to change it.
+//!
+//! [`Topology::apply`] is deterministic: two topologies that were given the same changes are the same, ids included.
+
+mod arguments;
+mod binding;
+mod change;
+mod equivalence;
+mod invariants;
+mod name;
+mod queue;
+mod removal;
+mod routing;
+mod vhost;
+
+pub use binding::Binding;
+pub(crate) use binding::Target;
+pub use change::{Applied, Change, Destination, Origin, Removed};
+pub use name::clean_name;
+pub use queue::{ConnectionId, QueueId, QueueRecord};
+pub use routing::{Routes, RoutingInput};
+pub use vhost::Vhost;
+
+use self::vhost::BindingRequest;
+use crate::exchange::Declaration;
+use crate::hash::Map;
+use crate::{Error, Name};
+
+/// All vhosts of a broker.
+#[derive(Clone, Debug, Default)]
+pub struct Topology {
+    vhosts: Map<Name, Vhost>,
+    /// The id the next queue gets. Ids are not used again, over all vhosts.
+    next_queue: u64,
+    generation: u64,
+}
+
+impl Topology {
+    /// A topology without any vhost.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Goes up with every effective change; what was derived from an older generation may be out of date.
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The vhost of that name.
+    pub fn vhost(&self, name: &str) -> Result<&Vhost, Error> {
+        self.vhosts.get(name).ok_or_else(|| Error::VhostNotFound { vhost: name.into() })
+    }
+
+    /// All vhosts, in no particular order.
+    pub fn vhosts(&self) -> impl Iterator<Item = &Vhost> {
+        self.vhosts.values()
+    }
+
+    /// Makes a change, or refuses it and stays as it was.
+    pub fn apply(&mut self, change: Change) -> Result<Applied, Error> {
+        let applied = self.apply_change(change)?;
+        if let Applied::QueueDeclared { id } = applied {
+            self.next_queue = self.next_queue.max(id.0.saturating_add(1));
+        }
+        if !matches!(applied, Applied::Unchanged | Applied::QueueExists { .. }) {
+            self.generation += 1;
+        }
+        Ok(applied)
+    }
+
+    fn apply_change(&mut self, change: Change) -> Result<Applied, Error> {
+        match change {
+            Change::CreateVhost { vhost } => Ok(self.create_vhost(vhost)),
+            Change::DeleteVhost { vhost } => self.delete_vhost(vhost),
+            Change::DeclareExchange { vhost, name, kind, durable, auto_delete, internal, arguments, origin } => {
+                let declared = Declaration { name, kind, durable, auto_delete, internal, arguments };
+                self.vhost_mut(&vhost)?.declare_exchange(declared, origin)
+            }
+            Change::DeleteExchange { vhost, name, if_unused } => {
+                self.vhost_mut(&vhost)?.delete_exchange(name, if_unused)
+            }
+            Change::DeclareQueue { vhost, name, durable, exclusive, auto_delete, arguments, origin, id } => {
+                let id = id.unwrap_or(QueueId(self.next_queue));
+                let mut declared = QueueRecord::new(id, name, durable, exclusive);
+                declared.auto_delete = auto_delete;
+                declared.arguments = arguments;
+                self.vhost_mut(&vhost)?.declare_queue(declared, origin)
+            }
+            Change::DeleteQueue { vhost, name, id } => Ok(self.vhost_mut(&vhost)?.delete_queue(name, id)),
+            Change::Bind { vhost, source, destination, routing_key, arguments, asking } => {
+                let request = BindingRequest { source, destination, routing_key, arguments, asking };
+                self.vhost_mut(&vhost)?.bind(request)
+            }
+            Change::Unbind { vhost, source, destination, routing_key, arguments, asking } => {
+                let request = BindingRequest { source, destination, routing_key, arguments, asking };
+                self.vhost_mut(&vhost)?.unbind(request)
+            }
+        }
+    }
+
+    fn vhost_mut(&mut self, name: &Name) -> Result<&mut Vhost, Error> {
+        self.vhosts.get_mut(name).ok_or_else(|| Error::VhostNotFound { vhost: Name::clone(name) })
+    }
+
+    fn create_vhost(&mut self, name: Name) -> Applied {
+        if self.vhosts.contains_key(&name) {
+            return Applied::Unchanged;
+        }
+        self.vhosts.insert(Name::clone(&name), Vhost::new(name));
+        Applied::VhostCreated
+    }
+
+    fn delete_vhost(&mut self, name: Name) -> Result<Applied, Error> {
+        let vhost = self.vhosts.remove(&name).ok_or(Error::VhostNotFound { vhost: name })?;
+        Ok(Applied::Deleted(vhost.into_removed()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! From an exchange and a message to the queues it goes to.
+
+use super::{QueueId, Vhost};
+use crate::exchange::{Exchange, Headers, TopicScratch};
+use crate::hash::Set;
+use crate::value::Table;
+use crate::{Error, Name};
+
+/// What routing looks at in a message.
+#[derive(Clone, Copy)]
+pub struct RoutingInput<'a> {
+    /// The routing key, then those of the `CC` and `BCC` headers.
+    pub routing_keys: &'a [&'a str],
+    /// Parses the headers; called at most once, and only if a headers exchange with bindings is met.
+    pub headers: &'a dyn Fn() -> Table,
+}
+
+/// The queues a message goes to. Reuse one over many messages: it keeps its memory.
+#[derive(Debug, Default)]
+pub struct Routes {
+    /// Each queue once, in the order of their ids.
+    pub queues: Vec<QueueId>,
+    /// Whether the same exchange and routing keys always give this result, until the topology changes.
+    pub cacheable: bool,
+    /// How many times queues were added, each time in the order of their ids.
+    batches: usize,
+    /// Exchanges that still have their turn, some of them maybe for the second time.
+    waiting: Vec<Name>,
+    /// Exchanges that had their turn, which they get once only.
+    seen: Set<Name>,
+    pub(crate) topic: TopicScratch,
+}
+
+impl Vhost {
+    /// Finds the queues a message that is published to `exchange` goes to, and puts them into `routes`.
+    ///
+    /// Whether clients may publish there is another question: see [`Exchange::check_publish`].
+    pub fn route(&self, exchange: &str, message: &RoutingInput<'_>, routes: &mut Routes) -> Result<(), Error> {
+        routes.start();
+        if exchange.is_empty() {
+            self.route_by_name(message.routing_keys, routes);
+            return Ok(());
+        }
+        let first = self.exchange(exchange)?;
+        let headers = Headers::new(message.headers);
+        route_through(first, message, &headers, routes);
+        // Most messages meet one exchange only; they pay nothing for finding cycles.
+        if !routes.waiting.is_empty() {
+            routes.seen.insert(Name::clone(first.name()));
+            while let Some(name) = routes.waiting.pop() {
+                if let Some(exchange) = self.exchanges.get(&name)
+                    && routes.seen.insert(name)
+                {
+                    route_through(exchange, message, &headers, routes);
+                }
+            }
+        }
+        routes.finish();
+        Ok(())
+    }
+
+    /// Every queue is bound to the default exchange by its name; nothing is stored for that.
+    ///
+    /// As in RabbitMQ this holds for what is published to it, not for what comes to it as an alternate exchange.
+    fn route_by_name(&self, names: &[&str], routes: &mut Routes) {
+        for name in names {
+            if let Some(queue) = self.queues.get(*name) {
+                routes.add_queues(std::iter::once(queue.id));
+            }
+        }
+        routes.finish();
+    }
+}
+
+fn route_through(exchange: &Exchange, message: &RoutingInput<'_>, headers: &Headers<'_>, routes: &mut Routes) {
+    let found = exchange.route(message.routing_keys, headers, routes);
+    if !found && let Some(alternate) = exchange.alternate() {
+        routes.add_exchange(alternate);
+    }
+}
+
+impl Routes {
+    fn start(&mut self) {
+        self.queues.clear();
+        self.cacheable = true;
+        self.batches = 0;
+        self.waiting.clear();
+        if !self.seen.is_empty() {
+            self.seen.clear();
+        }
+    }
+
+    /// Adds queues, which come in the order of their ids.
+    pub(crate) fn add_queues(&mut self, queues: impl Iterator<Item = QueueId>) {
+        let before = self.queues.len();
+        self.queues.extend(queues);
+        self.batches += usize::from(self.queues.len() > before);
+    }
+
+    pub(crate) fn add_exchange(&mut self, name: &Name) {
+        self.waiting.push(Name::clone(name));
+    }
+
+    /// Brings the queues of several batches into order and leaves each of them once.
+    pub(crate) fn finish(&mut self) {
+        if self.batches > 1 {
+            self.queues.sort_unstable();
+            self.queues.dedup();
+        }
+    }
+}
