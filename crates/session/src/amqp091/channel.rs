@@ -1,0 +1,184 @@
+//! What a connection keeps per channel.
+
+use std::sync::Arc;
+
+use leveret_broker::Name;
+use leveret_broker::message::{Draft, Message};
+use leveret_broker::queue::{QueueCell, SharedPrefetch};
+
+use super::unsettled::{Delivered, Unsettled};
+
+/// A publish whose content is still coming.
+#[derive(Debug)]
+pub(crate) struct Publishing {
+    /// The message as far as it has come.
+    pub(crate) draft: Draft,
+    /// Whether it comes back if it is routed nowhere.
+    pub(crate) mandatory: bool,
+    /// Whether the client asked for what nobody implements.
+    pub(crate) immediate: bool,
+    /// Octets of body announced.
+    pub(crate) body_size: u64,
+}
+
+/// What the next frame of a channel has to be.
+#[derive(Debug, Default)]
+pub(crate) enum Expecting {
+    /// A method.
+    #[default]
+    Method,
+    /// The header of a publish.
+    Header(Publishing),
+    /// More body of a publish: octets to come.
+    Body(Publishing, u64),
+}
+
+/// Whether a channel works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChannelPhase {
+    /// It does.
+    Open,
+    /// The server closed it and waits for close-ok; everything else is ignored.
+    Closing,
+}
+
+/// How publishes and settlements take effect.
+#[derive(Debug)]
+pub(crate) enum Mode {
+    /// At once.
+    Plain,
+    /// At once, and publishes are confirmed.
+    Confirm(Confirms),
+    /// At commit.
+    Transaction(Transaction),
+}
+
+/// Publisher confirms of a channel: sequence numbers count from 1.
+#[derive(Debug, Default)]
+pub(crate) struct Confirms {
+    /// Messages published since confirm.select.
+    pub(crate) published: u64,
+    /// Messages confirmed.
+    pub(crate) confirmed: u64,
+}
+
+/// What a transaction holds back.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    /// Messages with their queues, and whether they come back when there is none.
+    pub(crate) published: Vec<(Message, Held, bool)>,
+    /// Settlements in order.
+    pub(crate) settled: Vec<(Settlement, Vec<Delivered>)>,
+}
+
+/// Where a message that a transaction holds back will go.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// To these queues.
+    Queues(Vec<Arc<QueueCell>>),
+    /// To the consumer of direct replies under its routing key.
+    Reply,
+}
+
+/// What a client decided about deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settlement {
+    /// They are done with: acked, or rejected without requeue.
+    Done,
+    /// They go back to their queue.
+    Requeue,
+}
+
+/// A channel.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) phase: ChannelPhase,
+    pub(crate) expecting: Expecting,
+    pub(crate) mode: Mode,
+    /// The queue that an empty name stands for.
+    pub(crate) last_queue: Option<Name>,
+    /// Prefetch of consumers to come (`basic.qos`).
+    pub(crate) prefetch: u16,
+    /// Prefetch that the channel's consumers share (`basic.qos` with `global`).
+    pub(crate) shared_prefetch: Option<Arc<SharedPrefetch>>,
+    /// Limited deliveries settled in this turn, to be released.
+    pub(crate) released: u32,
+    /// Delivery tag of the last delivery.
+    pub(crate) delivery_tag: u64,
+    pub(crate) unsettled: Unsettled,
+    /// Consumer tags with the keys of their sources.
+    pub(crate) consumers: Vec<(Name, u32)>,
+    /// The key of the consumer of direct replies.
+    pub(crate) reply_consumer: Option<(Name, u32)>,
+}
+
+impl Channel {
+    pub(crate) fn new() -> Self {
+        Self {
+            phase: ChannelPhase::Open,
+            expecting: Expecting::Method,
+            mode: Mode::Plain,
+            last_queue: None,
+            prefetch: 0,
+            shared_prefetch: None,
+            released: 0,
+            delivery_tag: 0,
+            unsettled: Unsettled::default(),
+            consumers: Vec::new(),
+            reply_consumer: None,
+        }
+    }
+
+    /// The source key of a consumer.
+    pub(crate) fn consumer(&self, tag: &str) -> Option<u32> {
+        self.consumers.iter().find(|(name, _)| **name == *tag).map(|(_, key)| *key)
+    }
+
+    /// Everything the channel holds unsettled, in or out of a transaction.
+    pub(crate) fn take_all_unsettled(&mut self) -> Vec<Delivered> {
+        let mut all = self.unsettled.take_through(0);
+        if let Mode::Transaction(transaction) = &mut self.mode {
+            all.extend(transaction.settled.drain(..).flat_map(|(_, delivered)| delivered));
+        }
+        all
+    }
+}
+
+/// The channels of a connection by number.
+#[derive(Debug, Default)]
+pub(crate) struct Channels {
+    slots: Vec<Option<Box<Channel>>>,
+    count: usize,
+}
+
+impl Channels {
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, number: u16) -> Option<&mut Channel> {
+        self.slots.get_mut(usize::from(number))?.as_deref_mut()
+    }
+
+    pub(crate) fn open(&mut self, number: u16) {
+        let index = usize::from(number);
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        if let Some(slot) = self.slots.get_mut(index) {
+            self.count += usize::from(slot.is_none());
+            *slot = Some(Box::new(Channel::new()));
+        }
+    }
+
+    pub(crate) fn remove(&mut self, number: u16) {
+        if let Some(slot) = self.slots.get_mut(usize::from(number)) {
+            self.count -= usize::from(slot.take().is_some());
+        }
+    }
+
+    pub(crate) fn numbers(&self) -> Vec<u16> {
+        (0..).zip(&self.slots).filter(|(_, slot)| slot.is_some()).map(|(number, _)| number).collect()
+    }
+}

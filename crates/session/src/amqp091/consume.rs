@@ -1,0 +1,179 @@
+//! basic.qos, basic.consume, basic.cancel, basic.get.
+
+use std::sync::Arc;
+
+use leveret_broker::error::{InvalidValue, Resource};
+use leveret_broker::queue::{SharedPrefetch, Subscription};
+use leveret_broker::{Error, Name};
+use leveret_protocol::amqp091::method::{
+    BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicGet, BasicGetEmpty, BasicGetOk, BasicQos, BasicQosOk,
+};
+use leveret_protocol::amqp091::{ReplyCode, Table, frame};
+
+use super::fault::Fault;
+use super::reply_to::{REPLY_TO, is_reply_name};
+use super::settings::generated_name;
+use super::sources::{Source, SourceKind};
+use super::unsettled::Delivered;
+use super::{Handled, Session, table};
+
+impl Session {
+    pub(super) fn qos(&mut self, number: u16, qos: BasicQos, out: &mut Vec<u8>) -> Handled {
+        if qos.prefetch_size != 0 {
+            let explanation = format!("prefetch_size!=0 ({})", qos.prefetch_size);
+            return Err(Fault::new(ReplyCode::NotImplemented, explanation));
+        }
+        if qos.global {
+            self.share_prefetch(number, qos.prefetch_count);
+        } else if let Some(channel) = self.channels.get_mut(number) {
+            channel.prefetch = qos.prefetch_count;
+        }
+        frame::write_method(out, number, &BasicQosOk {});
+        Ok(())
+    }
+
+    /// Sets the prefetch that all consumers of a channel share, those it has included.
+    fn share_prefetch(&mut self, number: u16, limit: u16) {
+        let Some(channel) = self.channels.get_mut(number) else { return };
+        let shared = if limit == 0 {
+            None
+        } else if let Some(shared) = &channel.shared_prefetch {
+            shared.set_limit(u32::from(limit));
+            Some(Arc::clone(shared))
+        } else {
+            // What is out already counts.
+            let keys = channel.consumers.iter().map(|(_, key)| *key);
+            let limited = keys.filter_map(|key| self.sources.get(key)).filter(|source| source.is_limited());
+            let used = limited.map(|source| source.outstanding).sum();
+            Some(Arc::new(SharedPrefetch::new(u32::from(limit), used)))
+        };
+        channel.shared_prefetch.clone_from(&shared);
+        for (_, key) in &channel.consumers {
+            if let Some(SourceKind::Consumer { queue, id }) = self.sources.get(*key).map(Source::kind) {
+                queue.share_prefetch(*id, shared.clone());
+            }
+        }
+    }
+
+    pub(super) fn consume(&mut self, number: u16, consume: &BasicConsume<'_>, out: &mut Vec<u8>) -> Handled {
+        let name = self.queue_name(number, consume.queue)?;
+        let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
+        if channel.consumer(consume.consumer_tag).is_some() {
+            let explanation = format!("attempt to reuse consumer tag '{}'", consume.consumer_tag);
+            return Err(Fault::new(ReplyCode::NotAllowed, explanation));
+        }
+        let tag: Name = if consume.consumer_tag.is_empty() {
+            generated_name("amq.ctag-", (self.settings.random)()).into()
+        } else {
+            consume.consumer_tag.into()
+        };
+        if &*name == REPLY_TO {
+            return self.consume_replies(number, &tag, consume, out);
+        }
+        let queue = self.node.queue(&self.vhost, &name, self.id)?;
+        let priority = priority(consume.arguments, queue.resource())?;
+        let key = self.sources.next_key();
+        let subscription = Subscription {
+            sink: Arc::clone(&self.mailbox),
+            key,
+            tag: Name::clone(&tag),
+            no_ack: consume.no_ack,
+            exclusive: consume.exclusive,
+            priority,
+            prefetch: channel.prefetch,
+            shared: channel.shared_prefetch.clone(),
+        };
+        let id = queue.subscribe(subscription)?;
+        let key = self.sources.add(number, Name::clone(&tag), consume.no_ack, SourceKind::Consumer { queue, id });
+        channel.consumers.push((Name::clone(&tag), key));
+        // The first delivery may be in the mailbox by now; it is encoded after this.
+        if !consume.no_wait {
+            frame::write_method(out, number, &BasicConsumeOk { consumer_tag: &tag });
+        }
+        Ok(())
+    }
+
+    pub(super) fn cancel(&mut self, number: u16, cancel: &BasicCancel<'_>, out: &mut Vec<u8>) -> Handled {
+        let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
+        let mut unused = None;
+        if let Some(key) = channel.consumer(cancel.consumer_tag) {
+            channel.consumers.retain(|(_, consumer)| *consumer != key);
+            if channel.reply_consumer.as_ref().is_some_and(|(_, consumer)| *consumer == key) {
+                channel.reply_consumer = None;
+            }
+            match self.sources.get(key).map(Source::kind) {
+                Some(SourceKind::Consumer { queue, id }) => {
+                    if queue.unsubscribe(*id) && queue.info().auto_delete {
+                        unused = Some(Arc::clone(queue));
+                    }
+                }
+                Some(SourceKind::Replies { token }) => self.node.unregister_reply(token),
+                Some(SourceKind::Get { .. }) | None => {}
+            }
+            // What the queue had handed over goes out before the answer, and nothing after it.
+            self.deliver(out);
+            if let Some(source) = self.sources.get_mut(key) {
+                source.live = false;
+            }
+            self.sources.drop_if_done(key);
+        }
+        if !cancel.no_wait {
+            frame::write_method(out, number, &BasicCancelOk { consumer_tag: cancel.consumer_tag });
+        }
+        if let Some(queue) = unused {
+            self.node.delete_unused(&queue);
+        }
+        Ok(())
+    }
+
+    pub(super) fn get(&mut self, number: u16, get: &BasicGet<'_>, out: &mut Vec<u8>) -> Handled {
+        let name = self.queue_name(number, get.queue)?;
+        if is_reply_name(&name) {
+            let explanation = format!("basic.get not supported by volatile queue '{name}' in vhost '{}'", self.vhost);
+            return Err(Fault::new(ReplyCode::NotImplemented, explanation));
+        }
+        let queue = self.node.queue(&self.vhost, &name, self.id)?;
+        let Some((position, message, redelivered, waiting)) = queue.take(get.no_ack)? else {
+            frame::write_method(out, number, &BasicGetEmpty { cluster_id: "" });
+            return Ok(());
+        };
+        let frame_max = self.frame_max();
+        let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
+        channel.delivery_tag += 1;
+        let delivery_tag = channel.delivery_tag;
+        let ok = BasicGetOk {
+            delivery_tag,
+            redelivered,
+            exchange: message.exchange(),
+            routing_key: message.routing_key(),
+            message_count: u32::try_from(waiting).unwrap_or(u32::MAX),
+        };
+        frame::write_content(out, number, &ok, message.properties(), message.body(), frame_max);
+        if !get.no_ack {
+            let source = self.sources.getter(number, &queue);
+            if let Some(source) = self.sources.get_mut(source) {
+                source.outstanding += 1;
+            }
+            channel.unsettled.push(Delivered { tag: delivery_tag, source, position, message });
+        }
+        Ok(())
+    }
+}
+
+/// The priority a consumer asks for, and a check of the arguments that classic queues do not know.
+fn priority(arguments: Table<'_>, queue: Resource) -> Result<i32, Error> {
+    for name in ["x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"] {
+        if arguments.get(name).is_some() {
+            let queue_type = "rabbit_classic_queue";
+            return Err(Error::ArgumentOfOtherType { queue, argument: name.into(), queue_type });
+        }
+    }
+    let Some(value) = arguments.get("x-priority") else { return Ok(0) };
+    let value = table::value_to_broker(value);
+    let Some(priority) = value.as_integer() else {
+        let reason = InvalidValue::NotInteger(value.type_name());
+        return Err(Error::InvalidArgument { resource: queue, argument: "x-priority".into(), reason });
+    };
+    // Only the order counts, and nobody has use for more than four thousand million steps.
+    Ok(i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX }))
+}

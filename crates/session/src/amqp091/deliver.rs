@@ -1,0 +1,40 @@
+//! From the mailbox to basic.deliver.
+
+use leveret_broker::mailbox::Inbox;
+use leveret_broker::queue::Delivery;
+use leveret_protocol::amqp091::frame;
+use leveret_protocol::amqp091::method::BasicDeliver;
+
+use super::Session;
+use super::unsettled::Delivered;
+
+impl Session {
+    /// Encodes deliveries in order; those that want settling are kept until then.
+    pub(super) fn deliver_all(&mut self, inbox: &mut Inbox, out: &mut Vec<u8>) {
+        let frame_max = self.frame_max();
+        for delivery in inbox.deliveries.drain(..) {
+            self.deliver_one(delivery, frame_max, out);
+        }
+    }
+
+    #[inline]
+    fn deliver_one(&mut self, delivery: Delivery, frame_max: usize, out: &mut Vec<u8>) {
+        let Delivery { key, redelivered, position, message } = delivery;
+        let Some(source) = self.sources.get_mut(key) else { return };
+        let Some(channel) = self.channels.get_mut(source.channel) else { return };
+        channel.delivery_tag += 1;
+        let delivery_tag = channel.delivery_tag;
+        let deliver = BasicDeliver {
+            consumer_tag: &source.tag,
+            delivery_tag,
+            redelivered,
+            exchange: message.exchange(),
+            routing_key: message.routing_key(),
+        };
+        frame::write_content(out, source.channel, &deliver, message.properties(), message.body(), frame_max);
+        if !source.no_ack {
+            source.outstanding += 1;
+            channel.unsettled.push(Delivered { tag: delivery_tag, source: key, position, message });
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! From a frame to the handler of its method.
+
+use leveret_protocol::amqp091::method::{
+    AccessRequestOk, ChannelClose, ChannelCloseOk, ChannelFlowOk, ChannelOpenOk, ConfirmSelectOk, ConnectionCloseOk,
+};
+use leveret_protocol::amqp091::{Frame, FrameKind, Method, ReplyCode, frame};
+
+use super::channel::{ChannelPhase, Confirms, Expecting, Mode};
+use super::fault::{self, Fault};
+use super::{Ending, Handled, LINGER, NO_METHOD, PUBLISH, Phase, Session, ids_of, is_connection_method};
+
+impl Session {
+    #[inline]
+    pub(super) fn frame(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) {
+        match self.phase {
+            Phase::Running if frame.channel != 0 => self.channel_frame(frame, out),
+            Phase::Header | Phase::Over => {}
+            Phase::Closing => self.frame_while_closing(frame, out),
+            _ => self.connection_frame(frame, out),
+        }
+    }
+
+    fn frame_while_closing(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) {
+        if frame.kind != FrameKind::Method || frame.channel != 0 {
+            return;
+        }
+        match Method::decode(frame.payload) {
+            Ok(Method::ConnectionCloseOk(_)) => self.over(Ending::Now),
+            Ok(Method::ConnectionClose(_)) => frame::write_method(out, 0, &ConnectionCloseOk {}),
+            _ => {}
+        }
+    }
+
+    /// A frame on channel 0, or any before the connection is open.
+    fn connection_frame(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) {
+        let (ids, handled) = match (frame.kind, frame.channel) {
+            (FrameKind::Heartbeat, 0) => return,
+            (FrameKind::Method, 0) => match Method::decode(frame.payload) {
+                Ok(method) if self.phase == Phase::Running => {
+                    (ids_of(frame.payload), self.connection_method(&method, out))
+                }
+                Ok(method) => (ids_of(frame.payload), self.handshake(&method, out)),
+                Err(error) => (NO_METHOD, Err(fault::of_payload(error, frame.payload))),
+            },
+            _ => (NO_METHOD, Err(fault::unexpected_frame(frame.kind as u8, frame.payload))),
+        };
+        let Err(fault) = handled else { return };
+        match self.phase {
+            // Whoever has not logged in is told nothing.
+            Phase::Starting => {
+                tracing::warn!(connection = self.id.0, "{}", fault.text());
+                self.over(Ending::Within(LINGER));
+            }
+            _ => self.close_with(&fault, ids, out),
+        }
+    }
+
+    #[inline]
+    fn channel_frame(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) {
+        let number = frame.channel;
+        let handled = match self.channels.get_mut(number) {
+            Some(channel) if channel.phase == ChannelPhase::Open => match frame.kind {
+                FrameKind::Method => self.channel_method(number, frame.payload, out),
+                FrameKind::Header => self.content_header(number, frame.payload, out),
+                FrameKind::Body => self.content_body(number, frame.payload, out),
+                FrameKind::Heartbeat => Err((NO_METHOD, fault::unexpected_frame(frame.kind as u8, frame.payload))),
+            },
+            Some(_) => {
+                self.frame_on_closing_channel(frame, out);
+                return;
+            }
+            None => self.frame_on_unopened_channel(frame, out),
+        };
+        if let Err((ids, fault)) = handled {
+            if fault.code().is_hard() {
+                self.close_with(&fault, ids, out);
+            } else {
+                self.close_channel_with(number, &fault, ids, out);
+            }
+        }
+    }
+
+    fn frame_on_closing_channel(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) {
+        if frame.kind != FrameKind::Method {
+            return;
+        }
+        match Method::decode(frame.payload) {
+            Ok(Method::ChannelCloseOk(_)) => self.channels.remove(frame.channel),
+            // Both sides closed at once. The client is done with the number as soon as it has this answer.
+            Ok(Method::ChannelClose(_)) => {
+                frame::write_method(out, frame.channel, &ChannelCloseOk {});
+                self.channels.remove(frame.channel);
+            }
+            _ => {}
+        }
+    }
+
+    fn frame_on_unopened_channel(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) -> Result<(), ((u16, u16), Fault)> {
+        if frame.kind == FrameKind::Heartbeat {
+            return Err((NO_METHOD, fault::unexpected_frame(frame.kind as u8, frame.payload)));
+        }
+        if frame.kind != FrameKind::Method {
+            return Err((NO_METHOD, expected_method()));
+        }
+        let ids = ids_of(frame.payload);
+        match Method::decode(frame.payload).map_err(|error| (NO_METHOD, fault::of_payload(error, frame.payload)))? {
+            Method::ChannelOpen(_) => {
+                let (open, max) = (self.channels.len(), usize::from(self.limits.channel_max));
+                if max != 0 && open >= max {
+                    let explanation =
+                        format!("number of channels opened ({open}) has reached the negotiated channel_max ({max})");
+                    return Err((NO_METHOD, Fault::new(ReplyCode::NotAllowed, explanation)));
+                }
+                self.channels.open(frame.channel);
+                frame::write_method(out, frame.channel, &ChannelOpenOk { channel_id: b"" });
+                Ok(())
+            }
+            // The late half of a close that both sides started.
+            Method::ChannelCloseOk(_) => Ok(()),
+            _ => Err((ids, Fault::new(ReplyCode::ChannelError, "expected 'channel.open'"))),
+        }
+    }
+
+    #[inline]
+    fn channel_method(
+        &mut self,
+        number: u16,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), ((u16, u16), Fault)> {
+        if let Some(channel) = self.channels.get_mut(number) {
+            match channel.expecting {
+                Expecting::Method => {}
+                Expecting::Header(_) => {
+                    let explanation = "expected content header for class 60, got non content header frame instead";
+                    return Err((PUBLISH, Fault::new(ReplyCode::UnexpectedFrame, explanation)));
+                }
+                Expecting::Body(..) => {
+                    let explanation = "expected content body, got non content body frame instead";
+                    return Err((PUBLISH, Fault::new(ReplyCode::UnexpectedFrame, explanation)));
+                }
+            }
+        }
+        let method = Method::decode(payload).map_err(|error| (NO_METHOD, fault::of_payload(error, payload)))?;
+        self.handle(number, &method, out).map_err(|fault| (ids_of(payload), fault))
+    }
+
+    #[inline]
+    fn handle(&mut self, number: u16, method: &Method<'_>, out: &mut Vec<u8>) -> Handled {
+        // First what comes once per message; none of it needs to see what the turn has collected.
+        match method {
+            Method::BasicPublish(publish) => return self.publish(number, publish),
+            Method::BasicAck(ack) => return self.ack(number, *ack),
+            Method::BasicNack(nack) => return self.nack(number, *nack),
+            Method::BasicReject(reject) => return self.reject(number, *reject),
+            _ => {}
+        }
+        self.settle_turn(out);
+        if self.channels.get_mut(number).is_none() {
+            return Ok(());
+        }
+        self.handle_synchronous(number, method, out)
+    }
+
+    fn handle_synchronous(&mut self, number: u16, method: &Method<'_>, out: &mut Vec<u8>) -> Handled {
+        match method {
+            Method::ChannelOpen(_) => Err(Fault::new(ReplyCode::ChannelError, "second 'channel.open' seen")),
+            Method::ChannelClose(_) => {
+                self.end_channel(number, out);
+                self.channels.remove(number);
+                frame::write_method(out, number, &ChannelCloseOk {});
+                Ok(())
+            }
+            // Nothing was closed from here, so there is nothing to acknowledge; RabbitMQ lets it pass.
+            Method::ChannelCloseOk(_) | Method::ChannelFlowOk(_) | Method::BasicCancelOk(_) => Ok(()),
+            Method::ChannelFlow(flow) if flow.active => {
+                frame::write_method(out, number, &ChannelFlowOk { active: true });
+                Ok(())
+            }
+            Method::ChannelFlow(_) => Err(Fault::new(ReplyCode::NotImplemented, "active=false")),
+            Method::AccessRequest(_) => {
+                frame::write_method(out, number, &AccessRequestOk { ticket: 1 });
+                Ok(())
+            }
+            Method::ExchangeDeclare(declare) => self.exchange_declare(number, declare, out),
+            Method::ExchangeDelete(delete) => self.exchange_delete(number, delete, out),
+            Method::ExchangeBind(bind) => self.exchange_bind(number, bind, out),
+            Method::ExchangeUnbind(unbind) => self.exchange_unbind(number, unbind, out),
+            Method::QueueDeclare(declare) => self.queue_declare(number, declare, out),
+            Method::QueueBind(bind) => self.queue_bind(number, bind, out),
+            Method::QueueUnbind(unbind) => self.queue_unbind(number, unbind, out),
+            Method::QueuePurge(purge) => self.queue_purge(number, purge, out),
+            Method::QueueDelete(delete) => self.queue_delete(number, delete, out),
+            Method::BasicQos(qos) => self.qos(number, *qos, out),
+            Method::BasicConsume(consume) => self.consume(number, consume, out),
+            Method::BasicCancel(cancel) => self.cancel(number, cancel, out),
+            Method::BasicGet(get) => self.get(number, get, out),
+            Method::BasicRecover(recover) => self.recover(number, recover.requeue, true, out),
+            Method::BasicRecoverAsync(recover) => self.recover(number, recover.requeue, false, out),
+            Method::TxSelect(_) => self.tx_select(number, out),
+            Method::TxCommit(_) => self.tx_commit(number, out),
+            Method::TxRollback(_) => self.tx_rollback(number, out),
+            Method::ConfirmSelect(select) => self.confirm_select(number, select.no_wait, out),
+            // What remains is what only servers send, and the connection's methods, which have no place on a channel.
+            method => {
+                debug_assert!(is_connection_method(method) || !matches!(method, Method::BasicPublish(_)));
+                Err(Fault::new(ReplyCode::CommandInvalid, "unimplemented method"))
+            }
+        }
+    }
+
+    fn confirm_select(&mut self, number: u16, no_wait: bool, out: &mut Vec<u8>) -> Handled {
+        let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
+        match channel.mode {
+            Mode::Plain => channel.mode = Mode::Confirm(Confirms::default()),
+            Mode::Confirm(_) => {}
+            Mode::Transaction(_) => {
+                return Err(Fault::new(ReplyCode::PreconditionFailed, "cannot switch from tx to confirm mode"));
+            }
+        }
+        if !no_wait {
+            frame::write_method(out, number, &ConfirmSelectOk {});
+        }
+        Ok(())
+    }
+
+    /// Closes a channel after an error of one of its methods.
+    fn close_channel_with(&mut self, number: u16, fault: &Fault, ids: (u16, u16), out: &mut Vec<u8>) {
+        tracing::error!(
+            connection = self.id.0,
+            channel = number,
+            user = &*self.user,
+            vhost = &*self.vhost,
+            "closing channel: {}",
+            fault.text()
+        );
+        self.flush(out);
+        self.end_channel(number, out);
+        if let Some(channel) = self.channels.get_mut(number) {
+            channel.phase = ChannelPhase::Closing;
+        }
+        let (class_id, method_id) = ids;
+        let close = ChannelClose { reply_code: fault.code().code(), reply_text: fault.text(), class_id, method_id };
+        frame::write_method(out, number, &close);
+    }
+}
+
+/// Content came where a method had to.
+pub(super) fn expected_method() -> Fault {
+    Fault::new(ReplyCode::UnexpectedFrame, "expected method frame, got non method frame instead")
+}

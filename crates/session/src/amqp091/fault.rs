@@ -1,0 +1,156 @@
+//! What ends a channel or a connection, and the one table from the broker's errors to reply codes.
+
+use leveret_broker::Error;
+use leveret_protocol::amqp091::error::Snippet;
+use leveret_protocol::amqp091::{DecodeError, FRAME_OVERHEAD, FrameError, ReplyCode, clip_shortstr};
+
+/// A reply code with its text. Whether it ends the channel or the connection is decided by the code (§1.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    code: ReplyCode,
+    text: String,
+}
+
+impl Fault {
+    /// A fault whose text is the code's name and an explanation.
+    pub fn new(code: ReplyCode, explanation: impl std::fmt::Display) -> Self {
+        Self { code, text: format!("{} - {explanation}", code.name()) }
+    }
+
+    /// The reply code.
+    pub fn code(&self) -> ReplyCode {
+        self.code
+    }
+
+    /// The reply text, cut to what a short string holds.
+    pub fn text(&self) -> &str {
+        clip_shortstr(&self.text)
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let code = match &error {
+            Error::NotFound { .. } => ReplyCode::NotFound,
+            Error::VhostNotFound { .. } => ReplyCode::NotAllowed,
+            Error::DefaultExchange
+            | Error::ReservedPrefix { .. }
+            | Error::SystemExchange { .. }
+            | Error::InternalExchange { .. }
+            | Error::ExclusiveUse { .. } => ReplyCode::AccessRefused,
+            Error::Locked { .. } => ReplyCode::ResourceLocked,
+            Error::Inequivalent { .. }
+            | Error::InUse { .. }
+            | Error::NotEmpty { .. }
+            | Error::InvalidArgument { .. }
+            | Error::InvalidArgumentType { .. }
+            | Error::ArgumentOfOtherType { .. }
+            | Error::UnknownExchangeType { .. }
+            | Error::InvalidMatchValue { .. }
+            | Error::InvalidMatchType { .. }
+            | Error::TooManyWildcards { .. } => ReplyCode::PreconditionFailed,
+        };
+        Self::new(code, error)
+    }
+}
+
+/// The fault for octets that are no frame. A frame's size is reported without its overhead, as RabbitMQ does.
+pub(crate) fn of_frame(error: FrameError, frame_max: u32) -> Fault {
+    let explanation = match error {
+        FrameError::TooLarge { kind, size, .. } => {
+            let max = frame_max.saturating_sub(u32::try_from(FRAME_OVERHEAD).unwrap_or(8));
+            format!("type {kind}, all octets = <<>>: {{frame_too_large,{size},{max}}}")
+        }
+        FrameError::InvalidEnd { kind, start, end } => {
+            format!("type {kind}, {}: {{invalid_frame_end_marker,{end}}}", octets(start))
+        }
+        FrameError::UnknownKind { kind, start } => format!("type {kind}, {}: unknown_frame", octets(start)),
+    };
+    Fault::new(ReplyCode::FrameError, explanation)
+}
+
+/// The fault for a payload that does not decode.
+pub(crate) fn of_payload(error: DecodeError, payload: &[u8]) -> Fault {
+    match error {
+        DecodeError::MalformedUtf8 => Fault::new(ReplyCode::FrameError, error),
+        DecodeError::UnknownMethod { .. } => Fault::new(ReplyCode::CommandInvalid, "unimplemented method"),
+        _ => Fault::new(ReplyCode::FrameError, format!("cannot decode {}", Binary(payload))),
+    }
+}
+
+/// A frame that has no place on its channel.
+pub(crate) fn unexpected_frame(kind: u8, payload: &[u8]) -> Fault {
+    Fault::new(ReplyCode::UnexpectedFrame, format!("type {kind}, {}", octets(Snippet::of(payload))))
+}
+
+fn octets(start: Snippet) -> String {
+    let which = if start.is_whole() { "all" } else { "first 16" };
+    format!("{which} octets = {}", Binary(start.octets()))
+}
+
+/// Octets the way Erlang prints them: as text if all are printable Latin-1, else as numbers.
+pub(crate) struct Binary<'a>(pub(crate) &'a [u8]);
+
+impl std::fmt::Display for Binary<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let printable = |octet: &u8| matches!(octet, 0x20..=0x7e | 0xa0..=0xff | b'\n' | b'\r' | b'\t');
+        f.write_str("<<")?;
+        if !self.0.is_empty() && self.0.iter().all(printable) {
+            f.write_str("\"")?;
+            for octet in self.0 {
+                match octet {
+                    b'"' => f.write_str("\\\"")?,
+                    b'\\' => f.write_str("\\\\")?,
+                    b'\n' => f.write_str("\\n")?,
+                    b'\r' => f.write_str("\\r")?,
+                    b'\t' => f.write_str("\\t")?,
+                    octet => write!(f, "{}", char::from(*octet))?,
+                }
+            }
+            f.write_str("\"")?;
+        } else {
+            for (index, octet) in self.0.iter().enumerate() {
+                let comma = if index == 0 { "" } else { "," };
+                write!(f, "{comma}{octet}")?;
+            }
+        }
+        f.write_str(">>")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octets_are_shown_as_erlang_shows_them() {
+        for (octets, shown) in [
+            (&b""[..], "<<>>"),
+            (b"GET / HTTP", "<<\"GET / HTTP\">>"),
+            (b"say \"hi\"\n", "<<\"say \\\"hi\\\"\\n\">>"),
+            (b"\0\x0a\x01", "<<0,10,1>>"),
+        ] {
+            assert_eq!(Binary(octets).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn frame_errors_read_as_rabbitmq_writes_them() {
+        for (error, text) in [
+            (
+                FrameError::TooLarge { kind: 1, size: 9000, max: 8192 },
+                "FRAME_ERROR - type 1, all octets = <<>>: {frame_too_large,9000,8184}",
+            ),
+            (
+                FrameError::InvalidEnd { kind: 3, start: Snippet::of(b"0123456789abcdefg"), end: 0 },
+                "FRAME_ERROR - type 3, first 16 octets = <<\"0123456789abcdef\">>: {invalid_frame_end_marker,0}",
+            ),
+            (
+                FrameError::UnknownKind { kind: 4, start: Snippet::of(b"\x01") },
+                "FRAME_ERROR - type 4, all octets = <<1>>: unknown_frame",
+            ),
+        ] {
+            assert_eq!(of_frame(error, 8192).text(), text);
+        }
+    }
+}

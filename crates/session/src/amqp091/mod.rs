@@ -1,0 +1,446 @@
+//! The session of an AMQP 0-9-1 connection.
+//!
+//! The server calls, in any order: [`Session::receive`] with octets read, [`Session::deliver`] when its mailbox has
+//! something, [`Session::tick`] twice per heartbeat interval, and [`Session::end_turn`] after each round of those; each
+//! appends to the octets to write. [`Session::ending`] tells when and how the connection is over.
+//!
+//! Within a turn, publishes and settlements are collected, and each queue is given its share in one call when the turn
+//! ends or a method needs to see their effect.
+
+mod channel;
+mod consume;
+mod deliver;
+mod dispatch;
+pub mod fault;
+mod handshake;
+mod properties;
+mod publish;
+mod queue;
+mod exchange;
+mod reply_to;
+mod routes;
+mod settings;
+mod settle;
+mod sources;
+mod table;
+mod transaction;
+mod unsettled;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use leveret_broker::Name;
+use leveret_broker::access::PeerLocation;
+use leveret_broker::mailbox::{CloseReason, Event, Inbox, Mailbox};
+use leveret_broker::node::Node;
+use leveret_broker::topology::ConnectionId;
+use leveret_protocol::amqp091::method::{BasicAck, BasicCancel, ConnectionClose};
+use leveret_protocol::amqp091::{CLASS_BASIC, FRAME_OVERHEAD, Frame, FrameError, Method, ReplyCode, frame};
+
+use channel::{Channels, Mode};
+use fault::Fault;
+pub use routes::Pause;
+use routes::Routes;
+pub use settings::Settings;
+use sources::Sources;
+
+/// Half heartbeat intervals without an octet after which a client counts as gone: two intervals and a half.
+const SILENT_TICKS_MAX: u32 = 5;
+/// How long a connection that was refused is kept before it is dropped, so that guessing is slow and the last octets arrive.
+const LINGER: Duration = Duration::from_secs(3);
+/// Longest wait for connection.close-ok.
+const CLOSE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Largest frame taken from a client before it has logged in, in octets.
+const INITIAL_FRAME_MAX: u32 = 8192;
+
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The protocol header is to come.
+    Header,
+    /// connection.start is out.
+    Starting,
+    /// connection.tune is out.
+    Tuning,
+    /// connection.open is to come.
+    Opening,
+    /// It works.
+    Running,
+    /// connection.close is out; everything but close-ok is ignored.
+    Closing,
+    /// It is over; everything is ignored.
+    Over,
+}
+
+/// How the server ends the connection once everything is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Close the socket.
+    Now,
+    /// Go on reading for so long, unless the client hangs up first; then close the socket.
+    Within(Duration),
+}
+
+/// What a client can do, from its properties.
+#[derive(Debug, Clone, Copy, Default)]
+struct Capabilities {
+    authentication_failure_close: bool,
+    consumer_cancel_notify: bool,
+}
+
+/// Limits agreed on; zero is none.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    frame_max: u32,
+    channel_max: u16,
+    heartbeat_seconds: u16,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Session {
+    node: Arc<Node>,
+    settings: Arc<Settings>,
+    mailbox: Arc<Mailbox>,
+    id: ConnectionId,
+    peer: PeerLocation,
+    phase: Phase,
+    ending: Option<Ending>,
+    capabilities: Capabilities,
+    client_properties: leveret_broker::value::Table,
+    limits: Limits,
+    user: Name,
+    vhost: Name,
+    channels: Channels,
+    sources: Sources,
+    routes: Routes,
+    broker_routes: leveret_broker::topology::Routes,
+    inbox: Inbox,
+    /// Buffer for the next draft.
+    draft: Vec<u8>,
+    /// Channels with publishes to confirm or shared prefetch to release.
+    dirty_channels: Vec<u16>,
+    pause: Option<Pause>,
+    resumed: bool,
+    silent_ticks: u32,
+}
+
+impl Session {
+    /// A session for a connection that was just accepted.
+    pub fn new(node: Arc<Node>, settings: Arc<Settings>, mailbox: Arc<Mailbox>, peer: PeerLocation) -> Self {
+        let id = node.connect(&mailbox);
+        let limits = Limits { frame_max: INITIAL_FRAME_MAX, channel_max: 0, heartbeat_seconds: 0 };
+        Self {
+            node,
+            settings,
+            mailbox,
+            id,
+            peer,
+            phase: Phase::Header,
+            ending: None,
+            capabilities: Capabilities::default(),
+            client_properties: leveret_broker::value::Table::new(),
+            limits,
+            user: "".into(),
+            vhost: "".into(),
+            channels: Channels::default(),
+            sources: Sources::default(),
+            routes: Routes::default(),
+            broker_routes: leveret_broker::topology::Routes::default(),
+            inbox: Inbox::default(),
+            draft: Vec::new(),
+            dirty_channels: Vec::new(),
+            pause: None,
+            resumed: false,
+            silent_ticks: 0,
+        }
+    }
+
+    /// The connection's id.
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// The user that logged in; empty before.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The vhost it works in; empty before it is open.
+    pub fn vhost(&self) -> &str {
+        &self.vhost
+    }
+
+    /// What the client said of itself in connection.start-ok.
+    pub fn client_properties(&self) -> &leveret_broker::value::Table {
+        &self.client_properties
+    }
+
+    /// Whether the handshake is over.
+    pub fn is_open(&self) -> bool {
+        !matches!(self.phase, Phase::Header | Phase::Starting | Phase::Tuning | Phase::Opening)
+    }
+
+    /// How the connection ends, once it does.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// The interval at which [`Session::tick`] is due; `None` without heartbeats.
+    pub fn tick_interval(&self) -> Option<Duration> {
+        match self.limits.heartbeat_seconds {
+            0 => None,
+            seconds => Some(Duration::from_millis(u64::from(seconds) * 500)),
+        }
+    }
+
+    /// A request to pause reading, made since the last call.
+    pub fn take_pause(&mut self) -> Option<Pause> {
+        self.pause.take()
+    }
+
+    /// Whether a pause ended since the last call.
+    pub fn take_resumed(&mut self) -> bool {
+        std::mem::take(&mut self.resumed)
+    }
+
+    /// Takes octets in; says how many were used. The rest, the start of a frame, has to come again with more behind it.
+    pub fn receive(&mut self, input: &[u8], out: &mut Vec<u8>) -> usize {
+        let mut used = 0;
+        self.routes.validate(self.node.generation());
+        while self.phase != Phase::Over {
+            let rest = input.get(used..).unwrap_or_default();
+            if self.phase == Phase::Header {
+                let Some(octets) = rest.first_chunk::<8>() else { return used };
+                used += octets.len();
+                self.protocol_header(octets, out);
+                continue;
+            }
+            // RabbitMQ lets frames be larger than agreed by the frame's own overhead.
+            let payload_max = if self.limits.frame_max == 0 { usize::MAX } else { self.limits.frame_max as usize };
+            match Frame::decode(rest, payload_max) {
+                Ok(Some((frame, octets))) => {
+                    used += octets;
+                    self.frame(frame, out);
+                }
+                Ok(None) => return used,
+                Err(error) => {
+                    self.frame_error(error, out);
+                    return input.len();
+                }
+            }
+        }
+        input.len()
+    }
+
+    /// Handles what came into the mailbox.
+    pub fn deliver(&mut self, out: &mut Vec<u8>) {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        self.mailbox.take(&mut inbox);
+        self.deliver_all(&mut inbox, out);
+        for event in inbox.events.drain(..) {
+            self.event(&event, out);
+        }
+        for key in inbox.awaiting_room.drain(..) {
+            if let Some(sources::SourceKind::Consumer { queue, id }) = self.sources.get(key).map(sources::Source::kind) {
+                queue.resume(*id);
+            }
+        }
+        self.inbox = inbox;
+    }
+
+    /// Gives every queue its share of the turn's work and sends the confirms that follow from it.
+    pub fn end_turn(&mut self, out: &mut Vec<u8>) {
+        self.flush(out);
+    }
+
+    /// Gives memory back that an idle connection does not need.
+    pub fn shrink(&mut self) {
+        self.inbox.shrink();
+        self.draft = Vec::new();
+        self.routes.clear();
+        self.mailbox.shrink();
+    }
+
+    /// Half a heartbeat interval passed. `received` and `sent` say whether an octet came or went since the last tick.
+    pub fn tick(&mut self, received: bool, sent: bool, out: &mut Vec<u8>) {
+        if !sent {
+            frame::write_heartbeat(out);
+        }
+        self.silent_ticks = if received { 0 } else { self.silent_ticks + 1 };
+        if self.silent_ticks >= SILENT_TICKS_MAX {
+            tracing::warn!(connection = self.id.0, user = &*self.user, "missed heartbeats from client, closing");
+            self.over(Ending::Now);
+        }
+    }
+
+    /// The connection is gone: requeues what was unsettled, drops its consumers and exclusive queues. May be called again.
+    pub fn terminate(&mut self) {
+        self.close_channels(&mut Vec::new());
+        self.phase = Phase::Over;
+        self.node.disconnect(self.id);
+    }
+
+    /// Ends the connection after an error of its octets or methods.
+    fn close_with(&mut self, fault: &Fault, (class_id, method_id): (u16, u16), out: &mut Vec<u8>) {
+        let level_is_forced = fault.code() == ReplyCode::ConnectionForced;
+        if !level_is_forced {
+            tracing::error!(
+                connection = self.id.0,
+                user = &*self.user,
+                vhost = &*self.vhost,
+                "closing connection: {}",
+                fault.text()
+            );
+        }
+        self.close_channels(out);
+        let close = ConnectionClose { reply_code: fault.code().code(), reply_text: fault.text(), class_id, method_id };
+        frame::write_method(out, 0, &close);
+        self.phase = Phase::Closing;
+        let wait = match self.limits.heartbeat_seconds {
+            0 => CLOSE_WAIT_MAX,
+            seconds => Duration::from_secs(u64::from(seconds)).min(CLOSE_WAIT_MAX),
+        };
+        self.ending = Some(Ending::Within(wait));
+    }
+
+    fn frame_error(&mut self, error: FrameError, out: &mut Vec<u8>) {
+        let fault = fault::of_frame(error, self.limits.frame_max);
+        if self.is_open() {
+            if self.phase == Phase::Running {
+                self.close_with(&fault, (0, 0), out);
+            }
+        } else {
+            tracing::warn!(connection = self.id.0, "{}", fault.text());
+        }
+        // Nothing that follows can be made sense of.
+        self.over(Ending::Within(LINGER));
+    }
+
+    fn over(&mut self, ending: Ending) {
+        self.phase = Phase::Over;
+        self.ending = Some(ending);
+    }
+
+    fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
+        match event {
+            Event::ConsumerCancelled { key, queue } => self.consumer_cancelled(*key, *queue, out),
+            Event::PublishingResumed => self.resumed = true,
+            Event::Close(CloseReason::Shutdown) => match self.phase {
+                Phase::Running => {
+                    let explanation = "broker forced connection closure with reason 'shutdown'";
+                    self.close_with(&Fault::new(ReplyCode::ConnectionForced, explanation), (0, 0), out);
+                }
+                Phase::Closing | Phase::Over => {}
+                _ => self.over(Ending::Now),
+            },
+        }
+    }
+
+    /// A queue was deleted under a consumer.
+    fn consumer_cancelled(&mut self, key: u32, queue: leveret_broker::topology::QueueId, out: &mut Vec<u8>) {
+        let Some(source) = self.sources.get_mut(key) else { return };
+        let is = matches!(source.kind(), sources::SourceKind::Consumer { queue: cell, .. } if cell.info().id == queue);
+        if !is || !source.live {
+            return;
+        }
+        source.live = false;
+        let number = source.channel;
+        let tag = Name::clone(&source.tag);
+        if let Some(channel) = self.channels.get_mut(number) {
+            channel.consumers.retain(|(_, consumer)| *consumer != key);
+            if self.capabilities.consumer_cancel_notify {
+                frame::write_method(out, number, &BasicCancel { consumer_tag: &tag, no_wait: true });
+            }
+        }
+        self.sources.drop_if_done(key);
+    }
+
+    /// Gives every queue its share of what was collected, and confirms.
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        if self.routes.is_dirty()
+            && let Some(pause) = self.routes.flush(&self.mailbox)
+        {
+            self.pause = Some(pause);
+        }
+        if self.sources.is_dirty() {
+            self.sources.flush();
+        }
+        while let Some(number) = self.dirty_channels.pop() {
+            self.flush_channel(number, out);
+        }
+    }
+
+    fn flush_channel(&mut self, number: u16, out: &mut Vec<u8>) {
+        let Some(channel) = self.channels.get_mut(number) else { return };
+        if let Mode::Confirm(confirms) = &mut channel.mode
+            && confirms.confirmed < confirms.published
+        {
+            let multiple = confirms.published - confirms.confirmed > 1;
+            confirms.confirmed = confirms.published;
+            frame::write_method(out, number, &BasicAck { delivery_tag: confirms.published, multiple });
+        }
+        let released = std::mem::take(&mut channel.released);
+        if released > 0
+            && let Some(shared) = &channel.shared_prefetch
+        {
+            shared.release(released);
+            for (_, key) in &channel.consumers {
+                if let Some(sources::SourceKind::Consumer { queue, id }) =
+                    self.sources.get(*key).map(sources::Source::kind)
+                {
+                    queue.resume(*id);
+                }
+            }
+        }
+    }
+
+    fn mark_dirty(&mut self, number: u16) {
+        if !self.dirty_channels.contains(&number) {
+            self.dirty_channels.push(number);
+        }
+    }
+
+    /// Makes everything that was collected take effect, and sends what it led to, before a method that a client may use as
+    /// a barrier is answered.
+    fn settle_turn(&mut self, out: &mut Vec<u8>) {
+        self.flush(out);
+        self.deliver(out);
+        self.routes.validate(self.node.generation());
+    }
+
+    /// Octets of the largest frame to send.
+    fn frame_max(&self) -> usize {
+        match self.limits.frame_max {
+            0 => usize::MAX,
+            max => (max as usize).max(FRAME_OVERHEAD + 1),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Whatever ended the connection, a panic included, nothing it held unsettled may be lost.
+        self.terminate();
+    }
+}
+
+/// Class and method ids for a fault that no method caused.
+const NO_METHOD: (u16, u16) = (0, 0);
+/// Ids of basic.publish, the method that content belongs to.
+const PUBLISH: (u16, u16) = (CLASS_BASIC, 40);
+
+/// The ids of a payload's method, known even if its arguments do not decode.
+fn ids_of(payload: &[u8]) -> (u16, u16) {
+    match payload.first_chunk::<4>() {
+        Some(&[c1, c0, m1, m0]) => (u16::from_be_bytes([c1, c0]), u16::from_be_bytes([m1, m0])),
+        None => NO_METHOD,
+    }
+}
+
+/// Shorthand of every handler.
+type Handled = Result<(), Fault>;
+
+fn is_connection_method(method: &Method<'_>) -> bool {
+    method.ids().0 == 10
+}

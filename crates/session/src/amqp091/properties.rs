@@ -1,0 +1,175 @@
+//! The rules that look into a message's properties: user id, reply-to, expiration, CC and BCC.
+
+use leveret_broker::message::{Draft, Message};
+use leveret_protocol::amqp091::{Properties, ReplyCode, Table, TableWriter, Value};
+
+use super::fault::Fault;
+use super::reply_to::REPLY_TO;
+use super::table::value_to_broker;
+
+/// Longest expiration, in milliseconds: ten years.
+const EXPIRATION_MAX_MS: i128 = 315_360_000_000;
+/// Property flags of headers, reply-to, expiration and user id.
+const EXAMINED_FLAGS: u16 = 1 << 13 | 1 << 9 | 1 << 8 | 1 << 4;
+
+/// A message that passed, changed where a rule says so.
+pub(super) struct Examined {
+    pub(super) message: Message,
+    /// Routing keys of the CC and BCC headers.
+    pub(super) extra_keys: Vec<String>,
+}
+
+/// Whether a rule may apply; most messages are spared the look.
+#[inline]
+pub(super) fn need_examination(raw: &[u8]) -> bool {
+    raw.first_chunk::<2>().is_some_and(|flags| u16::from_be_bytes(*flags) & EXAMINED_FLAGS != 0)
+}
+
+/// Applies the rules. `reply_token` is what the channel's consumer of direct replies is reached by, if it has one.
+pub(super) fn examine(message: Message, user: &str, reply_token: Option<&str>) -> Result<Examined, Fault> {
+    let properties = Properties::decode(message.properties()).unwrap_or_default();
+    let refuse = |explanation: String| Err(Fault::new(ReplyCode::PreconditionFailed, explanation));
+    let mut changed = properties;
+    if properties.reply_to == Some(REPLY_TO) {
+        let Some(token) = reply_token else { return refuse("fast reply consumer does not exist".into()) };
+        changed.reply_to = Some(token);
+    }
+    if let Some(expiration) = properties.expiration
+        && let Err(reason) = check_expiration(expiration)
+    {
+        return refuse(format!("invalid expiration '{expiration}': {reason}"));
+    }
+    let mut extra_keys = Vec::new();
+    let mut without_bcc = Vec::new();
+    if let Some(headers) = properties.headers {
+        for name in ["CC", "BCC"] {
+            match headers.get(name) {
+                None => {}
+                Some(Value::Array(keys)) => extra_keys.extend(keys.iter().filter_map(text)),
+                Some(other) => {
+                    let kind = value_to_broker(other).type_name();
+                    return refuse(format!("invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}"));
+                }
+            }
+        }
+        if headers.get("BCC").is_some() {
+            let mut writer = TableWriter::new(&mut without_bcc);
+            for (name, value) in headers.iter().filter(|(name, _)| *name != "BCC") {
+                writer.field(name, value);
+            }
+            changed.headers = Table::parse(&without_bcc).ok();
+        }
+    }
+    if let Some(claimed) = properties.user_id
+        && claimed != user
+    {
+        return refuse(format!("user_id property set to '{claimed}' but authenticated user was '{user}'"));
+    }
+    if changed == properties {
+        return Ok(Examined { message, extra_keys });
+    }
+    let mut raw = Vec::new();
+    changed.encode(&mut raw);
+    let mut draft = Draft::new(Vec::new(), message.exchange(), message.routing_key());
+    draft.properties(&raw);
+    draft.body(message.body());
+    Ok(Examined { message: draft.message(), extra_keys })
+}
+
+fn text(value: Value<'_>) -> Option<String> {
+    match value {
+        Value::LongStr(octets) => std::str::from_utf8(octets).ok().map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// Whether an expiration is a number of milliseconds; the reason it is not, in the words of Erlang's `string:to_integer`.
+fn check_expiration(text: &str) -> Result<(), String> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let count = digits.bytes().take_while(u8::is_ascii_digit).count();
+    if count == 0 {
+        return Err("no_integer".into());
+    }
+    let end = text.len() - digits.len() + count;
+    let (number, leftover) = text.split_at_checked(end).unwrap_or((text, ""));
+    if !leftover.is_empty() {
+        return Err(format!("{{leftover_string,\"{leftover}\"}}"));
+    }
+    match number.trim_start_matches('+').parse::<i128>() {
+        Ok(value) if value < 0 => Err(format!("{{value_negative,{value}}}")),
+        Ok(value) if value <= EXPIRATION_MAX_MS => Ok(()),
+        // Longer than any integer we know is too large as well.
+        _ => Err(format!("{{value_too_large,{number}}}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(properties: Properties<'_>) -> Message {
+        let mut raw = Vec::new();
+        properties.encode(&mut raw);
+        let mut draft = Draft::new(Vec::new(), "x", "key");
+        draft.properties(&raw);
+        draft.body(b"body");
+        draft.message()
+    }
+
+    #[test]
+    fn an_expiration_is_a_count_of_milliseconds() {
+        for (text, reason) in [
+            ("0", None),
+            ("60000", None),
+            ("315360000000", None),
+            ("315360000001", Some("{value_too_large,315360000001}")),
+            ("-1", Some("{value_negative,-1}")),
+            ("", Some("no_integer")),
+            ("abc", Some("no_integer")),
+            ("-", Some("no_integer")),
+            ("10s", Some("{leftover_string,\"s\"}")),
+            ("1.5", Some("{leftover_string,\".5\"}")),
+        ] {
+            assert_eq!(check_expiration(text).err().as_deref(), reason, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_user_id_is_the_users_own() {
+        let with = |user| message(Properties { user_id: Some(user), ..Properties::default() });
+        assert!(examine(with("guest"), "guest", None).is_ok());
+        let fault = examine(with("root"), "guest", None).err().unwrap();
+        assert_eq!(
+            fault.text(),
+            "PRECONDITION_FAILED - user_id property set to 'root' but authenticated user was 'guest'"
+        );
+    }
+
+    #[test]
+    fn direct_reply_to_becomes_the_channels_token() {
+        let asking = message(Properties { reply_to: Some(REPLY_TO), ..Properties::default() });
+        let examined = examine(asking.clone(), "guest", Some("amq.rabbitmq.reply-to.t")).ok().unwrap();
+        let properties = Properties::decode(examined.message.properties()).unwrap();
+        assert_eq!(properties.reply_to, Some("amq.rabbitmq.reply-to.t"));
+        assert_eq!(examined.message.body(), b"body");
+        assert!(examine(asking, "guest", None).is_err());
+    }
+
+    #[test]
+    fn bcc_routes_and_is_removed_and_cc_stays() {
+        let mut headers = Vec::new();
+        TableWriter::new(&mut headers)
+            .array("CC", |keys| {
+                keys.value(Value::LongStr(b"a")).value(Value::I32(1));
+            })
+            .array("BCC", |keys| {
+                keys.value(Value::LongStr(b"b"));
+            });
+        let message =
+            message(Properties { headers: Table::parse(&headers).ok(), ..Properties::default() });
+        let examined = examine(message, "guest", None).ok().unwrap();
+        assert_eq!(examined.extra_keys, ["a", "b"]);
+        let left = Properties::decode(examined.message.properties()).unwrap().headers.unwrap();
+        assert!(left.get("CC").is_some() && left.get("BCC").is_none());
+    }
+}

@@ -1,0 +1,227 @@
+//! From basic.publish and its content to the batches of the queues it is routed to.
+
+use std::sync::Arc;
+
+use leveret_broker::message::{Draft, Message};
+use leveret_broker::queue::QueueCell;
+use leveret_broker::topology::RoutingInput;
+use leveret_broker::value;
+use leveret_protocol::amqp091::method::{BasicPublish, BasicReturn};
+use leveret_protocol::amqp091::{CLASS_BASIC, ContentHeader, Properties, ReplyCode, frame};
+
+use super::channel::{Channel, Expecting, Held, Mode, Publishing};
+use super::dispatch::expected_method;
+use super::fault::{self, Fault};
+use super::properties::{self, Examined};
+use super::reply_to::is_reply_token;
+use super::settings::BODY_SIZE_MAX;
+use super::{Handled, NO_METHOD, PUBLISH, Session, table};
+
+/// Octets a draft's buffer keeps between messages.
+const DRAFT_KEPT: usize = 128 * 1024;
+
+/// Where a message goes.
+enum Destination {
+    /// Along a route of the cache.
+    Route(u32),
+    /// To these queues, this time.
+    Queues(Vec<Arc<QueueCell>>),
+    /// To the consumer of direct replies under its routing key.
+    Reply,
+}
+
+type Content = Result<(), ((u16, u16), Fault)>;
+
+impl Session {
+    #[inline]
+    pub(super) fn publish(&mut self, number: u16, publish: &BasicPublish<'_>) -> Handled {
+        let draft = Draft::new(std::mem::take(&mut self.draft), publish.exchange, publish.routing_key);
+        let publishing =
+            Publishing { draft, mandatory: publish.mandatory, immediate: publish.immediate, body_size: 0 };
+        if let Some(channel) = self.channels.get_mut(number) {
+            channel.expecting = Expecting::Header(publishing);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn content_header(&mut self, number: u16, payload: &[u8], out: &mut Vec<u8>) -> Content {
+        let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
+        let mut publishing = match std::mem::take(&mut channel.expecting) {
+            Expecting::Header(publishing) => publishing,
+            Expecting::Method => return Err((NO_METHOD, expected_method())),
+            Expecting::Body(..) => {
+                let explanation = "expected content body, got non content body frame instead";
+                return Err((PUBLISH, Fault::new(ReplyCode::UnexpectedFrame, explanation)));
+            }
+        };
+        let header =
+            ContentHeader::decode(payload).map_err(|error| (NO_METHOD, fault::of_payload(error, payload)))?;
+        if header.class_id != CLASS_BASIC {
+            let explanation =
+                format!("expected content header for class 60, got one for class {} instead", header.class_id);
+            return Err((PUBLISH, Fault::new(ReplyCode::UnexpectedFrame, explanation)));
+        }
+        let size = header.body_size;
+        if size > BODY_SIZE_MAX {
+            let explanation = format!("content body size {size} exceeds maximum allowed size {BODY_SIZE_MAX}");
+            return Err((PUBLISH, Fault::new(ReplyCode::FrameError, explanation)));
+        }
+        // They are forwarded as they are, so a consumer must be able to read them.
+        Properties::decode(header.properties).map_err(|error| (PUBLISH, fault::of_payload(error, payload)))?;
+        publishing.draft.properties(header.properties);
+        publishing.body_size = size;
+        if size == 0 {
+            return self.published(number, publishing, out).map_err(|fault| (PUBLISH, fault));
+        }
+        channel.expecting = Expecting::Body(publishing, size);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn content_body(&mut self, number: u16, payload: &[u8], out: &mut Vec<u8>) -> Content {
+        let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
+        let (mut publishing, remaining) = match std::mem::take(&mut channel.expecting) {
+            Expecting::Body(publishing, remaining) => (publishing, remaining),
+            Expecting::Method => return Err((NO_METHOD, expected_method())),
+            Expecting::Header(_) => {
+                let explanation = "expected content header for class 60, got non content header frame instead";
+                return Err((PUBLISH, Fault::new(ReplyCode::UnexpectedFrame, explanation)));
+            }
+        };
+        let Some(remaining) = remaining.checked_sub(payload.len() as u64) else {
+            let explanation = "content body frame exceeds remaining content size";
+            return Err((PUBLISH, Fault::new(ReplyCode::FrameError, explanation)));
+        };
+        // What is too large will be refused once it is here, as RabbitMQ does; it need not be kept until then.
+        if publishing.body_size <= self.settings.max_message_size {
+            publishing.draft.body(payload);
+        }
+        if remaining == 0 {
+            return self.published(number, publishing, out).map_err(|fault| (PUBLISH, fault));
+        }
+        channel.expecting = Expecting::Body(publishing, remaining);
+        Ok(())
+    }
+
+    /// A message is whole.
+    #[inline]
+    fn published(&mut self, number: u16, publishing: Publishing, out: &mut Vec<u8>) -> Handled {
+        let Publishing { draft, mandatory, immediate, body_size } = publishing;
+        if immediate {
+            return Err(Fault::new(ReplyCode::NotImplemented, "immediate=true"));
+        }
+        let max = self.settings.max_message_size;
+        if body_size > max {
+            let limit = if max < BODY_SIZE_MAX { "configured max size" } else { "max size" };
+            let explanation = format!("message size {body_size} is larger than {limit} {max}");
+            return Err(Fault::new(ReplyCode::PreconditionFailed, explanation));
+        }
+        let message = draft.message();
+        let buffer = draft.into_buffer();
+        if buffer.capacity() <= DRAFT_KEPT {
+            self.draft = buffer;
+        }
+        let (message, destination) = if properties::need_examination(message.properties()) {
+            self.examine_and_route(number, message)?
+        } else {
+            let destination = self.route(&message, &[])?;
+            (message, destination)
+        };
+        let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
+        match &mut channel.mode {
+            Mode::Transaction(transaction) => {
+                let held = match destination {
+                    Destination::Route(route) => Held::Queues(self.routes.queues(route)),
+                    Destination::Queues(queues) => Held::Queues(queues),
+                    Destination::Reply => Held::Reply,
+                };
+                transaction.published.push((message, held, mandatory));
+                return Ok(());
+            }
+            Mode::Confirm(confirms) => {
+                if confirms.published == confirms.confirmed {
+                    self.dirty_channels.push(number);
+                }
+                confirms.published += 1;
+            }
+            Mode::Plain => {}
+        }
+        match destination {
+            Destination::Route(route) if self.routes.is_unroutable(route) => {
+                self.unroutable(number, &message, mandatory, out);
+            }
+            Destination::Route(route) => self.routes.publish(route, message),
+            Destination::Queues(queues) if queues.is_empty() => self.unroutable(number, &message, mandatory, out),
+            Destination::Queues(queues) => self.routes.publish_to(&queues, &message),
+            Destination::Reply => self.node.reply(message.routing_key(), &message),
+        }
+        Ok(())
+    }
+
+    /// Publishes what a transaction held back.
+    pub(super) fn publish_held(&mut self, number: u16, message: &Message, held: Held, mandatory: bool, out: &mut Vec<u8>) {
+        match held {
+            Held::Queues(queues) if queues.is_empty() => self.unroutable(number, message, mandatory, out),
+            Held::Queues(queues) => self.routes.publish_to(&queues, message),
+            Held::Reply => self.node.reply(message.routing_key(), message),
+        }
+    }
+
+    /// Applies the rules that look into properties, then routes.
+    fn examine_and_route(&mut self, number: u16, message: Message) -> Result<(Message, Destination), Fault> {
+        self.node.read(|topology| {
+            let vhost = topology.vhost(&self.vhost)?;
+            vhost.exchange(message.exchange())?.check_publish(vhost.name())
+        })?;
+        let token = self.channels.get_mut(number).and_then(Channel::reply_token);
+        let Examined { message, extra_keys } = properties::examine(message, &self.user, token.as_deref())?;
+        let destination = self.route(&message, &extra_keys)?;
+        Ok((message, destination))
+    }
+
+    #[inline]
+    fn route(&mut self, message: &Message, extra_keys: &[String]) -> Result<Destination, Fault> {
+        let (exchange, routing_key) = (message.exchange(), message.routing_key());
+        if extra_keys.is_empty()
+            && let Some(route) = self.routes.find(exchange, routing_key)
+        {
+            return Ok(Destination::Route(route));
+        }
+        self.resolve(message, extra_keys)
+    }
+
+    /// Routes by the topology, for a message whose route is not in the cache.
+    fn resolve(&mut self, message: &Message, extra_keys: &[String]) -> Result<Destination, Fault> {
+        let (exchange, routing_key) = (message.exchange(), message.routing_key());
+        if exchange.is_empty() && is_reply_token(routing_key) {
+            return Ok(Destination::Reply);
+        }
+        let headers = || {
+            let properties = Properties::decode(message.properties()).unwrap_or_default();
+            properties.headers.map_or_else(value::Table::new, table::to_broker)
+        };
+        let mut keys = vec![routing_key];
+        keys.extend(extra_keys.iter().map(String::as_str));
+        let input = RoutingInput { routing_keys: &keys, headers: &headers };
+        let routed = self.node.route(&self.vhost, exchange, &input, &mut self.broker_routes)?;
+        if routed.cacheable && extra_keys.is_empty() {
+            return Ok(Destination::Route(self.routes.insert(exchange, routing_key, &routed.queues)));
+        }
+        Ok(Destination::Queues(routed.queues))
+    }
+
+    /// A message that no queue takes: comes back if it is mandatory, or is dropped.
+    fn unroutable(&self, number: u16, message: &Message, mandatory: bool, out: &mut Vec<u8>) {
+        if !mandatory {
+            return;
+        }
+        let returned = BasicReturn {
+            reply_code: ReplyCode::NoRoute.code(),
+            reply_text: ReplyCode::NoRoute.name(),
+            exchange: message.exchange(),
+            routing_key: message.routing_key(),
+        };
+        frame::write_content(out, number, &returned, message.properties(), message.body(), self.frame_max());
+    }
+}

@@ -1,0 +1,134 @@
+//! The queue class: declare, bind, unbind, purge, delete.
+
+use leveret_broker::queue::CloseCondition;
+use leveret_broker::topology::{Change, Destination, Origin};
+use leveret_broker::Name;
+use leveret_protocol::amqp091::method::{
+    QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk,
+    QueueUnbind, QueueUnbindOk,
+};
+use leveret_protocol::amqp091::{ReplyCode, frame};
+
+use super::fault::Fault;
+use super::reply_to::is_reply_name;
+use super::settings::generated_name;
+use super::{Handled, Session, table};
+
+impl Session {
+    /// The queue a method means: an empty name stands for the one declared last on the channel.
+    pub(super) fn queue_name(&mut self, number: u16, name: &str) -> Result<Name, Fault> {
+        if !name.is_empty() {
+            return Ok(name.into());
+        }
+        let last = self.channels.get_mut(number).and_then(|channel| channel.last_queue.clone());
+        last.ok_or_else(|| Fault::new(ReplyCode::NotFound, "no previously declared queue"))
+    }
+
+    pub(super) fn queue_declare(&mut self, number: u16, declare: &QueueDeclare<'_>, out: &mut Vec<u8>) -> Handled {
+        if is_reply_name(declare.queue) {
+            return self.declare_replies(number, declare, out);
+        }
+        let mut origin = Origin::Client;
+        let name: Name = if declare.queue.is_empty() && declare.passive {
+            self.queue_name(number, "")?
+        } else if declare.queue.is_empty() {
+            origin = Origin::Broker;
+            generated_name("amq.gen-", (self.settings.random)()).into()
+        } else {
+            strip_line_ends(declare.queue)
+        };
+        if !declare.passive {
+            self.node.apply(Change::DeclareQueue {
+                vhost: Name::clone(&self.vhost),
+                name: Name::clone(&name),
+                durable: declare.durable,
+                exclusive: declare.exclusive.then_some(self.id),
+                auto_delete: declare.auto_delete,
+                arguments: table::to_broker(declare.arguments),
+                origin,
+                id: None,
+            })?;
+        }
+        let queue = self.node.queue(&self.vhost, &name, self.id)?;
+        let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
+        channel.last_queue = Some(Name::clone(&name));
+        if !declare.no_wait {
+            let counts = queue.counts();
+            let ok = QueueDeclareOk {
+                queue: &name,
+                message_count: u32::try_from(counts.ready).unwrap_or(u32::MAX),
+                consumer_count: u32::try_from(counts.consumers).unwrap_or(u32::MAX),
+            };
+            frame::write_method(out, number, &ok);
+        }
+        Ok(())
+    }
+
+    pub(super) fn queue_bind(&mut self, number: u16, bind: &QueueBind<'_>, out: &mut Vec<u8>) -> Handled {
+        let (queue, routing_key) = self.binding_ends(number, bind.queue, bind.routing_key)?;
+        self.node.apply(Change::Bind {
+            vhost: Name::clone(&self.vhost),
+            source: strip_line_ends(bind.exchange),
+            destination: Destination::Queue(queue),
+            routing_key,
+            arguments: table::to_broker(bind.arguments),
+            asking: Some(self.id),
+        })?;
+        if !bind.no_wait {
+            frame::write_method(out, number, &QueueBindOk {});
+        }
+        Ok(())
+    }
+
+    pub(super) fn queue_unbind(&mut self, number: u16, unbind: &QueueUnbind<'_>, out: &mut Vec<u8>) -> Handled {
+        let (queue, routing_key) = self.binding_ends(number, unbind.queue, unbind.routing_key)?;
+        self.node.apply(Change::Unbind {
+            vhost: Name::clone(&self.vhost),
+            source: strip_line_ends(unbind.exchange),
+            destination: Destination::Queue(queue),
+            routing_key,
+            arguments: table::to_broker(unbind.arguments),
+            asking: Some(self.id),
+        })?;
+        frame::write_method(out, number, &QueueUnbindOk {});
+        Ok(())
+    }
+
+    /// Queue name and routing key of a binding: with both empty, the key is the name of the queue declared last.
+    fn binding_ends(&mut self, number: u16, queue: &str, routing_key: &str) -> Result<(Name, Name), Fault> {
+        let name = self.queue_name(number, &strip_line_ends(queue))?;
+        if is_reply_name(&name) {
+            let explanation = "cannot bind or unbind to a volatile (direct reply-to) queue";
+            return Err(Fault::new(ReplyCode::AccessRefused, explanation));
+        }
+        let routing_key =
+            if queue.is_empty() && routing_key.is_empty() { Name::clone(&name) } else { routing_key.into() };
+        Ok((name, routing_key))
+    }
+
+    pub(super) fn queue_purge(&mut self, number: u16, purge: &QueuePurge<'_>, out: &mut Vec<u8>) -> Handled {
+        let name = self.queue_name(number, purge.queue)?;
+        let count = self.node.queue(&self.vhost, &name, self.id)?.purge()?;
+        if !purge.no_wait {
+            let message_count = u32::try_from(count).unwrap_or(u32::MAX);
+            frame::write_method(out, number, &QueuePurgeOk { message_count });
+        }
+        Ok(())
+    }
+
+    pub(super) fn queue_delete(&mut self, number: u16, delete: &QueueDelete<'_>, out: &mut Vec<u8>) -> Handled {
+        let name = self.queue_name(number, &strip_line_ends(delete.queue))?;
+        let condition = CloseCondition { if_unused: delete.if_unused, if_empty: delete.if_empty };
+        let count = self.node.delete_queue(&self.vhost, &name, self.id, condition)?;
+        if !delete.no_wait {
+            let message_count = u32::try_from(count).unwrap_or(u32::MAX);
+            frame::write_method(out, number, &QueueDeleteOk { message_count });
+        }
+        Ok(())
+    }
+}
+
+/// The name without line ends, which RabbitMQ drops from names that are declared, deleted or bound.
+pub(super) fn strip_line_ends(name: &str) -> Name {
+    if name.contains(['\r', '\n']) { name.replace(['\r', '\n'], "").into() } else { name.into() }
+}

@@ -1,0 +1,177 @@
+//! The connection's route cache and the batches on their way to queues.
+//!
+//! A publish looks its (exchange, routing key) up here; a hit costs a comparison, or one hash, and takes no lock. The whole
+//! cache falls when the topology's generation moves on.
+
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashTable};
+use leveret_broker::mailbox::Mailbox;
+use leveret_broker::message::Message;
+use leveret_broker::queue::{Pace, QueueCell};
+use leveret_broker::topology::QueueId;
+use std::hash::BuildHasher;
+
+/// Routes kept per connection; a publisher with more keys starts over.
+const ROUTES_MAX: usize = 4096;
+/// Messages a batch keeps room for between turns.
+const BATCH_KEPT: usize = 16 * 1024;
+
+/// Where messages of a route go: indices of targets.
+#[derive(Debug)]
+struct Route {
+    exchange: Box<str>,
+    routing_key: Box<str>,
+    targets: Box<[u32]>,
+}
+
+/// A queue that this connection publishes to, with what it has yet to be given.
+#[derive(Debug)]
+struct Target {
+    cell: Arc<QueueCell>,
+    batch: Vec<Message>,
+}
+
+/// A publisher is asked to pause: by which queue, and how many messages that had handed out by then.
+#[derive(Debug)]
+pub struct Pause {
+    /// The queue.
+    pub cell: Arc<QueueCell>,
+    /// Its count of deliveries.
+    pub delivered: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    generation: u64,
+    routes: Vec<Route>,
+    by_name: HashTable<u32>,
+    by_queue: HashMap<QueueId, u32, RandomState>,
+    targets: Vec<Target>,
+    /// Targets with something in their batch.
+    dirty: Vec<u32>,
+    last: u32,
+    hasher: RandomState,
+}
+
+impl Routes {
+    /// Drops everything derived from an older generation. Batches must have been flushed.
+    #[inline]
+    pub(crate) fn validate(&mut self, generation: u64) {
+        if self.generation != generation {
+            self.clear();
+            self.generation = generation;
+        }
+    }
+
+    /// Whether something waits to be given to a queue.
+    pub(crate) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Gives all memory back. Batches must have been flushed.
+    pub(crate) fn clear(&mut self) {
+        debug_assert!(self.dirty.is_empty());
+        self.routes.clear();
+        self.by_name.clear();
+        self.by_queue.clear();
+        self.targets.clear();
+    }
+
+    /// The route of an exchange and key, if known.
+    #[inline]
+    pub(crate) fn find(&mut self, exchange: &str, routing_key: &str) -> Option<u32> {
+        let is = |route: &Route| *route.routing_key == *routing_key && *route.exchange == *exchange;
+        if self.routes.get(self.last as usize).is_some_and(is) {
+            return Some(self.last);
+        }
+        let hash = self.hasher.hash_one((exchange, routing_key));
+        let found = self.by_name.find(hash, |index| self.routes.get(*index as usize).is_some_and(is));
+        if let Some(index) = found {
+            self.last = *index;
+        }
+        found.copied()
+    }
+
+    /// Keeps a route.
+    pub(crate) fn insert(&mut self, exchange: &str, routing_key: &str, queues: &[Arc<QueueCell>]) -> u32 {
+        if self.routes.len() >= ROUTES_MAX {
+            self.routes.clear();
+            self.by_name.clear();
+        }
+        let targets = queues.iter().map(|queue| self.target(queue)).collect();
+        let index = u32::try_from(self.routes.len()).unwrap_or(u32::MAX);
+        self.routes.push(Route { exchange: exchange.into(), routing_key: routing_key.into(), targets });
+        let (routes, hasher) = (&self.routes, &self.hasher);
+        let hash = |index: &u32| {
+            routes.get(*index as usize).map_or(0, |route| hasher.hash_one((&*route.exchange, &*route.routing_key)))
+        };
+        self.by_name.insert_unique(hash(&index), index, hash);
+        self.last = index;
+        index
+    }
+
+    /// Whether a route leads nowhere.
+    #[inline]
+    pub(crate) fn is_unroutable(&self, route: u32) -> bool {
+        self.routes.get(route as usize).is_none_or(|route| route.targets.is_empty())
+    }
+
+    /// The queues of a route.
+    pub(crate) fn queues(&self, route: u32) -> Vec<Arc<QueueCell>> {
+        let targets = self.routes.get(route as usize).map(|route| &*route.targets).unwrap_or_default();
+        let cells = targets.iter().filter_map(|target| self.targets.get(*target as usize));
+        cells.map(|target| Arc::clone(&target.cell)).collect()
+    }
+
+    /// Puts a message into the batches of a route's queues.
+    #[inline]
+    pub(crate) fn publish(&mut self, route: u32, message: Message) {
+        let Some(route) = self.routes.get(route as usize) else { return };
+        let Some((last, others)) = route.targets.split_last() else { return };
+        for target in others {
+            push(&mut self.targets, &mut self.dirty, *target, message.clone());
+        }
+        push(&mut self.targets, &mut self.dirty, *last, message);
+    }
+
+    /// Puts a message into the batches of queues, for a route that is not kept.
+    pub(crate) fn publish_to(&mut self, queues: &[Arc<QueueCell>], message: &Message) {
+        for queue in queues {
+            let target = self.target(queue);
+            push(&mut self.targets, &mut self.dirty, target, message.clone());
+        }
+    }
+
+    /// Gives every queue its batch, each under one lock.
+    pub(crate) fn flush(&mut self, publisher: &Arc<Mailbox>) -> Option<Pause> {
+        let mut pause = None;
+        while let Some(index) = self.dirty.pop() {
+            let Some(target) = self.targets.get_mut(index as usize) else { continue };
+            if target.cell.enqueue(&mut target.batch, publisher) == Pace::Pause {
+                pause = Some(Pause { cell: Arc::clone(&target.cell), delivered: target.cell.delivered_count() });
+            }
+            if target.batch.capacity() > BATCH_KEPT {
+                target.batch = Vec::new();
+            }
+        }
+        pause
+    }
+
+    fn target(&mut self, queue: &Arc<QueueCell>) -> u32 {
+        *self.by_queue.entry(queue.info().id).or_insert_with(|| {
+            self.targets.push(Target { cell: Arc::clone(queue), batch: Vec::new() });
+            u32::try_from(self.targets.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
+}
+
+#[inline]
+fn push(targets: &mut [Target], dirty: &mut Vec<u32>, index: u32, message: Message) {
+    let Some(target) = targets.get_mut(index as usize) else { return };
+    if target.batch.is_empty() {
+        dirty.push(index);
+    }
+    target.batch.push(message);
+}

@@ -1,0 +1,172 @@
+//! Acknowledgements, and what ends them: recover, the end of a channel, the end of the connection.
+
+use leveret_broker::Name;
+use leveret_broker::mailbox::Inbox;
+use leveret_protocol::amqp091::method::{BasicAck, BasicNack, BasicRecoverOk, BasicReject};
+use leveret_protocol::amqp091::{ReplyCode, frame};
+
+use super::channel::{Mode, Settlement};
+use super::fault::Fault;
+use super::sources::SourceKind;
+use super::unsettled::Delivered;
+use super::{Handled, Session};
+
+impl Session {
+    pub(super) fn ack(&mut self, number: u16, ack: BasicAck) -> Handled {
+        self.settle(number, ack.delivery_tag, ack.multiple, Settlement::Done)
+    }
+
+    pub(super) fn nack(&mut self, number: u16, nack: BasicNack) -> Handled {
+        let settlement = if nack.requeue { Settlement::Requeue } else { Settlement::Done };
+        self.settle(number, nack.delivery_tag, nack.multiple, settlement)
+    }
+
+    pub(super) fn reject(&mut self, number: u16, reject: BasicReject) -> Handled {
+        let settlement = if reject.requeue { Settlement::Requeue } else { Settlement::Done };
+        self.settle(number, reject.delivery_tag, false, settlement)
+    }
+
+    fn settle(&mut self, number: u16, tag: u64, multiple: bool, settlement: Settlement) -> Handled {
+        let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
+        let unknown = || Fault::new(ReplyCode::PreconditionFailed, format!("unknown delivery tag {tag}"));
+        let in_transaction = matches!(channel.mode, Mode::Transaction(_));
+        if multiple {
+            // A tag that is not outstanding is an error, even where lower ones are; 0 means all and may mean none.
+            if tag != 0 && !channel.unsettled.contains(tag) {
+                return Err(unknown());
+            }
+            let delivered = channel.unsettled.take_through(tag);
+            if in_transaction {
+                self.hold(number, settlement, delivered);
+            } else {
+                for delivered in delivered {
+                    self.settle_one(number, settlement, delivered);
+                }
+            }
+            return Ok(());
+        }
+        let delivered = channel.unsettled.take(tag).ok_or_else(unknown)?;
+        if in_transaction {
+            self.hold(number, settlement, vec![delivered]);
+        } else {
+            self.settle_one(number, settlement, delivered);
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, number: u16, settlement: Settlement, delivered: Vec<Delivered>) {
+        if let Some(channel) = self.channels.get_mut(number)
+            && let Mode::Transaction(transaction) = &mut channel.mode
+        {
+            transaction.settled.push((settlement, delivered));
+        }
+    }
+
+    /// Settles one delivery; its queue learns of it at the end of the turn.
+    #[inline]
+    pub(super) fn settle_one(&mut self, number: u16, settlement: Settlement, delivered: Delivered) {
+        let limited = self.sources.get(delivered.source).is_some_and(super::sources::Source::is_limited);
+        match settlement {
+            Settlement::Done => self.sources.settle(delivered.source),
+            Settlement::Requeue => self.sources.requeue(delivered.source, delivered.position, delivered.message),
+        }
+        if limited
+            && let Some(channel) = self.channels.get_mut(number)
+            && channel.shared_prefetch.is_some()
+        {
+            channel.released += 1;
+            self.mark_dirty(number);
+        }
+    }
+
+    pub(super) fn recover(&mut self, number: u16, requeue: bool, answer: bool, out: &mut Vec<u8>) -> Handled {
+        if !requeue {
+            return Err(Fault::new(ReplyCode::NotImplemented, "requeue=false"));
+        }
+        let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
+        for delivered in channel.unsettled.take_through(0) {
+            self.settle_one(number, Settlement::Requeue, delivered);
+        }
+        self.flush(out);
+        if answer {
+            frame::write_method(out, number, &BasicRecoverOk {});
+        }
+        Ok(())
+    }
+
+    /// Ends what a channel does: its consumers go, what it holds unsettled goes back to the queues.
+    pub(super) fn end_channel(&mut self, number: u16, out: &mut Vec<u8>) {
+        let keys = self.sources.keys_of(number);
+        let mut unused = Vec::new();
+        for key in &keys {
+            let Some(source) = self.sources.get_mut(*key) else { continue };
+            let was_live = std::mem::take(&mut source.live);
+            match source.kind() {
+                SourceKind::Consumer { queue, id } if was_live => {
+                    if queue.unsubscribe(*id) && queue.info().auto_delete {
+                        unused.push(std::sync::Arc::clone(queue));
+                    }
+                }
+                SourceKind::Replies { token } => self.node.unregister_reply(token),
+                _ => {}
+            }
+        }
+        // What the queues had handed over by now is in the mailbox, and nothing more will come.
+        let mut inbox = std::mem::take(&mut self.inbox);
+        self.mailbox.take(&mut inbox);
+        let (own, others) = inbox.deliveries.drain(..).partition(|delivery| keys.contains(&delivery.key));
+        inbox.deliveries = others;
+        let own: Vec<leveret_broker::queue::Delivery> = own;
+        for delivery in own {
+            if let Some(source) = self.sources.get_mut(delivery.key) {
+                source.outstanding += 1;
+                self.sources.requeue(delivery.key, delivery.position, delivery.message);
+            }
+        }
+        self.deliver_rest(inbox, out);
+        let held = self.channels.get_mut(number).map(super::channel::Channel::take_all_unsettled).unwrap_or_default();
+        for delivered in held {
+            self.sources.requeue(delivered.source, delivered.position, delivered.message);
+        }
+        self.sources.flush();
+        for key in keys {
+            self.sources.drop_if_done(key);
+        }
+        if let Some(channel) = self.channels.get_mut(number) {
+            *channel = super::channel::Channel::new();
+        }
+        self.dirty_channels.retain(|channel| *channel != number);
+        for queue in unused {
+            self.node.delete_unused(&queue);
+        }
+    }
+
+    /// Handles what else was in the mailbox when a channel ended.
+    fn deliver_rest(&mut self, mut inbox: Inbox, out: &mut Vec<u8>) {
+        self.deliver_all(&mut inbox, out);
+        let (events, waiting): (Vec<_>, Vec<_>) =
+            (inbox.events.drain(..).collect(), inbox.awaiting_room.drain(..).collect());
+        self.inbox = inbox;
+        for event in events {
+            self.event(&event, out);
+        }
+        for key in waiting {
+            if let Some(SourceKind::Consumer { queue, id }) = self.sources.get(key).map(super::sources::Source::kind) {
+                queue.resume(*id);
+            }
+        }
+    }
+
+    /// Ends all channels and what belongs to the connection: exclusive queues go.
+    pub(super) fn close_channels(&mut self, out: &mut Vec<u8>) {
+        self.flush(out);
+        for number in self.channels.numbers() {
+            self.end_channel(number, out);
+            self.channels.remove(number);
+        }
+        if !self.vhost.is_empty() {
+            let vhost = Name::clone(&self.vhost);
+            self.node.delete_owned_by(&vhost, self.id);
+        }
+    }
+}
