@@ -1,1 +1,80 @@
-fn main() {}
+//! `leveret`: the broker, and the tools that go with it.
+
+mod banner;
+mod logging;
+mod options;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::Parser;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::{flag, low_level};
+use tracing::{Level, error, info};
+
+use crate::options::{Cli, Command, LogFormat, ServerOptions};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.unwrap_or(Command::Server(cli.server)) {
+        Command::Server(options) => serve(options),
+        Command::Perf(options) => exit_code(leveret_perf::run(*options), |error| eprintln!("leveret perf: {error}")),
+    }
+}
+
+fn serve(options: ServerOptions) -> ExitCode {
+    let format = options.log_format;
+    logging::start(options.log_level.clone(), format);
+    exit_code(run(options), |error| match format {
+        // A filter may drop the record, but never the reason why the program ended.
+        LogFormat::Json if tracing::enabled!(Level::ERROR) => error!("{error}"),
+        LogFormat::Json | LogFormat::Text => eprintln!("leveret: {error}"),
+    })
+}
+
+/// Runs the broker until a signal asks it to stop.
+fn run(options: ServerOptions) -> Result<(), Box<dyn std::error::Error>> {
+    let mut signals = stop_signals()?;
+    let format = options.log_format;
+    let config = options.into_config();
+    let data_dir = config.data_dir.clone();
+    let node = leveret_server::start(config)?;
+    // Its full name can be had only now that `start` has made it.
+    let data_dir = data_dir.canonicalize().unwrap_or(data_dir);
+    info!(addresses = ?node.addresses(), data_dir = %data_dir.display(), "started");
+    if format == LogFormat::Text {
+        banner::print(node.addresses(), &data_dir);
+    }
+    if let Some(signal) = signals.forever().next() {
+        info!(signal = low_level::signal_name(signal).unwrap_or("unknown"), "stopping");
+    }
+    node.stop();
+    info!("stopped");
+    Ok(())
+}
+
+/// Waits for the signals that ask for a clean stop; the second one ends the process at once.
+fn stop_signals() -> std::io::Result<Signals> {
+    let stopping = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the first signal must find the flag down, and then raise it.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopping))?;
+        flag::register(signal, Arc::clone(&stopping))?;
+    }
+    Signals::new([SIGINT, SIGTERM])
+}
+
+fn exit_code<E>(result: Result<(), E>, report: impl FnOnce(E)) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! From options to who publishes where and who consumes what.
+
+use std::time::Duration;
+
+use crate::clock::SECOND_NS;
+use crate::error::Error;
+use crate::figures::{count, float};
+use crate::options::{AckMode, Options};
+use crate::order::{PUBLISHERS_MAX, Spread};
+
+/// Seconds measured unless something else ends the run.
+const DURATION_DEFAULT: f64 = 10.0;
+/// Seconds before the measuring starts.
+const WARM_UP_DEFAULT: f64 = 2.0;
+/// Queues and exchange of runs that publish only or consume only, so that one finds what the other left.
+const NAME: &str = "leveret-perf";
+
+/// A run, its options checked and filled in.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The options it was made from.
+    pub(crate) options: Options,
+    /// Publishers.
+    pub(crate) publishers: usize,
+    /// Consumers.
+    pub(crate) consumers: usize,
+    /// Names of the queues.
+    pub(crate) queues: Vec<String>,
+    /// Exchange to publish to.
+    pub(crate) exchange: String,
+    /// Its type, if it is to be declared.
+    pub(crate) declare_exchange: Option<String>,
+    /// Whether the queues, and the exchange if it has no name given, are to be deleted at the end.
+    pub(crate) cleanup: Cleanup,
+    /// Which queues messages reach.
+    pub(crate) spread: Spread,
+    /// Nanoseconds before the measuring starts.
+    pub(crate) warm_up_ns: u64,
+    /// Nanoseconds to measure; `None` is until something else ends the run.
+    pub(crate) duration_ns: Option<u64>,
+}
+
+/// What happens to the queues at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cleanup {
+    /// They stay.
+    Keep,
+    /// They go, and a declared exchange with them.
+    Delete,
+}
+
+impl Plan {
+    /// Checks the options and fills in what they leave open.
+    pub(crate) fn new(options: Options) -> Result<Self, Error> {
+        check(&options).map_err(Error::Options)?;
+        let consume_only = options.consumer_only || options.drain;
+        let publishers = if consume_only { 0 } else { options.publishers };
+        let consumers = if options.publisher_only { 0 } else { options.consumers };
+        let both = publishers > 0 && consumers > 0;
+        let own_name = if both { format!("{NAME}-{}", std::process::id()) } else { NAME.to_owned() };
+        let named = !options.queue.is_empty();
+        let cleanup = if options.delete || (both && !named) { Cleanup::Delete } else { Cleanup::Keep };
+        let (exchange, declare_exchange) = exchange(&options, &own_name);
+        let limited = options.messages.is_some() || options.drain;
+        let duration = options.duration.unwrap_or(if limited { 0.0 } else { DURATION_DEFAULT });
+        let warm_up = options.warm_up.unwrap_or(if limited { 0.0 } else { WARM_UP_DEFAULT });
+        Ok(Self {
+            publishers,
+            consumers,
+            queues: queue_names(&options, own_name),
+            spread: spread(&options, &exchange, declare_exchange.as_deref()),
+            exchange,
+            declare_exchange,
+            cleanup,
+            warm_up_ns: span_ns(warm_up),
+            duration_ns: (duration > 0.0).then(|| span_ns(duration)),
+            options,
+        })
+    }
+
+    /// Whether a number of messages ends the run, not the clock.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.options.messages.is_some() || self.options.drain
+    }
+
+    /// The number of the queue that publisher or consumer `index` belongs to.
+    pub(crate) fn queue_of(&self, index: usize) -> usize {
+        index % self.queues.len().max(1)
+    }
+
+    /// The name of queue number `queue`.
+    pub(crate) fn queue(&self, queue: usize) -> &str {
+        self.queues.get(queue).map_or("", String::as_str)
+    }
+
+    /// The routing key of publisher `index`.
+    pub(crate) fn routing_key(&self, index: usize) -> &str {
+        self.options.routing_key.as_deref().unwrap_or_else(|| self.queue(self.queue_of(index)))
+    }
+
+    /// The key that binds queue number `queue`.
+    pub(crate) fn binding_key(&self, queue: usize) -> &str {
+        let key = self.options.binding_key.as_deref().or(self.options.routing_key.as_deref());
+        key.unwrap_or_else(|| self.queue(queue))
+    }
+
+    /// How many messages publisher `index` sends.
+    pub(crate) fn quota(&self, index: usize) -> u64 {
+        let Some(messages) = self.options.messages else { return u64::MAX };
+        let publishers = self.publishers.max(1) as u64;
+        messages / publishers + u64::from((index as u64) < messages % publishers)
+    }
+
+    /// Queues that have a consumer.
+    pub(crate) fn queues_consumed(&self) -> usize {
+        self.queues.len().min(self.consumers)
+    }
+
+    /// How many deliveries follow from the messages the run publishes, if that can be told.
+    pub(crate) fn deliveries(&self) -> Option<u64> {
+        let messages = self.options.messages?;
+        match self.spread {
+            Spread::Unknown => None,
+            Spread::Every => Some(messages.saturating_mul(self.queues_consumed() as u64)),
+            Spread::Own => {
+                let consumed = (0..self.publishers).filter(|index| self.queue_of(*index) < self.queues_consumed());
+                Some(consumed.map(|index| self.quota(index)).sum())
+            }
+        }
+    }
+}
+
+fn check(options: &Options) -> Result<(), String> {
+    let refuse = |wrong: bool, text: &str| if wrong { Err(text.to_owned()) } else { Ok(()) };
+    let span = |seconds: Option<f64>| seconds.is_some_and(|seconds| Duration::try_from_secs_f64(seconds).is_err());
+    let consume_only = options.consumer_only || options.drain;
+    let publishers = if consume_only { 0 } else { options.publishers };
+    let consumers = if options.publisher_only { 0 } else { options.consumers };
+    refuse(!options.rate.is_finite() || options.rate < 0.0, "--rate is a number of messages from 0 on")?;
+    refuse(
+        span(options.duration) || span(options.warm_up),
+        "--duration and --warm-up are numbers of seconds from 0 on",
+    )?;
+    refuse(publishers + consumers == 0, "there is neither a publisher nor a consumer")?;
+    refuse(options.confirm == Some(0), "--confirm 0 would never publish")?;
+    refuse(options.queues == Some(0), "--queues is at least 1")?;
+    refuse(options.queue.iter().any(String::is_empty), "--queue has an empty name")?;
+    refuse(options.queue.len() > 1 && options.queues.is_some(), "--queues goes with one name in --queue")?;
+    refuse(
+        matches!(options.ack, AckMode::Multiple(every) if options.prefetch > 0 && every > u32::from(options.prefetch)),
+        "--ack N above --prefetch would wait for deliveries that never come",
+    )?;
+    refuse(options.check && (publishers == 0 || consumers == 0), "--check needs publishers and consumers in one run")?;
+    refuse(options.check && options.size < 16, "--check needs a --size of 16 or more")?;
+    refuse(options.check && publishers > PUBLISHERS_MAX, "--check takes 4,096 publishers at most")?;
+    refuse(options.channels == 0, "--channels is at least 1")?;
+    refuse(options.exclusive && consumers == 0, "--exclusive needs consumers: the queues are theirs")
+}
+
+fn queue_names(options: &Options, own_name: String) -> Vec<String> {
+    let base = match options.queue.as_slice() {
+        [] => own_name,
+        [name] => name.clone(),
+        names => return names.to_vec(),
+    };
+    match options.queues.unwrap_or(1) {
+        1 => vec![base],
+        queues => (1..=queues).map(|number| format!("{base}-{number}")).collect(),
+    }
+}
+
+/// The exchange's name and, if it is to be declared, its type.
+fn exchange(options: &Options, own_name: &str) -> (String, Option<String>) {
+    let kind = options.exchange_type.clone();
+    let name = match (&options.exchange, &kind) {
+        (Some(name), _) => name.clone(),
+        (None, Some(_)) => own_name.to_owned(),
+        (None, None) => String::new(),
+    };
+    // The broker's own exchanges are always there.
+    let declare = !(options.predeclared || name.is_empty() || name.starts_with("amq."));
+    let kind = declare.then(|| kind.unwrap_or_else(|| "direct".to_owned()));
+    (name, kind)
+}
+
+fn spread(options: &Options, exchange: &str, declared: Option<&str>) -> Spread {
+    let keys = (options.routing_key.is_some(), options.binding_key.is_some());
+    match (exchange, declared) {
+        ("", _) if !keys.0 => Spread::Own,
+        (_, Some("fanout")) => Spread::Every,
+        (_, Some("direct" | "topic")) => match keys {
+            (false, false) => Spread::Own,
+            (true, false) => Spread::Every,
+            _ => Spread::Unknown,
+        },
+        _ => Spread::Unknown,
+    }
+}
+
+fn span_ns(seconds: f64) -> u64 {
+    count(seconds * float(SECOND_NS))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn plan(line: &str) -> Result<Plan, String> {
+        let words = std::iter::once("perf").chain(line.split_whitespace());
+        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+        Plan::new(line.options).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options_become_queues_keys_and_shares() {
+        let plan = plan("-x 3 -y 4 --queue q --queues 2 --messages 10").unwrap();
+        assert_eq!(plan.queues, ["q-1", "q-2"]);
+        assert_eq!([0, 1, 2].map(|index| plan.quota(index)), [4, 3, 3]);
+        assert_eq!([0, 1, 2].map(|index| plan.routing_key(index)), ["q-1", "q-2", "q-1"]);
+        assert_eq!((plan.exchange.as_str(), plan.deliveries(), plan.duration_ns), ("", Some(10), None));
+        assert_eq!(plan.cleanup, Cleanup::Keep);
+    }
+
+    #[test]
+    fn a_run_of_its_own_cleans_up_and_one_sided_runs_do_not() {
+        for (line, cleanup, name) in [
+            ("", Cleanup::Delete, format!("{NAME}-{}", std::process::id())),
+            ("--publisher-only", Cleanup::Keep, NAME.to_owned()),
+            ("--drain", Cleanup::Keep, NAME.to_owned()),
+            ("--drain --delete", Cleanup::Delete, NAME.to_owned()),
+            ("--queue q", Cleanup::Keep, "q".to_owned()),
+        ] {
+            let plan = plan(line).unwrap();
+            assert_eq!((plan.cleanup, plan.queue(0)), (cleanup, name.as_str()), "{line}");
+        }
+    }
+
+    #[test]
+    fn deliveries_follow_from_exchange_and_keys() {
+        for (line, spread, deliveries) in [
+            ("--queues 4 -x 4 -y 2", Spread::Own, Some(50)),
+            ("--queues 10 -y 10 -t fanout", Spread::Every, Some(1000)),
+            ("--queues 10 -y 10 -t fanout -p", Spread::Unknown, None),
+            ("--queues 2 -y 2 -e x -k key", Spread::Every, Some(200)),
+            ("--queues 2 -y 2 -t topic -k a.b --binding-key #", Spread::Unknown, None),
+            ("--queues 2 -y 2 -t headers", Spread::Unknown, None),
+            ("-k elsewhere", Spread::Unknown, None),
+            ("-e amq.fanout", Spread::Unknown, None),
+        ] {
+            let plan = plan(&format!("--messages 100 {line}")).unwrap();
+            assert_eq!((plan.spread, plan.deliveries()), (spread, deliveries), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_exchange_without_a_name_is_declared_and_the_brokers_own_are_not() {
+        for (line, name, kind) in [
+            ("--queue q", "", None),
+            ("--publisher-only -t fanout", NAME, Some("fanout")),
+            ("-e logs", "logs", Some("direct")),
+            ("-e logs -t topic", "logs", Some("topic")),
+            ("-e logs -p", "logs", None),
+            ("-e amq.topic", "amq.topic", None),
+        ] {
+            let plan = plan(line).unwrap();
+            assert_eq!((plan.exchange.as_str(), plan.declare_exchange.as_deref()), (name, kind), "{line}");
+        }
+    }
+
+    #[test]
+    fn times_have_defaults_unless_messages_end_the_run() {
+        for (line, warm_up, duration) in [
+            ("", 2, Some(10)),
+            ("-z 3 --warm-up 0", 0, Some(3)),
+            ("-z 0", 2, None),
+            ("--messages 1", 0, None),
+            ("--messages 1 -z 5", 0, Some(5)),
+            ("--drain", 0, None),
+        ] {
+            let plan = plan(line).unwrap();
+            let seconds = (plan.warm_up_ns / SECOND_NS, plan.duration_ns.map(|span| span / SECOND_NS));
+            assert_eq!(seconds, (warm_up, duration), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "--publisher-only --drain",
+            "-x 0 -y 0",
+            "-x 0 --publisher-only",
+            "--confirm 0",
+            "--rate -1",
+            "--rate inf",
+            "-z -1",
+            "--ack 300 --prefetch 200",
+            "--check --size 8",
+            "--check --drain",
+            "--queues 0",
+            "--queue a,b --queues 2",
+            "--url http://host",
+            "--channels 5",
+            "--exclusive --publisher-only",
+        ] {
+            assert!(plan(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! One connection's task: reads, lets the session decide, writes.
+//!
+//! A turn takes what came in from the mailbox and the socket, lets the session handle all of it, and ends with one write.
+//! Reading does not wait for writing, or a client that publishes and consumes on one connection would deadlock with us; it
+//! stops only for what nobody reads (see [`READ_PAUSE`]) or when a queue asks its publishers to pause. Deliveries stay in
+//! the mailbox, and by that in their queues, while the socket takes no more.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use leveret_broker::mailbox::Mailbox;
+use leveret_session::amqp091::{Ending, Pause, Session};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::output::Output;
+
+/// Octets read at a time. All connections of a thread share one buffer of this size.
+const READ_SIZE: usize = 256 * 1024;
+/// Unwritten octets above which no more deliveries are taken from the mailbox.
+const DELIVERY_PAUSE: usize = 512 * 1024;
+/// Unwritten octets above which nothing more is read: the client asks for more than it reads.
+const READ_PAUSE: usize = 16 * 1024 * 1024;
+/// Longest pause in reading that a queue may ask for.
+const PUBLISH_PAUSE: Duration = Duration::from_millis(10);
+/// Time a client has from connecting to connection.open.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Turns a task may take before others on its thread get theirs.
+const TURNS_MAX: usize = 8;
+/// Octets the thread's buffer for output keeps.
+const SCRATCH_KEPT: usize = 4 * 1024 * 1024;
+
+thread_local! {
+    /// Buffers that the connections of a thread share; a connection holds octets of its own only between turns.
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch { input: vec![0; READ_SIZE], output: Vec::new() });
+}
+
+struct Scratch {
+    input: Vec<u8>,
+    output: Vec<u8>,
+}
+
+/// A connection, as a future that ends with it.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    session: Session,
+    mailbox: Arc<Mailbox>,
+    /// The start of a frame whose rest has yet to come.
+    partial: Vec<u8>,
+    output: Output,
+    /// Set while the client has a deadline: for the handshake, or for hanging up.
+    deadline: Option<Pin<Box<Sleep>>>,
+    ending: Option<Ending>,
+    tick: Option<(Duration, Pin<Box<Sleep>>)>,
+    received: bool,
+    sent: bool,
+    pause: Option<(Pause, Pin<Box<Sleep>>)>,
+    reading: Reading,
+}
+
+/// What reading came to in a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Something was read; there may be more.
+    More,
+    /// Nothing is there; the task is woken when something comes.
+    Waiting,
+    /// Reading is paused.
+    Paused,
+    /// The client will send no more.
+    Ended,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: TcpStream, session: Session, mailbox: Arc<Mailbox>) -> Self {
+        Self {
+            stream,
+            session,
+            mailbox,
+            partial: Vec::new(),
+            output: Output::default(),
+            deadline: Some(Box::pin(sleep(HANDSHAKE_TIMEOUT))),
+            ending: None,
+            tick: None,
+            received: false,
+            sent: false,
+            pause: None,
+            reading: Reading::More,
+        }
+    }
+
+    /// One turn; says whether the connection is over.
+    fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Turn, std::io::Error> {
+        scratch.output.clear();
+        self.timers(cx, &mut scratch.output);
+        if self.output.len() < DELIVERY_PAUSE {
+            self.session.deliver(&mut scratch.output);
+        }
+        self.pausing(cx);
+        self.reading = self.read(cx, scratch)?;
+        self.session.end_turn(&mut scratch.output);
+        let wrote = self.output.write(&mut self.stream, cx, &scratch.output)?;
+        self.sent |= wrote > 0;
+        if scratch.output.capacity() > SCRATCH_KEPT {
+            scratch.output = Vec::new();
+        }
+        self.note_progress();
+        if self.reading == Reading::Ended || (self.ending == Some(Ending::Now) && self.output.len() == 0) {
+            return Ok(Turn::Over);
+        }
+        let full = self.output.len() >= DELIVERY_PAUSE;
+        let idle = matches!(self.reading, Reading::Waiting | Reading::Paused);
+        // With the socket full, its readiness wakes the task; the mailbox can wait.
+        if idle && (full || self.mailbox.register(cx.waker())) { Ok(Turn::Idle) } else { Ok(Turn::Again) }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> std::io::Result<Reading> {
+        if self.pause.is_some() || self.output.len() >= READ_PAUSE {
+            return Ok(Reading::Paused);
+        }
+        let kept = self.partial.len();
+        if kept + READ_SIZE / 2 > scratch.input.len() {
+            scratch.input.resize(kept + READ_SIZE, 0);
+        }
+        if let Some(front) = scratch.input.get_mut(..kept) {
+            front.copy_from_slice(&self.partial);
+        }
+        let mut buffer = ReadBuf::new(scratch.input.get_mut(kept..).unwrap_or_default());
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            Poll::Pending => return Ok(Reading::Waiting),
+            Poll::Ready(result) => result?,
+        }
+        let count = buffer.filled().len();
+        if count == 0 {
+            return Ok(Reading::Ended);
+        }
+        self.received = true;
+        let input = scratch.input.get(..kept + count).unwrap_or_default();
+        let used = self.session.receive(input, &mut scratch.output);
+        let rest = input.get(used..).unwrap_or_default();
+        self.partial.clear();
+        if rest.is_empty() && self.partial.capacity() > 0 {
+            self.partial = Vec::new();
+        } else {
+            self.partial.extend_from_slice(rest);
+        }
+        Ok(Reading::More)
+    }
+
+    /// Takes up what the turn changed about deadlines, heartbeats and pauses.
+    fn note_progress(&mut self) {
+        if self.ending.is_none() && self.session.is_open() {
+            self.deadline = None;
+        }
+        let ending = self.session.ending();
+        if ending != self.ending {
+            self.ending = ending;
+            if let Some(Ending::Within(wait)) = ending {
+                self.deadline = Some(Box::pin(sleep(wait)));
+            }
+        }
+        let interval = self.session.tick_interval();
+        if self.tick.is_none()
+            && let Some(interval) = interval
+        {
+            self.tick = Some((interval, Box::pin(sleep(interval))));
+        }
+        if let Some(pause) = self.session.take_pause() {
+            self.pause = Some((pause, Box::pin(sleep(PUBLISH_PAUSE))));
+        }
+        if self.session.take_resumed() {
+            self.pause = None;
+        }
+    }
+
+    fn timers(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) {
+        while let Some((interval, timer)) = &mut self.tick {
+            if timer.as_mut().poll(cx).is_pending() {
+                break;
+            }
+            let next = Instant::now() + *interval;
+            timer.as_mut().reset(next);
+            let idle = !self.received && self.output.len() == 0;
+            self.session.tick(self.received, self.sent, out);
+            (self.received, self.sent) = (false, false);
+            if idle && self.ending.is_none() {
+                self.session.shrink();
+            }
+        }
+    }
+
+    /// Ends a pause in reading when its time is up.
+    fn pausing(&mut self, cx: &mut Context<'_>) {
+        if let Some((pause, timer)) = &mut self.pause
+            && timer.as_mut().poll(cx).is_ready()
+        {
+            pause.cell.pause_timed_out(pause.delivered);
+            self.pause = None;
+        }
+    }
+
+    fn deadline_passed(&mut self, cx: &mut Context<'_>) -> bool {
+        let passed = self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
+        if passed && self.ending.is_none() {
+            tracing::warn!(connection = self.session.id().0, "handshake took too long, closing");
+        }
+        passed
+    }
+}
+
+/// What a turn came to.
+enum Turn {
+    /// There is more to do now.
+    Again,
+    /// There is nothing to do until the task is woken.
+    Idle,
+    /// The connection is over.
+    Over,
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        SCRATCH.with_borrow_mut(|scratch| {
+            for _ in 0..TURNS_MAX {
+                match this.turn(cx, scratch) {
+                    Ok(Turn::Again) => {}
+                    Ok(Turn::Idle) => {
+                        if this.deadline_passed(cx) {
+                            return this.end(cx);
+                        }
+                        return Poll::Pending;
+                    }
+                    Ok(Turn::Over) => return this.end(cx),
+                    Err(error) => {
+                        tracing::debug!(connection = this.session.id().0, "socket failed: {error}");
+                        return this.end(cx);
+                    }
+                }
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+    }
+}
+
+impl Connection {
+    fn end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.session.is_open() && self.ending.is_none() {
+            tracing::warn!(connection = self.session.id().0, "client unexpectedly closed TCP connection");
+        }
+        self.session.terminate();
+        // The last octets leave before the socket does. What cannot be written now will not be.
+        let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+        Poll::Ready(())
+    }
+}

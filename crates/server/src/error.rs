@@ -1,0 +1,126 @@
+//! Why a node did not start, in one sentence for the person who started it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Something else listens on this port already.
+    #[error(
+        "cannot listen on {address}: the port is taken by another program \
+         (is another broker running? choose one with --listen)"
+    )]
+    PortTaken {
+        /// Where the node was told to listen.
+        address: SocketAddr,
+    },
+
+    /// The address belongs to another machine, or its family is switched off on this one.
+    #[error(
+        "cannot listen on {address}: this machine has no such address (choose one with --listen, or `--listen all`)"
+    )]
+    NoSuchAddress {
+        /// Where the node was told to listen.
+        address: SocketAddr,
+    },
+
+    /// The system keeps this port for privileged programs.
+    #[error(
+        "cannot listen on {address}: the system does not let this user open the port \
+         (choose one above 1023 with --listen)"
+    )]
+    PortForbidden {
+        /// Where the node was told to listen.
+        address: SocketAddr,
+    },
+
+    /// The system refused to listen for any other reason.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where the node was told to listen.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The data folder is not there and cannot be made.
+    #[error("cannot make the data folder {}: {source} (choose another with --data-dir)", path.display())]
+    MakeDataDir {
+        /// The data folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The data folder is there, but nothing can be written to it.
+    #[error("cannot write to the data folder {}: {source} (choose another with --data-dir)", path.display())]
+    WriteDataDir {
+        /// The data folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// A running broker keeps its data in this folder.
+    #[error("the data folder {} is in use by {holder} (stop it, or choose another folder with --data-dir)", path.display())]
+    DataDirInUse {
+        /// The data folder.
+        path: PathBuf,
+        /// Who uses it, such as `another broker, process 4711`.
+        holder: String,
+    },
+
+    /// The system gave no thread, or what a thread needs to wait for events.
+    #[error("cannot start the threads that serve connections: {source}")]
+    Threads {
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// Sorts what the system said when `address` was bound.
+    pub(crate) fn listen(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::PortTaken { address },
+            // An address of a family that the kernel lacks is `Unsupported`.
+            io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported => Self::NoSuchAddress { address },
+            io::ErrorKind::PermissionDenied => Self::PortForbidden { address },
+            _ => Self::Listen { address, source },
+        }
+    }
+
+    /// The data folder at `path` cannot be made.
+    pub(crate) fn make_data_dir(path: &Path, source: io::Error) -> Self {
+        Self::MakeDataDir { path: path.to_owned(), source }
+    }
+
+    /// Nothing can be written to the data folder at `path`.
+    pub(crate) fn write_data_dir(path: &Path, source: io::Error) -> Self {
+        Self::WriteDataDir { path: path.to_owned(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_to_listen_says_what_to_do_next() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 80));
+        for (kind, text) in [
+            (io::ErrorKind::AddrInUse, "the port is taken by another program"),
+            (io::ErrorKind::AddrNotAvailable, "this machine has no such address"),
+            (io::ErrorKind::Unsupported, "this machine has no such address"),
+            (io::ErrorKind::PermissionDenied, "choose one above 1023 with --listen"),
+            (io::ErrorKind::OutOfMemory, "out of memory"),
+        ] {
+            let sentence = StartError::listen(address, kind.into()).to_string();
+            assert!(sentence.starts_with("cannot listen on 127.0.0.1:80: "), "{sentence}");
+            assert!(sentence.contains(text), "{kind:?}: {sentence}");
+            assert!(!sentence.contains('\n'), "{sentence}");
+        }
+    }
+}

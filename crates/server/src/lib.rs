@@ -1,0 +1,14 @@
+//! The node: sockets, tasks and time around the broker's decisions.
+
+mod config;
+mod connection;
+mod data_dir;
+mod error;
+mod listener;
+mod output;
+mod running;
+mod worker;
+
+pub use config::{AMQP_PORT, Config};
+pub use error::StartError;
+pub use running::{Running, start};

@@ -1,0 +1,62 @@
+//! Accepts connections and hands each to the thread that has fewest.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::watch;
+
+use crate::worker::Worker;
+
+/// Connections the system queues for us while we are busy.
+const BACKLOG: i32 = 4096;
+/// Wait after the system refused a connection for lack of descriptors or memory, so that a refusal does not become a spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Opens a listening socket.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A broker that restarts must not wait for the connections of its predecessor to time out.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]` serves both families, also where the system's default says otherwise.
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Accepts until told to stop.
+pub(crate) async fn accept(
+    listener: std::net::TcpListener,
+    workers: Arc<Vec<Worker>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!("cannot accept connections: {error}");
+            return;
+        }
+    };
+    loop {
+        tokio::select! {
+            _ = stop.changed() => return,
+            accepted = listener.accept() => match accepted.and_then(|(stream, _)| stream.into_std()) {
+                Ok(stream) => {
+                    if let Some(worker) = workers.iter().min_by_key(|worker| worker.connection_count()) {
+                        worker.hand_over(stream);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! The command line and the environment.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use leveret_server::{AMQP_PORT, Config};
+
+use crate::logging::Filter;
+
+const THREADS_MAX: u64 = 1024;
+const MESSAGE_SIZE_MAX: u64 = 512 * 1024 * 1024;
+const FRAME_MAX_MIN: i64 = 4096;
+const FRAME_MAX_MAX: i64 = 16 * 1024 * 1024;
+
+const EXAMPLES: &str = "\
+Examples:
+  leveret                                       for programs on this machine, on port 5672
+  leveret --listen all                          for programs on other machines, too
+  leveret --listen 127.0.0.1:5673 --listen ::1  on two addresses
+  leveret --data-dir /var/lib/leveret           keep the data there
+  leveret perf --help                           measure this broker or another one";
+
+/// A message broker that any RabbitMQ client can use. Without a command it runs the broker.
+#[derive(Debug, Parser)]
+#[command(name = "leveret", version, args_conflicts_with_subcommands = true, next_line_help = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the broker; the same as no command
+    #[command(next_line_help = true, after_help = EXAMPLES)]
+    Server(ServerOptions),
+    /// Put load on a broker, this one or another, and measure it
+    Perf(Box<leveret_perf::Options>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerOptions {
+    /// Accept AMQP connections here; may be given more than once. `all` stands for every address of this machine
+    #[arg(
+        long,
+        value_name = "ADDR[:PORT]",
+        env = "LEVERET_LISTEN",
+        hide_env_values = true,
+        help_heading = "Network",
+        value_delimiter = ',',
+        value_parser = listen_address,
+        default_values_t = Config::default().listen,
+    )]
+    listen: Vec<SocketAddr>,
+
+    /// Heartbeat interval offered to clients; 0 offers none
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "LEVERET_HEARTBEAT",
+        hide_env_values = true,
+        help_heading = "Network",
+        default_value_t = Config::default().heartbeat_seconds,
+    )]
+    heartbeat: u16,
+
+    /// Threads that serve connections [default: one per core]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "LEVERET_THREADS",
+        hide_env_values = true,
+        help_heading = "Network",
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=THREADS_MAX),
+    )]
+    threads: Option<usize>,
+
+    /// Folder for the broker's data; made if it is not there
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        env = "LEVERET_DATA_DIR",
+        hide_env_values = true,
+        help_heading = "Data",
+        default_value_os_t = Config::default().data_dir,
+    )]
+    data_dir: PathBuf,
+
+    /// Largest message body that a client may publish, such as 67108864 or 64MiB
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "LEVERET_MAX_MESSAGE_SIZE",
+        hide_env_values = true,
+        help_heading = "Limits",
+        value_parser = message_size,
+        default_value_t = Config::default().max_message_size,
+    )]
+    max_message_size: u64,
+
+    /// Largest frame offered to clients
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "LEVERET_FRAME_MAX",
+        hide_env_values = true,
+        help_heading = "Limits",
+        value_parser = clap::value_parser!(u32).range(FRAME_MAX_MIN..=FRAME_MAX_MAX),
+        default_value_t = Config::default().frame_max,
+    )]
+    frame_max: u32,
+
+    /// Channels that a connection may have open at once
+    #[arg(
+        long,
+        value_name = "N",
+        env = "LEVERET_CHANNEL_MAX",
+        hide_env_values = true,
+        help_heading = "Limits",
+        value_parser = clap::value_parser!(u16).range(1..),
+        default_value_t = Config::default().channel_max,
+    )]
+    channel_max: u16,
+
+    /// What to log: error, warn, info, debug, trace or off, also by module as in `info,leveret_session=debug`
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "LEVERET_LOG",
+        hide_env_values = true,
+        help_heading = "Logging",
+        value_parser = Filter::parse,
+        default_value = "info",
+    )]
+    pub(crate) log_level: Filter,
+
+    /// How to write the log, which goes to standard error; json leaves out the banner
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "LEVERET_LOG_FORMAT",
+        hide_env_values = true,
+        help_heading = "Logging",
+        default_value = "text"
+    )]
+    pub(crate) log_format: LogFormat,
+
+    /// Name of the broker that clients are told; some switch features on it
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "LEVERET_ADVERTISED_PRODUCT",
+        hide_env_values = true,
+        help_heading = "Compatibility",
+        default_value_t = Config::default().product,
+    )]
+    advertised_product: String,
+
+    /// Version of the broker that clients are told; some switch features on it
+    #[arg(
+        long,
+        value_name = "VERSION",
+        env = "LEVERET_ADVERTISED_VERSION",
+        hide_env_values = true,
+        help_heading = "Compatibility",
+        default_value_t = Config::default().version,
+    )]
+    advertised_version: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl ServerOptions {
+    pub(crate) fn into_config(self) -> Config {
+        let mut listen = Vec::new();
+        for address in self.listen {
+            // A second listener on one address would be told that another program has it. Port 0 is a new port each time.
+            if address.port() == 0 || !listen.contains(&address) {
+                listen.push(address);
+            }
+        }
+        Config {
+            listen,
+            data_dir: self.data_dir,
+            threads: self.threads.unwrap_or(Config::default().threads),
+            max_message_size: self.max_message_size,
+            heartbeat_seconds: self.heartbeat,
+            frame_max: self.frame_max,
+            channel_max: self.channel_max,
+            product: self.advertised_product,
+            version: self.advertised_version,
+        }
+    }
+}
+
+/// Reads `ADDR[:PORT]`: an IPv4 address, an IPv6 address with or without brackets, `localhost` or `all`.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    if let Some(host) = host(text) {
+        return Ok(SocketAddr::new(host, AMQP_PORT));
+    }
+    // The port may stand alone, which is a mistake worth a sentence of its own.
+    let (before, port) =
+        text.rsplit_once(':').unwrap_or(if text.parse::<u16>().is_ok() { ("", text) } else { (text, "") });
+    if before.is_empty() && !port.is_empty() {
+        return Err(format!("an address is missing before the port, such as 127.0.0.1:{port} or all:{port}"));
+    }
+    let host =
+        host(before).ok_or("expected an IP address, localhost or all, and perhaps a port: 127.0.0.1, [::1]:5673")?;
+    let port = port.parse().map_err(|_| format!("`{port}` is no port; ports are numbers from 0 to 65535"))?;
+    Ok(SocketAddr::new(host, port))
+}
+
+/// A host without a port.
+fn host(text: &str) -> Option<IpAddr> {
+    match text {
+        "all" => Some(everywhere()),
+        "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
+        _ => text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text).parse().ok(),
+    }
+}
+
+/// Every address of this machine: a socket on `[::]` takes IPv4 connections, too, but needs a system with IPv6.
+fn everywhere() -> IpAddr {
+    match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
+        Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
+        Err(_) => Ipv4Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// Reads a number of bytes, with `KiB`, `MiB` or `GiB` behind it if need be.
+fn message_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    let unit = match text.get(digits.len()..).unwrap_or_default().trim() {
+        "" => 1,
+        "KiB" => 1024,
+        "MiB" => 1024 * 1024,
+        "GiB" => 1024 * 1024 * 1024,
+        unit => return Err(format!("`{unit}` is no unit; use none for bytes, KiB, MiB or GiB")),
+    };
+    let number: u64 = digits.parse().map_err(|_| "expected a number of bytes, such as 16777216 or 16MiB".to_owned())?;
+    match number.saturating_mul(unit) {
+        size @ 1..=MESSAGE_SIZE_MAX => Ok(size),
+        _ => Err(format!("a message may have from 1 to {MESSAGE_SIZE_MAX} bytes (512MiB)")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_argument_means_the_default_configuration() {
+        let options = Cli::parse_from(["leveret"]).server;
+        assert_eq!(options.into_config(), Config::default());
+    }
+
+    #[test]
+    fn an_address_has_port_5672_unless_it_says_so() {
+        for (text, address) in [
+            ("127.0.0.1", "127.0.0.1:5672"),
+            ("10.0.0.1:0", "10.0.0.1:0"),
+            ("0.0.0.0:5673", "0.0.0.0:5673"),
+            ("localhost", "127.0.0.1:5672"),
+            ("localhost:99", "127.0.0.1:99"),
+            ("::1", "[::1]:5672"),
+            ("::", "[::]:5672"),
+            ("[::]", "[::]:5672"),
+            ("[::1]:5673", "[::1]:5673"),
+        ] {
+            assert_eq!(listen_address(text), Ok(address.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn all_is_the_unspecified_address() {
+        for (text, port) in [("all", 5672), ("all:5673", 5673)] {
+            let address = listen_address(text).unwrap();
+            assert!(address.ip().is_unspecified() && address.port() == port, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_address_is_refused_with_a_reason() {
+        for (text, reason) in [
+            ("", "expected an IP address"),
+            ("5673", "such as 127.0.0.1:5673"),
+            (":5673", "such as 127.0.0.1:5673"),
+            ("broker.example", "expected an IP address"),
+            ("broker.example:5672", "expected an IP address"),
+            ("127.0.0.1.5", "expected an IP address"),
+            ("[::1", "expected an IP address"),
+            ("127.0.0.1:", "`` is no port"),
+            ("127.0.0.1:amqp", "`amqp` is no port"),
+            ("127.0.0.1:65536", "`65536` is no port"),
+        ] {
+            let error = listen_address(text).unwrap_err();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_address_given_twice_is_listened_on_once() {
+        let options =
+            Cli::parse_from(["leveret", "--listen", "::1,127.0.0.1:0", "--listen", "127.0.0.1:0", "--listen", "::1"]);
+        let listen: Vec<_> = options.server.into_config().listen.iter().map(ToString::to_string).collect();
+        assert_eq!(listen, ["[::1]:5672", "127.0.0.1:0", "127.0.0.1:0"]);
+    }
+
+    #[test]
+    fn a_size_may_have_a_unit() {
+        for (text, size) in
+            [("1", Some(1)), ("16MiB", Some(16 << 20)), ("512 MiB", Some(512 << 20)), ("8KiB", Some(8192))]
+                .into_iter()
+                .chain(["", "0", "MiB", "16MB", "-1", "1GiB", "99999999999999999999"].map(|text| (text, None)))
+        {
+            assert_eq!(message_size(text).ok(), size, "{text}");
+        }
+    }
+}

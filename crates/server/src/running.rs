@@ -1,0 +1,131 @@
+//! A node from its start to its stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use leveret_broker::mailbox::CloseReason;
+use leveret_broker::node::Node;
+use leveret_session::amqp091::Settings;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::error::StartError;
+use crate::listener;
+use crate::worker::Worker;
+
+/// Longest wait for clients to answer connection.close when the node stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// Pause between looks whether they have.
+const STOP_POLL: Duration = Duration::from_millis(5);
+
+/// A node that accepts connections; dropping it ends them without a word.
+#[derive(Debug)]
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    node: Arc<Node>,
+    workers: Arc<Vec<Worker>>,
+    acceptor: Option<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+    _data_dir: DataDir,
+}
+
+/// Starts a node on threads of its own and returns when it accepts connections.
+pub fn start(config: Config) -> Result<Running, StartError> {
+    let data_dir = DataDir::open(&config.data_dir)?;
+    let mut listeners = Vec::new();
+    let mut addresses = Vec::new();
+    for address in &config.listen {
+        let failed = |source| StartError::listen(*address, source);
+        let listener = listener::bind(*address).map_err(failed)?;
+        addresses.push(listener.local_addr().map_err(failed)?);
+        listeners.push(listener);
+    }
+    let threads = |source| StartError::Threads { source };
+    let node = Arc::new(Node::new());
+    let settings = Arc::new(settings(&config));
+    let workers = (0..config.threads.max(1))
+        .map(|number| Worker::start(number, Arc::clone(&node), Arc::clone(&settings)))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(threads)?;
+    let workers = Arc::new(workers);
+    let (stop, stopped) = watch::channel(false);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(threads)?;
+    let to_workers = Arc::clone(&workers);
+    let acceptor = std::thread::Builder::new()
+        .name("leveret-accept".into())
+        .spawn(move || {
+            runtime.block_on(async {
+                let mut tasks = tokio::task::JoinSet::new();
+                for listener in listeners {
+                    tasks.spawn(listener::accept(listener, Arc::clone(&to_workers), stopped.clone()));
+                }
+                while tasks.join_next().await.is_some() {}
+            });
+        })
+        .map_err(threads)?;
+    Ok(Running { addresses, node, workers, acceptor: Some(acceptor), stop, _data_dir: data_dir })
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        frame_max: config.frame_max,
+        channel_max: config.channel_max,
+        heartbeat_seconds: config.heartbeat_seconds,
+        max_message_size: config.max_message_size,
+        product: config.product.clone(),
+        version: config.version.clone(),
+        cluster_name: "leveret".into(),
+        leveret_version: env!("CARGO_PKG_VERSION").into(),
+        random,
+    }
+}
+
+/// Random octets from the system.
+fn random() -> [u8; 16] {
+    let mut octets = [0; 16];
+    if let Err(error) = getrandom::fill(&mut octets) {
+        // Names would collide, which costs the client that asked an error and nobody a message.
+        tracing::error!("the system gives no random octets: {error}");
+    }
+    octets
+}
+
+impl Running {
+    /// Where the node accepts AMQP connections, with the port that the system chose for port 0.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Closes every connection with reply code 320 and waits a few seconds for the clients' answers.
+    pub fn stop(mut self) {
+        self.end();
+        self.node.close_connections(CloseReason::Shutdown);
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while self.node.connection_count() > 0 && Instant::now() < deadline {
+            std::thread::sleep(STOP_POLL);
+        }
+    }
+
+    /// Accepts no more connections.
+    fn end(&mut self) {
+        let _ = self.stop.send(true);
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+        // The acceptor is gone, so this is the last owner, and the workers end with their senders.
+        if let Some(workers) = Arc::get_mut(&mut self.workers) {
+            for worker in workers.drain(..) {
+                worker.join();
+            }
+        }
+    }
+}

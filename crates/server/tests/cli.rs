@@ -1,0 +1,354 @@
+//! The program as a person or a service manager meets it: arguments, exit status, what it prints, signals.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test reports a failure")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Far beyond what any step takes, also on a busy machine.
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// Every option of the broker with its variable.
+const OPTIONS: [(&str, &str); 11] = [
+    ("--listen", "LEVERET_LISTEN"),
+    ("--heartbeat", "LEVERET_HEARTBEAT"),
+    ("--threads", "LEVERET_THREADS"),
+    ("--data-dir", "LEVERET_DATA_DIR"),
+    ("--max-message-size", "LEVERET_MAX_MESSAGE_SIZE"),
+    ("--frame-max", "LEVERET_FRAME_MAX"),
+    ("--channel-max", "LEVERET_CHANNEL_MAX"),
+    ("--log-level", "LEVERET_LOG"),
+    ("--log-format", "LEVERET_LOG_FORMAT"),
+    ("--advertised-product", "LEVERET_ADVERTISED_PRODUCT"),
+    ("--advertised-version", "LEVERET_ADVERTISED_VERSION"),
+];
+
+/// A started program; it is killed when the test ends before it.
+struct Program {
+    child: Child,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+}
+
+/// How a program ended, and what it had printed that was not read before.
+struct Ended {
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+impl Program {
+    fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+        for (_, variable) in OPTIONS {
+            command.env_remove(variable);
+        }
+        command.args(arguments).envs(variables.iter().copied());
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let stdout = lines(child.stdout.take().unwrap());
+        let stderr = lines(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
+    }
+
+    /// A broker on a port that the system chooses, with its data in `data_dir`.
+    fn broker(data_dir: &Path, more: &[&str]) -> Self {
+        let fixed = ["--listen", "127.0.0.1:0", "--data-dir", data_dir.to_str().unwrap()];
+        Self::start(&[&fixed, more].concat(), &[])
+    }
+
+    /// Reads the banner as far as the address.
+    fn address(&self) -> SocketAddr {
+        let line = until(&self.stdout, "AMQP");
+        line.split_whitespace().last().unwrap().parse().unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn end(mut self) -> Ended {
+        let stdout = rest(&self.stdout);
+        let stderr = rest(&self.stderr);
+        Ended { status: self.child.wait().unwrap(), stdout, stderr }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// The only line of an error that ended the program.
+    fn error(&self) -> &str {
+        assert_eq!(self.status.code(), Some(1), "{}", self.stderr);
+        assert_eq!(self.stdout, "");
+        let mut lines = self.stderr.lines();
+        let line = lines.next().unwrap_or_default();
+        assert_eq!(lines.next(), None, "one line is enough: {}", self.stderr);
+        line.strip_prefix("leveret: ").unwrap_or_else(|| panic!("who says so? {line}"))
+    }
+}
+
+fn run(arguments: &[&str]) -> Ended {
+    Program::start(arguments, &[]).end()
+}
+
+/// Reads lines on a thread of their own, so that waiting for one has a deadline.
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines() {
+            let _ = sender.send(line.expect("output is UTF-8"));
+        }
+    });
+    lines
+}
+
+/// The first line that contains `text`.
+fn until(lines: &Receiver<String>, text: &str) -> String {
+    loop {
+        let line = lines.recv_timeout(DEADLINE).unwrap_or_else(|error| panic!("no line with {text}: {error}"));
+        if line.contains(text) {
+            return line;
+        }
+    }
+}
+
+/// What comes until the program closes its output.
+fn rest(lines: &Receiver<String>) -> String {
+    let mut text = String::new();
+    loop {
+        match lines.recv_timeout(DEADLINE) {
+            Ok(line) => text.extend([line.as_str(), "\n"]),
+            Err(RecvTimeoutError::Disconnected) => return text,
+            Err(RecvTimeoutError::Timeout) => panic!("the program does not end; it printed: {text}"),
+        }
+    }
+}
+
+/// The text without its line breaks and indents.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn help_names_every_option_with_its_variable() {
+    for arguments in [&["--help"] as &[_], &["-h"], &["server", "--help"]] {
+        let help = run(arguments);
+        assert!(help.status.success(), "{}", help.stderr);
+        let words = words(&help.stdout);
+        for (option, variable) in OPTIONS {
+            assert!(words.contains(&format!(" {option} <")), "{option} in {arguments:?}:\n{}", help.stdout);
+            assert!(words.contains(&format!("[env: {variable}]")), "{variable} in {arguments:?}:\n{}", help.stdout);
+        }
+        let (_, examples) = help.stdout.split_once("\nExamples:\n").expect("examples");
+        assert!(!examples.trim_end().contains("\n\n"), "examples are the end:\n{}", help.stdout);
+    }
+}
+
+#[test]
+fn help_has_no_option_without_a_variable() {
+    let help = run(&["--help"]).stdout;
+    let mut options: Vec<_> = help.lines().filter(|line| line.trim_start().starts_with("--")).collect();
+    options.retain(|line| !OPTIONS.iter().any(|(option, _)| line.trim_start().starts_with(option)));
+    assert_eq!(options, [""; 0], "not in the list of these tests");
+}
+
+#[test]
+fn help_lists_the_commands() {
+    let help = words(&run(&["--help"]).stdout);
+    for command in ["server Run the broker", "perf Put load"] {
+        assert!(help.contains(command), "{help}");
+    }
+    assert!(run(&["perf", "--help"]).status.success());
+}
+
+#[test]
+fn version_is_the_name_and_the_number() {
+    let version = run(&["--version"]);
+    assert!(version.status.success());
+    assert_eq!(version.stdout, concat!("leveret ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn the_banner_shows_where_the_broker_listens_and_keeps_its_data() {
+    let temporary = tempfile::tempdir().unwrap();
+    let data_dir = temporary.path().join("made/on/the/way");
+    let broker = Program::broker(&data_dir, &[]);
+    let address = broker.address();
+    TcpStream::connect(address).unwrap();
+    let line = until(&broker.stdout, "Data");
+    assert!(line.ends_with(data_dir.canonicalize().unwrap().to_str().unwrap()), "{line}");
+    broker.signal(Signal::TERM);
+    assert!(broker.end().status.success());
+}
+
+#[test]
+fn the_banner_shows_every_address() {
+    let temporary = tempfile::tempdir().unwrap();
+    let broker = Program::broker(temporary.path(), &["--listen", "127.0.0.1:0,127.0.0.1:0"]);
+    let addresses = [broker.address(), broker.address(), broker.address()];
+    for address in addresses {
+        TcpStream::connect(address).unwrap();
+    }
+}
+
+#[test]
+fn the_server_command_is_the_same_as_none() {
+    let temporary = tempfile::tempdir().unwrap();
+    let broker =
+        Program::start(&["server", "--listen", "127.0.0.1:0", "--data-dir", temporary.path().to_str().unwrap()], &[]);
+    TcpStream::connect(broker.address()).unwrap();
+}
+
+#[test]
+fn variables_stand_in_for_options() {
+    let temporary = tempfile::tempdir().unwrap();
+    let variables = [("LEVERET_LISTEN", "127.0.0.1:0"), ("LEVERET_DATA_DIR", temporary.path().to_str().unwrap())];
+    let broker = Program::start(&[], &variables);
+    TcpStream::connect(broker.address()).unwrap();
+    let line = until(&broker.stdout, "Data");
+    assert!(line.ends_with(temporary.path().canonicalize().unwrap().to_str().unwrap()), "{line}");
+}
+
+#[test]
+fn variables_of_the_broker_do_not_trouble_other_commands() {
+    let perf = Program::start(&["perf", "--help"], &[("LEVERET_LISTEN", "127.0.0.1:0")]).end();
+    assert!(perf.status.success(), "{}", perf.stderr);
+}
+
+#[test]
+fn a_signal_stops_the_broker_with_status_zero() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let temporary = tempfile::tempdir().unwrap();
+        let broker = Program::broker(temporary.path(), &[]);
+        let address = broker.address();
+        broker.signal(signal);
+        let ended = broker.end();
+        assert_eq!(ended.status.code(), Some(0), "{signal:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains("stopped"), "{signal:?}: {}", ended.stderr);
+        TcpStream::connect(address).unwrap_err();
+    }
+}
+
+#[test]
+fn a_taken_port_is_one_line_and_status_one() {
+    let temporary = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = run(&["--listen", &address, "--data-dir", temporary.path().to_str().unwrap()]);
+    let expected = format!("cannot listen on {address}: the port is taken by another program");
+    assert!(ended.error().starts_with(&expected), "{}", ended.stderr);
+}
+
+#[test]
+fn an_address_of_another_machine_is_one_line_and_status_one() {
+    let temporary = tempfile::tempdir().unwrap();
+    // 192.0.2.0/24 is kept for documentation: no machine has it.
+    let ended = run(&["--listen", "192.0.2.1", "--data-dir", temporary.path().to_str().unwrap()]);
+    let expected = "cannot listen on 192.0.2.1:5672: this machine has no such address";
+    assert!(ended.error().starts_with(expected), "{}", ended.stderr);
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_made_is_one_line_and_status_one() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let folder = file.path().join("data");
+    let ended = run(&["--listen", "127.0.0.1:0", "--data-dir", folder.to_str().unwrap()]);
+    let expected = format!("cannot make the data folder {}: ", folder.display());
+    assert!(ended.error().starts_with(&expected), "{}", ended.stderr);
+}
+
+#[test]
+fn a_data_folder_serves_one_broker_at_a_time() {
+    let temporary = tempfile::tempdir().unwrap();
+    let first = Program::broker(temporary.path(), &[]);
+    first.address();
+    let second = Program::broker(temporary.path(), &[]).end();
+    let holder = format!("is in use by another broker, process {} ", first.child.id());
+    assert!(second.error().contains(&holder), "{}", second.stderr);
+    // A broker that was killed leaves nothing behind that the next one minds.
+    first.signal(Signal::KILL);
+    first.end();
+    Program::broker(temporary.path(), &[]).address();
+}
+
+#[test]
+fn wrong_arguments_are_refused_with_a_reason() {
+    for (arguments, reason) in [
+        (["--listen", "5673"], "such as 127.0.0.1:5673"),
+        (["--listen", "broker:5672"], "expected an IP address, localhost or all"),
+        (["--listen", "127.0.0.1:99999"], "`99999` is no port"),
+        (["--threads", "0"], "0 is not in 1..=1024"),
+        (["--frame-max", "1"], "1 is not in 4096..="),
+        (["--max-message-size", "16MB"], "`MB` is no unit"),
+        (["--log-level", "inof"], "`inof` is no level"),
+        (["--log-format", "xml"], "[possible values: text, json]"),
+    ] {
+        let ended = run(&arguments);
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(reason), "{arguments:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(arguments[0]), "{arguments:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn json_logs_are_one_object_per_line_without_a_banner() {
+    let temporary = tempfile::tempdir().unwrap();
+    let broker = Program::broker(temporary.path(), &["--log-format", "json"]);
+    let started = until(&broker.stderr, "started");
+    broker.signal(Signal::TERM);
+    let ended = broker.end();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "", "no banner");
+    for line in [started.as_str()].into_iter().chain(ended.stderr.lines()) {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        for key in ["timestamp", "level", "message"] {
+            assert!(record.get(key).is_some_and(serde_json::Value::is_string), "{key}: {line}");
+        }
+    }
+}
+
+#[test]
+fn json_logs_hold_the_error_that_ended_the_program() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let ended = run(&["--data-dir", file.path().join("data").to_str().unwrap(), "--log-format", "json"]);
+    assert_eq!(ended.status.code(), Some(1));
+    let record: serde_json::Value = serde_json::from_str(ended.stderr.trim_end()).expect("one record");
+    assert_eq!(record["level"], "ERROR");
+    assert!(record["message"].as_str().unwrap().starts_with("cannot make the data folder"), "{record}");
+}
+
+#[test]
+fn the_log_level_rules_what_is_logged() {
+    let temporary = tempfile::tempdir().unwrap();
+    let broker = Program::broker(temporary.path(), &["--log-level", "off"]);
+    broker.address();
+    broker.signal(Signal::TERM);
+    let ended = broker.end();
+    assert!(ended.status.success());
+    assert_eq!(ended.stderr, "");
+}
+
+#[test]
+fn the_readme_names_every_option_with_its_variable() {
+    let readme = include_str!("../../../README.md");
+    for (option, variable) in OPTIONS {
+        let row = readme.lines().find(|line| line.starts_with(&format!("| `{option} ")));
+        assert!(row.is_some_and(|row| row.contains(&format!("| `{variable}` |"))), "{option}: {row:?}");
+    }
+}

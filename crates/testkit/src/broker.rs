@@ -1,0 +1,142 @@
+//! Which broker the tests drive, and what kind it is.
+
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+
+use leveret_protocol::amqp091::Value;
+use leveret_server::{Config, Running};
+use tempfile::TempDir;
+
+use crate::amqp091::RawConnection;
+
+/// Where a broker listens and how to log in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    /// Host and port.
+    pub address: String,
+    /// User to log in as.
+    pub user: String,
+    /// Password of that user.
+    pub password: String,
+    /// Virtual host to open.
+    pub vhost: String,
+}
+
+impl Url {
+    /// Reads `amqp://user:password@host:port/vhost`; what is left out is guest, guest, 127.0.0.1:5672 and `/`.
+    ///
+    /// User, password and virtual host are percent-encoded.
+    pub fn parse(text: &str) -> Self {
+        let rest = text.strip_prefix("amqp://").unwrap_or_else(|| panic!("a broker's URL is amqp://..., not {text}"));
+        let (authority, vhost) = match rest.split_once('/') {
+            Some((authority, vhost)) if !vhost.is_empty() => (authority, percent_decode(vhost)),
+            Some((authority, _)) => (authority, "/".to_owned()),
+            None => (rest, "/".to_owned()),
+        };
+        let (login, address) = authority.rsplit_once('@').unwrap_or(("guest:guest", authority));
+        let (user, password) = login.split_once(':').unwrap_or((login, ""));
+        let host = if address.is_empty() { "127.0.0.1" } else { address };
+        let address = if host.contains(':') { host.to_owned() } else { format!("{host}:5672") };
+        Self { address, user: percent_decode(user), password: percent_decode(password), vhost }
+    }
+}
+
+/// The broker under test: the one that `BROKER_URL` names, or the one started in this process.
+pub fn url() -> &'static Url {
+    static URL: OnceLock<Url> = OnceLock::new();
+    URL.get_or_init(|| match std::env::var("BROKER_URL") {
+        Ok(text) => Url::parse(&text),
+        Err(_) => shared().clone(),
+    })
+}
+
+/// The broker of this test binary, started at the first call and stopped by the end of the process.
+pub fn shared() -> &'static Url {
+    static SHARED: OnceLock<(Url, Running, TempDir)> = OnceLock::new();
+    let (url, _, _) = SHARED.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder for the broker's data: {error}"));
+        let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        let config = Config { listen, data_dir: folder.path().join("data"), ..Config::default() };
+        let running = leveret_server::start(config).unwrap_or_else(|error| panic!("the broker does not start: {error}"));
+        let address = running.addresses().first().map(SocketAddr::to_string).unwrap_or_default();
+        (Url { address, ..Url::parse("amqp://") }, running, folder)
+    });
+    url
+}
+
+/// Whether the broker under test is RabbitMQ.
+pub fn is_rabbitmq() -> bool {
+    identity().rabbitmq_major.is_some()
+}
+
+/// The major version if the broker under test is RabbitMQ.
+pub fn rabbitmq_major() -> Option<u32> {
+    identity().rabbitmq_major
+}
+
+/// Whether the broker under test is RabbitMQ 3, which differs from what is expected for this `reason`; prints the reason.
+pub fn differs(reason: &str) -> bool {
+    let differs = rabbitmq_major().is_some_and(|major| major < 4);
+    if differs {
+        eprintln!("RabbitMQ 3 differs: {reason}");
+    }
+    differs
+}
+
+struct Identity {
+    rabbitmq_major: Option<u32>,
+}
+
+fn identity() -> &'static Identity {
+    static IDENTITY: OnceLock<Identity> = OnceLock::new();
+    IDENTITY.get_or_init(|| {
+        let (_connection, start) = RawConnection::start();
+        let text = |name| match start.server_properties.get(name) {
+            Some(Value::LongStr(text)) => String::from_utf8_lossy(text).into_owned(),
+            _ => String::new(),
+        };
+        let is_rabbitmq =
+            text("platform").starts_with("Erlang/OTP") && start.server_properties.get("leveret").is_none();
+        let major = text("version").split('.').next().and_then(|major| major.parse().ok());
+        Identity { rabbitmq_major: major.filter(|_| is_rabbitmq) }
+    })
+}
+
+fn percent_decode(text: &str) -> String {
+    let mut octets = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        rest = tail;
+        if first == b'%' {
+            let (hex, tail) = rest.split_at_checked(2).unwrap_or_else(|| panic!("cut percent code in {text}"));
+            let hex = std::str::from_utf8(hex).unwrap_or_default();
+            octets.push(u8::from_str_radix(hex, 16).unwrap_or_else(|_| panic!("bad percent code in {text}")));
+            rest = tail;
+        } else {
+            octets.push(first);
+        }
+    }
+    String::from_utf8(octets).unwrap_or_else(|_| panic!("not UTF-8: {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_url_leaves_out_has_a_default() {
+        for (text, address, user, password, vhost) in [
+            ("amqp://", "127.0.0.1:5672", "guest", "guest", "/"),
+            ("amqp://broker", "broker:5672", "guest", "guest", "/"),
+            ("amqp://u:p@broker:99/", "broker:99", "u", "p", "/"),
+            ("amqp://u:p%40@broker/%2fv", "broker:5672", "u", "p@", "/v"),
+        ] {
+            let url = Url::parse(text);
+            assert_eq!(
+                (url.address.as_str(), url.user.as_str(), url.password.as_str(), url.vhost.as_str()),
+                (address, user, password, vhost),
+                "{text}"
+            );
+        }
+    }
+}

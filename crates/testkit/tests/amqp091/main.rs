@@ -1,0 +1,25 @@
+//! AMQP 0-9-1 on the wire, one module per capability.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
+
+mod channel;
+mod frames;
+mod handshake;
+
+use leveret_protocol::amqp091::method::{ChannelClose, ConnectionClose};
+
+/// Class and method id of a close: the method it blames.
+trait Blame {
+    fn blame(&self) -> (u16, u16);
+}
+
+impl Blame for ChannelClose<'_> {
+    fn blame(&self) -> (u16, u16) {
+        (self.class_id, self.method_id)
+    }
+}
+
+impl Blame for ConnectionClose<'_> {
+    fn blame(&self) -> (u16, u16) {
+        (self.class_id, self.method_id)
+    }
+}
