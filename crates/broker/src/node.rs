@@ -201,7 +201,9 @@ impl Node {
         routes: &mut Routes,
     ) -> Result<Routed, Error> {
         let state = self.state.read();
-        state.topology.vhost(vhost)?.route(exchange, input, routes)?;
+        let vhost = state.topology.vhost(vhost)?;
+        vhost.exchange(exchange)?.check_publish(vhost.name())?;
+        vhost.route(exchange, input, routes)?;
         let queues = routes.queues.iter().filter_map(|id| state.cells.get(id).map(Arc::clone)).collect();
         Ok(Routed { queues, cacheable: routes.cacheable })
     }

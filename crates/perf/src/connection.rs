@@ -267,8 +267,11 @@ impl Connection {
                     }
                 }
                 self.read_at += used;
-            } else if !self.read(Wait::Patiently)? && clock::now_ns() > deadline_ns {
+            } else if clock::now_ns() > deadline_ns {
+                // Also while other things keep coming.
                 return Err(Error::Timeout(what));
+            } else {
+                self.read(Wait::Patiently)?;
             }
         }
     }

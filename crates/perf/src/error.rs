@@ -57,6 +57,16 @@ pub enum Error {
     /// The broker sent what the protocol does not allow.
     #[error("the broker sent what AMQP does not allow: {0}")]
     Malformed(String),
+    /// Not as many connections or queues as asked for could be made.
+    #[error("stopped after {made} {what}: {source}")]
+    Short {
+        /// How many there were.
+        made: usize,
+        /// "connections" or "queues".
+        what: &'static str,
+        /// Why the next could not be made.
+        source: Box<Error>,
+    },
     /// The broker's process cannot be found or watched.
     #[error("cannot measure the broker's process: {0}")]
     Process(String),

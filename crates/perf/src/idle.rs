@@ -14,6 +14,7 @@ use crate::process::{Cpu, Process};
 use crate::progress::Progress;
 use crate::report::{self, IdleReport};
 use crate::topology;
+use crate::url::Url;
 use crate::watch::TICK_NS;
 
 /// How long they are left idle unless the options say.
@@ -75,16 +76,8 @@ impl Idle<'_> {
         let before = Moment::now(self.broker);
         let mut open = Vec::with_capacity(count);
         while open.len() < count && !self.is_interrupted() {
-            let mut connection = Connection::open(url, &format!("leveret perf idle {}", open.len()))?;
-            if channels > connection.channel_max() {
-                let channel_max = connection.channel_max();
-                return Err(Error::Options(format!("the broker allows {channel_max} channels on a connection")));
-            }
-            for channel in 2..=channels {
-                connection.open_channel(channel)?;
-            }
-            connection.shrink_buffer();
-            open.push(connection);
+            let connection = open_idle(url, open.len(), channels);
+            open.push(connection.map_err(|source| short(open.len(), "connections", source))?);
             self.show("connections", open.len(), count);
         }
         let (made, idle) = self.rest(before);
@@ -114,7 +107,7 @@ impl Idle<'_> {
         }
         let removed = Moment::now(self.broker);
         admin.close();
-        outcome?;
+        outcome.map_err(|source| short(declared.len(), "queues", source))?;
         Ok(self.report("queues", declared.len(), None, [before, made, idle, removed]))
     }
 
@@ -160,4 +153,21 @@ impl Idle<'_> {
     fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
     }
+}
+
+fn open_idle(url: &Url, index: usize, channels: u16) -> Result<Connection, Error> {
+    let mut connection = Connection::open(url, &format!("leveret perf idle {index}"))?;
+    let channel_max = connection.channel_max();
+    if channels > channel_max {
+        return Err(Error::Options(format!("the broker allows {channel_max} channels on a connection")));
+    }
+    for channel in 2..=channels {
+        connection.open_channel(channel)?;
+    }
+    connection.shrink_buffer();
+    Ok(connection)
+}
+
+fn short(made: usize, what: &'static str, source: Error) -> Error {
+    if made == 0 { source } else { Error::Short { made, what, source: Box::new(source) } }
 }

@@ -203,7 +203,7 @@ fn span_ns(seconds: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
 
@@ -217,6 +217,11 @@ mod tests {
         let words = std::iter::once("perf").chain(line.split_whitespace());
         let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
         Plan::new(line.options).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options_do_not_get_in_each_others_way() {
+        Line::command().debug_assert();
     }
 
     #[test]

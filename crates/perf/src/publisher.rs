@@ -63,12 +63,19 @@ impl Publisher {
             Ok(Progress::Whole) => self.await_confirms().map(|()| Progress::Whole),
             other => other,
         };
-        self.counters.finished.store(true, Ordering::Relaxed);
+        let confirms = self.window.is_some();
         match outcome {
-            Ok(Progress::Whole) => self.connection.close(),
+            Ok(Progress::Whole) => {
+                self.connection.close();
+                if !confirms {
+                    // Written is not received: without confirms, the answer to the goodbye tells that all of it was.
+                    self.counters.last_ns.store(clock::now_ns(), Ordering::Relaxed);
+                }
+            }
             Ok(Progress::Stuck) => {}
             Err(error) => self.control.fail(error),
         }
+        self.counters.finished.store(true, Ordering::Relaxed);
     }
 
     fn stopped(&self) -> bool {

@@ -207,8 +207,11 @@ impl Report {
     /// A table for people.
     pub(crate) fn text(&self) -> String {
         let mut lines = Lines::default();
-        let ended = if self.interrupted { " (interrupted)" } else { "" };
-        lines.add(format_args!("measured {:.1} s{ended}{:>24}{:>16}", self.seconds, "messages", "per second"));
+        if self.interrupted {
+            lines.add(format_args!("interrupted"));
+        }
+        let measured = format!("measured {:.1} s", self.seconds);
+        lines.add(format_args!("{measured:<16}{:>22}{:>16}", "messages", "per second"));
         for (name, flow, always) in [
             ("published", &self.published, self.setting.publishers > 0),
             ("confirmed", &self.confirmed, false),

@@ -1,8 +1,6 @@
 //! Declares what a run needs and removes it.
 
-use leveret_protocol::amqp091::method::{
-    ExchangeDeclare, ExchangeDelete, QueueBind, QueueDeclare, QueueDelete,
-};
+use leveret_protocol::amqp091::method::{ExchangeDeclare, ExchangeDelete, QueueBind, QueueDeclare, QueueDelete};
 use leveret_protocol::amqp091::{Method, Table, TableWriter, Value};
 
 use crate::connection::Connection;

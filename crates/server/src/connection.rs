@@ -97,7 +97,7 @@ impl Connection {
     /// One turn; says whether the connection is over.
     fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Turn, std::io::Error> {
         scratch.output.clear();
-        self.timers(cx, &mut scratch.output);
+        let ticked = self.timers(cx, &mut scratch.output);
         if self.output.len() < DELIVERY_PAUSE {
             self.session.deliver(&mut scratch.output);
         }
@@ -105,7 +105,8 @@ impl Connection {
         self.reading = self.read(cx, scratch)?;
         self.session.end_turn(&mut scratch.output);
         let wrote = self.output.write(&mut self.stream, cx, &scratch.output)?;
-        self.sent |= wrote > 0;
+        // A heartbeat is no reason to leave the next one out.
+        self.sent = !ticked && (self.sent || wrote > 0);
         if scratch.output.capacity() > SCRATCH_KEPT {
             scratch.output = Vec::new();
         }
@@ -173,12 +174,11 @@ impl Connection {
         if let Some(pause) = self.session.take_pause() {
             self.pause = Some((pause, Box::pin(sleep(PUBLISH_PAUSE))));
         }
-        if self.session.take_resumed() {
-            self.pause = None;
-        }
     }
 
-    fn timers(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) {
+    /// Lets the session know when half a heartbeat interval passed; says whether it did.
+    fn timers(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> bool {
+        let mut ticked = false;
         while let Some((interval, timer)) = &mut self.tick {
             if timer.as_mut().poll(cx).is_pending() {
                 break;
@@ -188,14 +188,20 @@ impl Connection {
             let idle = !self.received && self.output.len() == 0;
             self.session.tick(self.received, self.sent, out);
             (self.received, self.sent) = (false, false);
+            ticked = true;
             if idle && self.ending.is_none() {
                 self.session.shrink();
             }
         }
+        ticked
     }
 
-    /// Ends a pause in reading when its time is up.
+    /// Ends a pause in reading when its queue says so or its time is up. Comes before reading: whoever is told to go on has
+    /// to look at the socket in the same turn, or nothing would wake the task for what is there already.
     fn pausing(&mut self, cx: &mut Context<'_>) {
+        if self.session.take_resumed() {
+            self.pause = None;
+        }
         if let Some((pause, timer)) = &mut self.pause
             && timer.as_mut().poll(cx).is_ready()
         {

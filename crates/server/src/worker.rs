@@ -32,15 +32,13 @@ impl Worker {
         let counter = Arc::clone(&connections);
         let (ready, started) = std::sync::mpsc::channel();
         // A local runtime cannot move between threads, so the thread makes its own and reports.
-        let thread = std::thread::Builder::new().name(format!("leveret-{number}")).spawn(move || {
-            match runtime() {
-                Ok(runtime) => {
-                    let _ = ready.send(Ok(()));
-                    runtime.block_on(serve(receiver, node, settings, counter));
-                }
-                Err(error) => {
-                    let _ = ready.send(Err(error));
-                }
+        let thread = std::thread::Builder::new().name(format!("leveret-{number}")).spawn(move || match runtime() {
+            Ok(runtime) => {
+                let _ = ready.send(Ok(()));
+                runtime.block_on(serve(receiver, node, settings, counter));
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
             }
         })?;
         started.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended at once")))?;
@@ -64,7 +62,6 @@ impl Worker {
         drop(self.sender);
         let _ = self.thread.join();
     }
-
 }
 
 fn runtime() -> io::Result<tokio::runtime::LocalRuntime> {

@@ -57,7 +57,8 @@ pub fn shared() -> &'static Url {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder for the broker's data: {error}"));
         let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         let config = Config { listen, data_dir: folder.path().join("data"), ..Config::default() };
-        let running = leveret_server::start(config).unwrap_or_else(|error| panic!("the broker does not start: {error}"));
+        let running =
+            leveret_server::start(config).unwrap_or_else(|error| panic!("the broker does not start: {error}"));
         let address = running.addresses().first().map(SocketAddr::to_string).unwrap_or_default();
         (Url { address, ..Url::parse("amqp://") }, running, folder)
     });

@@ -1,3 +1,5 @@
+//! Rules of the topology.
+
 mod declare;
 mod random;
 mod remove;

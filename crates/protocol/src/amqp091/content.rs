@@ -58,44 +58,95 @@ mod flag {
     pub(super) const USER_ID: u16 = 1 << 4;
     pub(super) const APP_ID: u16 = 1 << 3;
     pub(super) const CLUSTER_ID: u16 = 1 << 2;
-    pub(super) const UNDEFINED: u16 = 0b11;
+}
+
+/// The properties of the basic class with texts as strings: what a well-behaved client sends.
+pub type Properties<'a> = BasicProperties<'a, &'a str>;
+/// The properties of the basic class with texts as octets: what a server must be able to forward.
+///
+/// Texts ought to be UTF-8 (§4.2.5.3), but clients put binary correlation ids there and RabbitMQ lets them.
+pub type RawProperties<'a> = BasicProperties<'a, &'a [u8]>;
+
+/// How the text of a property is represented.
+pub trait Text<'a>: Copy {
+    /// Takes the octets of a short string, if they can be represented.
+    fn from_octets(octets: &'a [u8]) -> Result<Self, DecodeError>;
+    /// The octets of the short string.
+    fn octets(self) -> &'a [u8];
+}
+
+impl<'a> Text<'a> for &'a str {
+    fn from_octets(octets: &'a [u8]) -> Result<Self, DecodeError> {
+        std::str::from_utf8(octets).map_err(|_| DecodeError::MalformedUtf8)
+    }
+    fn octets(self) -> &'a [u8] {
+        self.as_bytes()
+    }
+}
+
+impl<'a> Text<'a> for &'a [u8] {
+    fn from_octets(octets: &'a [u8]) -> Result<Self, DecodeError> {
+        Ok(octets)
+    }
+    fn octets(self) -> &'a [u8] {
+        self
+    }
 }
 
 /// The properties of the basic class, borrowed from a content header.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(missing_docs, reason = "the fields are the properties of the specification")]
-pub struct Properties<'a> {
-    pub content_type: Option<&'a str>,
-    pub content_encoding: Option<&'a str>,
+pub struct BasicProperties<'a, T> {
+    pub content_type: Option<T>,
+    pub content_encoding: Option<T>,
     pub headers: Option<Table<'a>>,
     /// 2 is persistent; anything else transient.
     pub delivery_mode: Option<u8>,
     pub priority: Option<u8>,
-    pub correlation_id: Option<&'a str>,
-    pub reply_to: Option<&'a str>,
+    pub correlation_id: Option<T>,
+    pub reply_to: Option<T>,
     /// Milliseconds, as decimal text.
-    pub expiration: Option<&'a str>,
-    pub message_id: Option<&'a str>,
+    pub expiration: Option<T>,
+    pub message_id: Option<T>,
     /// Seconds since 1970.
     pub timestamp: Option<u64>,
     /// The property `type`.
-    pub kind: Option<&'a str>,
-    pub user_id: Option<&'a str>,
-    pub app_id: Option<&'a str>,
-    pub cluster_id: Option<&'a str>,
+    pub kind: Option<T>,
+    pub user_id: Option<T>,
+    pub app_id: Option<T>,
+    pub cluster_id: Option<T>,
 }
 
-impl<'a> Properties<'a> {
-    /// Decodes raw flags and list; no octets at all are no properties.
+impl<T> Default for BasicProperties<'_, T> {
+    fn default() -> Self {
+        Self {
+            content_type: None,
+            content_encoding: None,
+            headers: None,
+            delivery_mode: None,
+            priority: None,
+            correlation_id: None,
+            reply_to: None,
+            expiration: None,
+            message_id: None,
+            timestamp: None,
+            kind: None,
+            user_id: None,
+            app_id: None,
+            cluster_id: None,
+        }
+    }
+}
+
+impl<'a, T: Text<'a>> BasicProperties<'a, T> {
+    /// Decodes raw flags and list; no octets at all are no properties. The two flags that nobody defines are ignored, as
+    /// RabbitMQ does.
     pub fn decode(raw: &'a [u8]) -> Result<Self, DecodeError> {
         if raw.is_empty() || raw == [0, 0] {
             return Ok(Self::default());
         }
         let mut reader = Reader::new(raw);
         let flags = reader.u16()?;
-        if flags & flag::UNDEFINED != 0 {
-            return Err(DecodeError::UnknownProperties);
-        }
         let properties = Self {
             content_type: optional(flags & flag::CONTENT_TYPE, &mut reader, text)?,
             content_encoding: optional(flags & flag::CONTENT_ENCODING, &mut reader, text)?,
@@ -140,9 +191,9 @@ impl<'a> Properties<'a> {
         }
         let mut writer = Writer::new(out);
         writer.u16(flags);
-        let text = |writer: &mut Writer<'_>, value: Option<&str>| {
+        let text = |writer: &mut Writer<'_>, value: Option<T>| {
             if let Some(value) = value {
-                writer.shortstr(value);
+                writer.shortstr_octets(value.octets());
             }
         };
         text(&mut writer, self.content_type);
@@ -182,8 +233,8 @@ fn optional<'a, T>(
 
 /// Not inlined: ten copies would make the common case, in which hardly any is there, the slower one.
 #[inline(never)]
-fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
-    reader.shortstr()
+fn text<'a, T: Text<'a>>(reader: &mut Reader<'a>) -> Result<T, DecodeError> {
+    T::from_octets(reader.shortstr_octets()?)
 }
 
 #[cfg(test)]
@@ -216,7 +267,6 @@ mod tests {
             (&b"\x10"[..], DecodeError::Truncated),
             (b"\x10\0", DecodeError::Truncated),
             (b"\x10\0\x02\x02", DecodeError::TrailingOctets),
-            (b"\x10\x01\x02", DecodeError::UnknownProperties),
             (b"\x80\0\x01\xff", DecodeError::MalformedUtf8),
             (b"\x20\0\0\0\0\x01\x05", DecodeError::Truncated),
         ] {

@@ -20,9 +20,6 @@ pub enum DecodeError {
     /// Tables and arrays nest deeper than [`super::table::DEPTH_MAX`].
     #[error("field tables nest too deep")]
     NestedTooDeep,
-    /// Property flags that the basic class does not define are set.
-    #[error("unknown property flags")]
-    UnknownProperties,
     /// No method has these ids.
     #[error("no method has class {class_id} and id {method_id}")]
     UnknownMethod {

@@ -56,6 +56,12 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
+    /// Octets of the frame that `buffer` starts with, as its head announces them.
+    pub fn announced_size(buffer: &[u8]) -> usize {
+        let size = buffer.get(3..HEAD).and_then(|octets| octets.try_into().ok()).map_or(0, u32::from_be_bytes);
+        (size as usize).saturating_add(FRAME_OVERHEAD)
+    }
+
     /// Takes the first frame of `buffer`: the frame and how many octets it used, or `None` if more octets are needed.
     ///
     /// `payload_max` is the largest payload to accept, in octets; the check comes before the payload has arrived, so that

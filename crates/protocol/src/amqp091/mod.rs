@@ -11,7 +11,7 @@ mod reader;
 pub mod table;
 mod writer;
 
-pub use content::{ContentHeader, Properties};
+pub use content::{BasicProperties, ContentHeader, Properties, RawProperties};
 pub use error::{DecodeError, FrameError, ReplyCode};
 pub use frame::{Frame, FrameKind, ProtocolHeader};
 pub use method::{Encode, Method};

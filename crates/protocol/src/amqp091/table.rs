@@ -62,14 +62,20 @@ impl<'a> Table<'a> {
         self.octets.is_empty()
     }
 
-    /// Fields in the order of the wire. A name may stand more than once.
+    /// Fields in the order of the wire. A name may stand more than once. A name that is not UTF-8 can be forwarded but
+    /// means nothing to anybody here, so its field is left out.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, Value<'a>)> {
+        self.raw_fields().filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value)))
+    }
+
+    /// All fields in the order of the wire, names as octets.
+    pub fn raw_fields(self) -> impl Iterator<Item = (&'a [u8], Value<'a>)> {
         let mut reader = Reader::new(self.octets);
         std::iter::from_fn(move || {
             if reader.is_empty() {
                 return None;
             }
-            let name = reader.shortstr().ok()?;
+            let name = reader.shortstr_octets().ok()?;
             Some((name, read_value(&mut reader).ok()?))
         })
     }
@@ -117,11 +123,7 @@ fn check_table(octets: &[u8], depth: usize) -> Result<(), DecodeError> {
     }
     let mut reader = Reader::new(octets);
     while !reader.is_empty() {
-        let name = reader.shortstr_octets()?;
-        // Nearly every name is ASCII, which is known sooner than that it is UTF-8.
-        if !name.is_ascii() && std::str::from_utf8(name).is_err() {
-            return Err(DecodeError::MalformedUtf8);
-        }
+        reader.shortstr_octets()?;
         check_value(&mut reader, depth)?;
     }
     Ok(())
@@ -190,6 +192,12 @@ impl<'b> TableWriter<'b> {
     /// Appends one field of a table. Nested tables and arrays in `value` are copied whole.
     pub fn field(&mut self, name: &str, value: Value<'_>) -> &mut Self {
         self.name(name);
+        self.value(value)
+    }
+
+    /// Appends one field of a table under a name that need not be UTF-8.
+    pub fn raw_field(&mut self, name: &[u8], value: Value<'_>) -> &mut Self {
+        super::writer::Writer::new(self.out).shortstr_octets(name);
         self.value(value)
     }
 
@@ -304,7 +312,6 @@ mod tests {
             (&b"\x01a"[..], DecodeError::Truncated),
             (b"\x01aI\0\0", DecodeError::Truncated),
             (b"\x01aU\0\0", DecodeError::UnknownFieldType(b'U')),
-            (b"\x01\xffV", DecodeError::MalformedUtf8),
             (b"\x01aS\xff\xff\xff\xff", DecodeError::Truncated),
             (b"\x01aA\0\0\0\x01?", DecodeError::UnknownFieldType(b'?')),
         ] {

@@ -53,10 +53,16 @@ impl<'b> Writer<'b> {
     /// A short string; what does not fit its 255 octets is cut at a character (callers check names beforehand).
     #[inline]
     pub(crate) fn shortstr(&mut self, value: &str) {
-        let value = clip_shortstr(value);
+        self.shortstr_octets(clip_shortstr(value).as_bytes());
+    }
+
+    /// A short string as octets; what does not fit is cut.
+    #[inline]
+    pub(crate) fn shortstr_octets(&mut self, value: &[u8]) {
+        let value = value.get(..255).unwrap_or(value);
         #[expect(clippy::cast_possible_truncation, reason = "clipped to 255")]
         self.u8(value.len() as u8);
-        self.octets(value.as_bytes());
+        self.octets(value);
     }
 
     #[inline]

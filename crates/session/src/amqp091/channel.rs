@@ -21,6 +21,13 @@ pub(crate) struct Publishing {
     pub(crate) body_size: u64,
 }
 
+impl Publishing {
+    /// A publish on a channel that is closed: nobody will look at it.
+    pub(crate) fn ignored() -> Self {
+        Self { draft: Draft::default(), mandatory: false, immediate: false, body_size: 0 }
+    }
+}
+
 /// What the next frame of a channel has to be.
 #[derive(Debug, Default)]
 pub(crate) enum Expecting {
@@ -179,6 +186,6 @@ impl Channels {
     }
 
     pub(crate) fn numbers(&self) -> Vec<u16> {
-        (0..).zip(&self.slots).filter(|(_, slot)| slot.is_some()).map(|(number, _)| number).collect()
+        (0..=u16::MAX).zip(&self.slots).filter(|(_, slot)| slot.is_some()).map(|(number, _)| number).collect()
     }
 }

@@ -3,11 +3,11 @@
 use leveret_protocol::amqp091::method::{
     AccessRequestOk, ChannelClose, ChannelCloseOk, ChannelFlowOk, ChannelOpenOk, ConfirmSelectOk, ConnectionCloseOk,
 };
-use leveret_protocol::amqp091::{Frame, FrameKind, Method, ReplyCode, frame};
+use leveret_protocol::amqp091::{ContentHeader, DecodeError, Frame, FrameKind, Method, ReplyCode, frame};
 
-use super::channel::{ChannelPhase, Confirms, Expecting, Mode};
+use super::channel::{ChannelPhase, Confirms, Expecting, Mode, Publishing};
 use super::fault::{self, Fault};
-use super::{Ending, Handled, LINGER, NO_METHOD, PUBLISH, Phase, Session, ids_of, is_connection_method};
+use super::{Ending, Handled, LINGER, NO_METHOD, PUBLISH, Phase, Session, ids_of};
 
 impl Session {
     #[inline]
@@ -33,31 +33,43 @@ impl Session {
 
     /// A frame on channel 0, or any before the connection is open.
     fn connection_frame(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) {
-        let (ids, handled) = match (frame.kind, frame.channel) {
+        let phase = self.phase;
+        let handled = match (frame.kind, frame.channel) {
+            _ if is_cut_short(frame) => Err((NO_METHOD, fault::unknown_frame(frame.kind as u8, frame.payload))),
             (FrameKind::Heartbeat, 0) => return,
             (FrameKind::Method, 0) => match Method::decode(frame.payload) {
-                Ok(method) if self.phase == Phase::Running => {
-                    (ids_of(frame.payload), self.connection_method(&method, out))
+                Ok(method) if phase == Phase::Running => self.connection_method(&method, out),
+                Ok(method) => self.handshake(&method, out),
+                Err(_) if phase == Phase::Running => Err(Fault::bare(ReplyCode::InternalError)),
+                Err(error) => {
+                    self.refuse(&fault::of_payload(error, frame.payload));
+                    return;
                 }
-                Ok(method) => (ids_of(frame.payload), self.handshake(&method, out)),
-                Err(error) => (NO_METHOD, Err(fault::of_payload(error, frame.payload))),
-            },
-            _ => (NO_METHOD, Err(fault::unexpected_frame(frame.kind as u8, frame.payload))),
-        };
-        let Err(fault) = handled else { return };
-        match self.phase {
-            // Whoever has not logged in is told nothing.
-            Phase::Starting => {
-                tracing::warn!(connection = self.id.0, "{}", fault.text());
-                self.over(Ending::Within(LINGER));
             }
+            .map_err(|fault| (ids_of(frame.payload), fault)),
+            _ => Err((NO_METHOD, fault::unexpected_frame(frame.kind as u8, frame.payload))),
+        };
+        let Err((ids, fault)) = handled else { return };
+        match phase {
+            Phase::Starting | Phase::Tuning => self.refuse(&fault),
+            _ if fault.code() == ReplyCode::InternalError => self.close_with(&fault, NO_METHOD, out),
             _ => self.close_with(&fault, ids, out),
         }
+    }
+
+    /// Ends a connection that has not got through the handshake without a word, after a while.
+    fn refuse(&mut self, fault: &Fault) {
+        tracing::warn!(connection = self.id.0, "closing connection during the handshake: {}", fault.text());
+        self.over(Ending::Within(LINGER));
     }
 
     #[inline]
     fn channel_frame(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) {
         let number = frame.channel;
+        if is_cut_short(frame) {
+            self.close_with(&fault::unknown_frame(frame.kind as u8, frame.payload), NO_METHOD, out);
+            return;
+        }
         let handled = match self.channels.get_mut(number) {
             Some(channel) if channel.phase == ChannelPhase::Open => match frame.kind {
                 FrameKind::Method => self.channel_method(number, frame.payload, out),
@@ -81,15 +93,38 @@ impl Session {
     }
 
     fn frame_on_closing_channel(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) {
-        if frame.kind != FrameKind::Method {
-            return;
+        let Some(channel) = self.channels.get_mut(frame.channel) else { return };
+        // What the client had on its way is ignored, but has to be content where content is due.
+        let due = std::mem::take(&mut channel.expecting);
+        match (frame.kind, due) {
+            (FrameKind::Method, _) => {}
+            (FrameKind::Header, Expecting::Header(publishing)) => {
+                let size = ContentHeader::decode(frame.payload).map_or(0, |header| header.body_size);
+                if size > 0 {
+                    channel.expecting = Expecting::Body(publishing, size);
+                }
+                return;
+            }
+            (FrameKind::Body, Expecting::Body(publishing, remaining)) => {
+                let remaining = remaining.saturating_sub(frame.payload.len() as u64);
+                if remaining > 0 {
+                    channel.expecting = Expecting::Body(publishing, remaining);
+                }
+                return;
+            }
+            _ => {
+                self.close_with(&expected_method(), NO_METHOD, out);
+                return;
+            }
         }
         match Method::decode(frame.payload) {
+            Ok(Method::BasicPublish(_)) => channel.expecting = Expecting::Header(Publishing::ignored()),
             Ok(Method::ChannelCloseOk(_)) => self.channels.remove(frame.channel),
-            // Both sides closed at once. The client is done with the number as soon as it has this answer.
-            Ok(Method::ChannelClose(_)) => {
-                frame::write_method(out, frame.channel, &ChannelCloseOk {});
-                self.channels.remove(frame.channel);
+            // Both sides closed at once; the client's close-ok is still to come.
+            Ok(Method::ChannelClose(_)) => frame::write_method(out, frame.channel, &ChannelCloseOk {}),
+            Ok(Method::ChannelOpen(_)) => {
+                let fault = Fault::new(ReplyCode::ChannelError, "second 'channel.open' seen");
+                self.close_with(&fault, ids_of(frame.payload), out);
             }
             _ => {}
         }
@@ -103,7 +138,7 @@ impl Session {
             return Err((NO_METHOD, expected_method()));
         }
         let ids = ids_of(frame.payload);
-        match Method::decode(frame.payload).map_err(|error| (NO_METHOD, fault::of_payload(error, frame.payload)))? {
+        match Method::decode(frame.payload).map_err(|error| (ids, fault::of_payload(error, frame.payload)))? {
             Method::ChannelOpen(_) => {
                 let (open, max) = (self.channels.len(), usize::from(self.limits.channel_max));
                 if max != 0 && open >= max {
@@ -115,19 +150,12 @@ impl Session {
                 frame::write_method(out, frame.channel, &ChannelOpenOk { channel_id: b"" });
                 Ok(())
             }
-            // The late half of a close that both sides started.
-            Method::ChannelCloseOk(_) => Ok(()),
             _ => Err((ids, Fault::new(ReplyCode::ChannelError, "expected 'channel.open'"))),
         }
     }
 
     #[inline]
-    fn channel_method(
-        &mut self,
-        number: u16,
-        payload: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), ((u16, u16), Fault)> {
+    fn channel_method(&mut self, number: u16, payload: &[u8], out: &mut Vec<u8>) -> Result<(), ((u16, u16), Fault)> {
         if let Some(channel) = self.channels.get_mut(number) {
             match channel.expecting {
                 Expecting::Method => {}
@@ -141,7 +169,10 @@ impl Session {
                 }
             }
         }
-        let method = Method::decode(payload).map_err(|error| (NO_METHOD, fault::of_payload(error, payload)))?;
+        let method = Method::decode(payload).map_err(|error| {
+            let ids = if error == DecodeError::MalformedUtf8 { NO_METHOD } else { ids_of(payload) };
+            (ids, fault::of_payload(error, payload))
+        })?;
         self.handle(number, &method, out).map_err(|fault| (ids_of(payload), fault))
     }
 
@@ -171,8 +202,6 @@ impl Session {
                 frame::write_method(out, number, &ChannelCloseOk {});
                 Ok(())
             }
-            // Nothing was closed from here, so there is nothing to acknowledge; RabbitMQ lets it pass.
-            Method::ChannelCloseOk(_) | Method::ChannelFlowOk(_) | Method::BasicCancelOk(_) => Ok(()),
             Method::ChannelFlow(flow) if flow.active => {
                 frame::write_method(out, number, &ChannelFlowOk { active: true });
                 Ok(())
@@ -202,10 +231,7 @@ impl Session {
             Method::TxRollback(_) => self.tx_rollback(number, out),
             Method::ConfirmSelect(select) => self.confirm_select(number, select.no_wait, out),
             // What remains is what only servers send, and the connection's methods, which have no place on a channel.
-            method => {
-                debug_assert!(is_connection_method(method) || !matches!(method, Method::BasicPublish(_)));
-                Err(Fault::new(ReplyCode::CommandInvalid, "unimplemented method"))
-            }
+            _ => Err(Fault::new(ReplyCode::CommandInvalid, "unimplemented method")),
         }
     }
 
@@ -242,6 +268,17 @@ impl Session {
         let (class_id, method_id) = ids;
         let close = ChannelClose { reply_code: fault.code().code(), reply_text: fault.text(), class_id, method_id };
         frame::write_method(out, number, &close);
+    }
+}
+
+/// Whether a frame has too few octets for its kind, or any in a heartbeat.
+#[inline]
+fn is_cut_short(frame: Frame<'_>) -> bool {
+    match frame.kind {
+        FrameKind::Method => frame.payload.len() < 4,
+        FrameKind::Header => frame.payload.len() < 12,
+        FrameKind::Body => false,
+        FrameKind::Heartbeat => !frame.payload.is_empty(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The exchange class: declare, delete, bind, unbind.
 
 use leveret_broker::exchange::ExchangeKind;
-use leveret_broker::topology::{Change, Destination, Origin};
+use leveret_broker::topology::{Change, Destination, Origin, clean_name};
 use leveret_broker::{Error, Name};
 use leveret_protocol::amqp091::frame;
 use leveret_protocol::amqp091::method::{
@@ -9,7 +9,6 @@ use leveret_protocol::amqp091::method::{
     ExchangeUnbindOk,
 };
 
-use super::queue::strip_line_ends;
 use super::{Handled, Session, table};
 
 impl Session {
@@ -19,7 +18,7 @@ impl Session {
         declare: &ExchangeDeclare<'_>,
         out: &mut Vec<u8>,
     ) -> Handled {
-        let name = strip_line_ends(declare.exchange);
+        let name: Name = clean_name(declare.exchange).into();
         if name.is_empty() {
             return Err(Error::DefaultExchange.into());
         }
@@ -46,7 +45,7 @@ impl Session {
     pub(super) fn exchange_delete(&mut self, number: u16, delete: &ExchangeDelete<'_>, out: &mut Vec<u8>) -> Handled {
         self.node.apply(Change::DeleteExchange {
             vhost: Name::clone(&self.vhost),
-            name: strip_line_ends(delete.exchange),
+            name: clean_name(delete.exchange).into(),
             if_unused: delete.if_unused,
         })?;
         if !delete.no_wait {
@@ -58,8 +57,8 @@ impl Session {
     pub(super) fn exchange_bind(&mut self, number: u16, bind: &ExchangeBind<'_>, out: &mut Vec<u8>) -> Handled {
         self.node.apply(Change::Bind {
             vhost: Name::clone(&self.vhost),
-            source: strip_line_ends(bind.source),
-            destination: Destination::Exchange(strip_line_ends(bind.destination)),
+            source: clean_name(bind.source).into(),
+            destination: Destination::Exchange(clean_name(bind.destination).into()),
             routing_key: bind.routing_key.into(),
             arguments: table::to_broker(bind.arguments),
             asking: Some(self.id),
@@ -73,8 +72,8 @@ impl Session {
     pub(super) fn exchange_unbind(&mut self, number: u16, unbind: &ExchangeUnbind<'_>, out: &mut Vec<u8>) -> Handled {
         self.node.apply(Change::Unbind {
             vhost: Name::clone(&self.vhost),
-            source: strip_line_ends(unbind.source),
-            destination: Destination::Exchange(strip_line_ends(unbind.destination)),
+            source: clean_name(unbind.source).into(),
+            destination: Destination::Exchange(clean_name(unbind.destination).into()),
             routing_key: unbind.routing_key.into(),
             arguments: table::to_broker(unbind.arguments),
             asking: Some(self.id),

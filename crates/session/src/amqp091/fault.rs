@@ -2,7 +2,11 @@
 
 use leveret_broker::Error;
 use leveret_protocol::amqp091::error::Snippet;
-use leveret_protocol::amqp091::{DecodeError, FRAME_OVERHEAD, FrameError, ReplyCode, clip_shortstr};
+use leveret_protocol::amqp091::{DecodeError, FRAME_OVERHEAD, FrameError, ReplyCode};
+
+/// Octets that a reply text may have: what a short string holds.
+const TEXT_MAX: usize = 255;
+const DOTS: &str = "...";
 
 /// A reply code with its text. Whether it ends the channel or the connection is decided by the code (§1.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +17,19 @@ pub struct Fault {
 
 impl Fault {
     /// A fault whose text is the code's name and an explanation.
+    /// What does not fit a short string ends in three dots.
     pub fn new(code: ReplyCode, explanation: impl std::fmt::Display) -> Self {
-        Self { code, text: format!("{} - {explanation}", code.name()) }
+        let mut text = format!("{} - {explanation}", code.name());
+        if text.len() > TEXT_MAX {
+            text.truncate(text.floor_char_boundary(TEXT_MAX - DOTS.len()));
+            text.push_str(DOTS);
+        }
+        Self { code, text }
+    }
+
+    /// A fault whose text is the code's name alone.
+    pub fn bare(code: ReplyCode) -> Self {
+        Self { code, text: code.name().into() }
     }
 
     /// The reply code.
@@ -22,9 +37,9 @@ impl Fault {
         self.code
     }
 
-    /// The reply text, cut to what a short string holds.
+    /// The reply text, at most 255 octets.
     pub fn text(&self) -> &str {
-        clip_shortstr(&self.text)
+        &self.text
     }
 }
 
@@ -74,8 +89,17 @@ pub(crate) fn of_payload(error: DecodeError, payload: &[u8]) -> Fault {
     match error {
         DecodeError::MalformedUtf8 => Fault::new(ReplyCode::FrameError, error),
         DecodeError::UnknownMethod { .. } => Fault::new(ReplyCode::CommandInvalid, "unimplemented method"),
-        _ => Fault::new(ReplyCode::FrameError, format!("cannot decode {}", Binary(payload))),
+        // RabbitMQ shows the arguments, which is what follows the ids, and always as numbers.
+        _ => Fault::new(
+            ReplyCode::FrameError,
+            format!("cannot decode {}", Numbers(payload.get(4..).unwrap_or_default())),
+        ),
     }
+}
+
+/// The fault for a frame too short for what it claims to be.
+pub(crate) fn unknown_frame(kind: u8, payload: &[u8]) -> Fault {
+    Fault::new(ReplyCode::FrameError, format!("type {kind}, {}: unknown_frame", octets(Snippet::of(payload))))
 }
 
 /// A frame that has no place on its channel.
@@ -88,15 +112,17 @@ fn octets(start: Snippet) -> String {
     format!("{which} octets = {}", Binary(start.octets()))
 }
 
-/// Octets the way Erlang prints them: as text if all are printable Latin-1, else as numbers.
+/// Octets the way Erlang prints them: as text if all are printable, else as numbers.
 pub(crate) struct Binary<'a>(pub(crate) &'a [u8]);
 
 impl std::fmt::Display for Binary<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let printable = |octet: &u8| matches!(octet, 0x20..=0x7e | 0xa0..=0xff | b'\n' | b'\r' | b'\t');
-        f.write_str("<<")?;
-        if !self.0.is_empty() && self.0.iter().all(printable) {
-            f.write_str("\"")?;
+        let printable = |octet: &u8| matches!(octet, 0x20..=0x7e | 0x08..=0x0d | 0x1b);
+        if self.0.is_empty() || !self.0.iter().all(printable) {
+            return Numbers(self.0).fmt(f);
+        }
+        f.write_str("<<\"")?;
+        {
             for octet in self.0 {
                 match octet {
                     b'"' => f.write_str("\\\"")?,
@@ -104,15 +130,27 @@ impl std::fmt::Display for Binary<'_> {
                     b'\n' => f.write_str("\\n")?,
                     b'\r' => f.write_str("\\r")?,
                     b'\t' => f.write_str("\\t")?,
+                    0x08 => f.write_str("\\b")?,
+                    0x0b => f.write_str("\\v")?,
+                    0x0c => f.write_str("\\f")?,
+                    0x1b => f.write_str("\\e")?,
                     octet => write!(f, "{}", char::from(*octet))?,
                 }
             }
-            f.write_str("\"")?;
-        } else {
-            for (index, octet) in self.0.iter().enumerate() {
-                let comma = if index == 0 { "" } else { "," };
-                write!(f, "{comma}{octet}")?;
-            }
+        }
+        f.write_str("\">>")
+    }
+}
+
+/// Octets the way Erlang prints them as numbers.
+struct Numbers<'a>(&'a [u8]);
+
+impl std::fmt::Display for Numbers<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<<")?;
+        for (index, octet) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{octet}")?;
         }
         f.write_str(">>")
     }

@@ -12,6 +12,8 @@ use super::fault::Fault;
 use super::settings::FRAME_MAX_MIN;
 use super::{Capabilities, Ending, Handled, LINGER, Limits, NO_METHOD, Phase, Session, table};
 
+/// Ids of connection.tune.
+const TUNE: (u16, u16) = (10, 30);
 const MECHANISMS: &[u8] = b"PLAIN AMQPLAIN";
 /// Capabilities of the server, all of them true.
 const CAPABILITIES: [&str; 9] = [
@@ -88,13 +90,14 @@ impl Session {
                 self.start_ok(start_ok, out);
                 Ok(())
             }
-            (Phase::Tuning, Method::ConnectionTuneOk(tune_ok)) => self.tune_ok(*tune_ok),
-            (Phase::Opening, Method::ConnectionOpen(open)) => self.open(open, out),
-            (_, Method::ConnectionClose(_)) => {
-                frame::write_method(out, 0, &ConnectionCloseOk {});
-                self.over(Ending::Now);
+            (Phase::Tuning, Method::ConnectionTuneOk(tune_ok)) => {
+                if let Err(fault) = self.tune_ok(*tune_ok) {
+                    // Blamed on the proposal that was not kept to, as RabbitMQ does.
+                    self.close_with(&fault, TUNE, out);
+                }
                 Ok(())
             }
+            (Phase::Opening, Method::ConnectionOpen(open)) => self.open(open, out),
             _ => Err(self.unexpected_method()),
         }
     }
@@ -146,10 +149,8 @@ impl Session {
 
     fn tune_ok(&mut self, tune_ok: ConnectionTuneOk) -> Handled {
         let refuse = |explanation: String| Err(Fault::new(ReplyCode::NotAllowed, explanation));
-        let above = |name: &str, asked: u32, ours: u32| {
-            let unlimited = if asked == 0 { " (no limit)" } else { "" };
-            format!("negotiated {name} = {asked}{unlimited} is higher than the maximum allowed value ({ours})")
-        };
+        let above =
+            |asked: String, ours: u32| format!("negotiated {asked} is higher than the maximum allowed value ({ours})");
         let (frame_max, channel_max) = (self.settings.frame_max, self.settings.channel_max);
         if tune_ok.frame_max != 0 && tune_ok.frame_max < FRAME_MAX_MIN {
             let asked = tune_ok.frame_max;
@@ -158,10 +159,11 @@ impl Session {
             ));
         }
         if frame_max != 0 && (tune_ok.frame_max == 0 || tune_ok.frame_max > frame_max) {
-            return refuse(above("frame_max", tune_ok.frame_max, frame_max));
+            return refuse(above(format!("frame_max = {}", tune_ok.frame_max), frame_max));
         }
         if channel_max != 0 && (tune_ok.channel_max == 0 || tune_ok.channel_max > channel_max) {
-            return refuse(above("channel_max", u32::from(tune_ok.channel_max), u32::from(channel_max)));
+            let unlimited = if tune_ok.channel_max == 0 { " (no limit)" } else { "" };
+            return refuse(above(format!("channel_max = {}{unlimited}", tune_ok.channel_max), u32::from(channel_max)));
         }
         self.limits = Limits {
             frame_max: tune_ok.frame_max,
@@ -173,7 +175,8 @@ impl Session {
     }
 
     fn open(&mut self, open: &ConnectionOpen<'_>, out: &mut Vec<u8>) -> Handled {
-        let vhost = self.node.read(|topology| topology.vhost(open.virtual_host).map(|vhost| Name::clone(vhost.name())))?;
+        let vhost =
+            self.node.read(|topology| topology.vhost(open.virtual_host).map(|vhost| Name::clone(vhost.name())))?;
         self.vhost = vhost;
         self.phase = Phase::Running;
         frame::write_method(out, 0, &ConnectionOpenOk { known_hosts: "" });
@@ -188,10 +191,6 @@ impl Session {
                 self.client_closed(close);
                 self.close_channels(out);
                 frame::write_method(out, 0, &ConnectionCloseOk {});
-                self.over(Ending::Now);
-                Ok(())
-            }
-            Method::ConnectionCloseOk(_) => {
                 self.over(Ending::Now);
                 Ok(())
             }

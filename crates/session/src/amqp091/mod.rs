@@ -11,12 +11,12 @@ mod channel;
 mod consume;
 mod deliver;
 mod dispatch;
+mod exchange;
 pub mod fault;
 mod handshake;
 mod properties;
 mod publish;
 mod queue;
-mod exchange;
 mod reply_to;
 mod routes;
 mod settings;
@@ -35,7 +35,7 @@ use leveret_broker::mailbox::{CloseReason, Event, Inbox, Mailbox};
 use leveret_broker::node::Node;
 use leveret_broker::topology::ConnectionId;
 use leveret_protocol::amqp091::method::{BasicAck, BasicCancel, ConnectionClose};
-use leveret_protocol::amqp091::{CLASS_BASIC, FRAME_OVERHEAD, Frame, FrameError, Method, ReplyCode, frame};
+use leveret_protocol::amqp091::{CLASS_BASIC, FRAME_OVERHEAD, Frame, FrameError, ReplyCode, frame};
 
 use channel::{Channels, Mode};
 use fault::Fault;
@@ -224,6 +224,14 @@ impl Session {
                     self.frame(frame, out);
                 }
                 Ok(None) => return used,
+                // After our connection.close nobody cares what kind a frame is, and its end is known.
+                Err(FrameError::UnknownKind { kind, start }) if self.is_open() => {
+                    if self.phase == Phase::Running {
+                        let error = FrameError::UnknownKind { kind, start };
+                        self.close_with(&fault::of_frame(error, self.limits.frame_max), NO_METHOD, out);
+                    }
+                    used += Frame::announced_size(rest);
+                }
                 Err(error) => {
                     self.frame_error(error, out);
                     return input.len();
@@ -242,7 +250,8 @@ impl Session {
             self.event(&event, out);
         }
         for key in inbox.awaiting_room.drain(..) {
-            if let Some(sources::SourceKind::Consumer { queue, id }) = self.sources.get(key).map(sources::Source::kind) {
+            if let Some(sources::SourceKind::Consumer { queue, id }) = self.sources.get(key).map(sources::Source::kind)
+            {
                 queue.resume(*id);
             }
         }
@@ -440,7 +449,3 @@ fn ids_of(payload: &[u8]) -> (u16, u16) {
 
 /// Shorthand of every handler.
 type Handled = Result<(), Fault>;
-
-fn is_connection_method(method: &Method<'_>) -> bool {
-    method.ids().0 == 10
-}

@@ -1,7 +1,7 @@
 //! The rules that look into a message's properties: user id, reply-to, expiration, CC and BCC.
 
 use leveret_broker::message::{Draft, Message};
-use leveret_protocol::amqp091::{Properties, ReplyCode, Table, TableWriter, Value};
+use leveret_protocol::amqp091::{RawProperties, ReplyCode, Table, TableWriter, Value};
 
 use super::fault::Fault;
 use super::reply_to::REPLY_TO;
@@ -27,15 +27,16 @@ pub(super) fn need_examination(raw: &[u8]) -> bool {
 
 /// Applies the rules. `reply_token` is what the channel's consumer of direct replies is reached by, if it has one.
 pub(super) fn examine(message: Message, user: &str, reply_token: Option<&str>) -> Result<Examined, Fault> {
-    let properties = Properties::decode(message.properties()).unwrap_or_default();
+    let properties = RawProperties::decode(message.properties()).unwrap_or_default();
     let refuse = |explanation: String| Err(Fault::new(ReplyCode::PreconditionFailed, explanation));
     let mut changed = properties;
-    if properties.reply_to == Some(REPLY_TO) {
+    if properties.reply_to == Some(REPLY_TO.as_bytes()) {
         let Some(token) = reply_token else { return refuse("fast reply consumer does not exist".into()) };
-        changed.reply_to = Some(token);
+        changed.reply_to = Some(token.as_bytes());
     }
-    if let Some(expiration) = properties.expiration
-        && let Err(reason) = check_expiration(expiration)
+    let expiration = properties.expiration.map(String::from_utf8_lossy);
+    if let Some(expiration) = expiration
+        && let Err(reason) = check_expiration(&expiration)
     {
         return refuse(format!("invalid expiration '{expiration}': {reason}"));
     }
@@ -54,15 +55,16 @@ pub(super) fn examine(message: Message, user: &str, reply_token: Option<&str>) -
         }
         if headers.get("BCC").is_some() {
             let mut writer = TableWriter::new(&mut without_bcc);
-            for (name, value) in headers.iter().filter(|(name, _)| *name != "BCC") {
-                writer.field(name, value);
+            for (name, value) in headers.raw_fields().filter(|(name, _)| *name != b"BCC") {
+                writer.raw_field(name, value);
             }
             changed.headers = Table::parse(&without_bcc).ok();
         }
     }
     if let Some(claimed) = properties.user_id
-        && claimed != user
+        && claimed != user.as_bytes()
     {
+        let claimed = String::from_utf8_lossy(claimed);
         return refuse(format!("user_id property set to '{claimed}' but authenticated user was '{user}'"));
     }
     if changed == properties {
@@ -106,6 +108,7 @@ fn check_expiration(text: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use leveret_protocol::amqp091::Properties;
 
     fn message(properties: Properties<'_>) -> Message {
         let mut raw = Vec::new();
@@ -165,8 +168,7 @@ mod tests {
             .array("BCC", |keys| {
                 keys.value(Value::LongStr(b"b"));
             });
-        let message =
-            message(Properties { headers: Table::parse(&headers).ok(), ..Properties::default() });
+        let message = message(Properties { headers: Table::parse(&headers).ok(), ..Properties::default() });
         let examined = examine(message, "guest", None).ok().unwrap();
         assert_eq!(examined.extra_keys, ["a", "b"]);
         let left = Properties::decode(examined.message.properties()).unwrap().headers.unwrap();

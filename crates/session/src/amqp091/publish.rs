@@ -7,7 +7,7 @@ use leveret_broker::queue::QueueCell;
 use leveret_broker::topology::RoutingInput;
 use leveret_broker::value;
 use leveret_protocol::amqp091::method::{BasicPublish, BasicReturn};
-use leveret_protocol::amqp091::{CLASS_BASIC, ContentHeader, Properties, ReplyCode, frame};
+use leveret_protocol::amqp091::{CLASS_BASIC, ContentHeader, RawProperties, ReplyCode, frame};
 
 use super::channel::{Channel, Expecting, Held, Mode, Publishing};
 use super::dispatch::expected_method;
@@ -36,8 +36,7 @@ impl Session {
     #[inline]
     pub(super) fn publish(&mut self, number: u16, publish: &BasicPublish<'_>) -> Handled {
         let draft = Draft::new(std::mem::take(&mut self.draft), publish.exchange, publish.routing_key);
-        let publishing =
-            Publishing { draft, mandatory: publish.mandatory, immediate: publish.immediate, body_size: 0 };
+        let publishing = Publishing { draft, mandatory: publish.mandatory, immediate: publish.immediate, body_size: 0 };
         if let Some(channel) = self.channels.get_mut(number) {
             channel.expecting = Expecting::Header(publishing);
         }
@@ -55,8 +54,12 @@ impl Session {
                 return Err((PUBLISH, Fault::new(ReplyCode::UnexpectedFrame, explanation)));
             }
         };
-        let header =
-            ContentHeader::decode(payload).map_err(|error| (NO_METHOD, fault::of_payload(error, payload)))?;
+        let header = ContentHeader::decode(payload).map_err(|error| (NO_METHOD, fault::of_payload(error, payload)))?;
+        // The weight is always zero (§4.2.6.1); RabbitMQ takes anything else for no header at all.
+        if payload.get(2..4) != Some(&[0, 0]) {
+            let explanation = "expected content header for class 60, got non content header frame instead";
+            return Err((PUBLISH, Fault::new(ReplyCode::UnexpectedFrame, explanation)));
+        }
         if header.class_id != CLASS_BASIC {
             let explanation =
                 format!("expected content header for class 60, got one for class {} instead", header.class_id);
@@ -68,7 +71,7 @@ impl Session {
             return Err((PUBLISH, Fault::new(ReplyCode::FrameError, explanation)));
         }
         // They are forwarded as they are, so a consumer must be able to read them.
-        Properties::decode(header.properties).map_err(|error| (PUBLISH, fault::of_payload(error, payload)))?;
+        RawProperties::decode(header.properties).map_err(|_| (NO_METHOD, Fault::bare(ReplyCode::InternalError)))?;
         publishing.draft.properties(header.properties);
         publishing.body_size = size;
         if size == 0 {
@@ -160,7 +163,14 @@ impl Session {
     }
 
     /// Publishes what a transaction held back.
-    pub(super) fn publish_held(&mut self, number: u16, message: &Message, held: Held, mandatory: bool, out: &mut Vec<u8>) {
+    pub(super) fn publish_held(
+        &mut self,
+        number: u16,
+        message: &Message,
+        held: Held,
+        mandatory: bool,
+        out: &mut Vec<u8>,
+    ) {
         match held {
             Held::Queues(queues) if queues.is_empty() => self.unroutable(number, message, mandatory, out),
             Held::Queues(queues) => self.routes.publish_to(&queues, message),
@@ -198,7 +208,7 @@ impl Session {
             return Ok(Destination::Reply);
         }
         let headers = || {
-            let properties = Properties::decode(message.properties()).unwrap_or_default();
+            let properties = RawProperties::decode(message.properties()).unwrap_or_default();
             properties.headers.map_or_else(value::Table::new, table::to_broker)
         };
         let mut keys = vec![routing_key];

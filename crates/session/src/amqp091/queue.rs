@@ -1,8 +1,8 @@
 //! The queue class: declare, bind, unbind, purge, delete.
 
-use leveret_broker::queue::CloseCondition;
-use leveret_broker::topology::{Change, Destination, Origin};
 use leveret_broker::Name;
+use leveret_broker::queue::CloseCondition;
+use leveret_broker::topology::{Change, Destination, Origin, clean_name};
 use leveret_protocol::amqp091::method::{
     QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk,
     QueueUnbind, QueueUnbindOk,
@@ -35,7 +35,7 @@ impl Session {
             origin = Origin::Broker;
             generated_name("amq.gen-", (self.settings.random)()).into()
         } else {
-            strip_line_ends(declare.queue)
+            clean_name(declare.queue).into()
         };
         if !declare.passive {
             self.node.apply(Change::DeclareQueue {
@@ -68,7 +68,7 @@ impl Session {
         let (queue, routing_key) = self.binding_ends(number, bind.queue, bind.routing_key)?;
         self.node.apply(Change::Bind {
             vhost: Name::clone(&self.vhost),
-            source: strip_line_ends(bind.exchange),
+            source: clean_name(bind.exchange).into(),
             destination: Destination::Queue(queue),
             routing_key,
             arguments: table::to_broker(bind.arguments),
@@ -84,7 +84,7 @@ impl Session {
         let (queue, routing_key) = self.binding_ends(number, unbind.queue, unbind.routing_key)?;
         self.node.apply(Change::Unbind {
             vhost: Name::clone(&self.vhost),
-            source: strip_line_ends(unbind.exchange),
+            source: clean_name(unbind.exchange).into(),
             destination: Destination::Queue(queue),
             routing_key,
             arguments: table::to_broker(unbind.arguments),
@@ -96,7 +96,7 @@ impl Session {
 
     /// Queue name and routing key of a binding: with both empty, the key is the name of the queue declared last.
     fn binding_ends(&mut self, number: u16, queue: &str, routing_key: &str) -> Result<(Name, Name), Fault> {
-        let name = self.queue_name(number, &strip_line_ends(queue))?;
+        let name = self.queue_name(number, &clean_name(queue))?;
         if is_reply_name(&name) {
             let explanation = "cannot bind or unbind to a volatile (direct reply-to) queue";
             return Err(Fault::new(ReplyCode::AccessRefused, explanation));
@@ -117,7 +117,7 @@ impl Session {
     }
 
     pub(super) fn queue_delete(&mut self, number: u16, delete: &QueueDelete<'_>, out: &mut Vec<u8>) -> Handled {
-        let name = self.queue_name(number, &strip_line_ends(delete.queue))?;
+        let name = self.queue_name(number, &clean_name(delete.queue))?;
         let condition = CloseCondition { if_unused: delete.if_unused, if_empty: delete.if_empty };
         let count = self.node.delete_queue(&self.vhost, &name, self.id, condition)?;
         if !delete.no_wait {
@@ -126,9 +126,4 @@ impl Session {
         }
         Ok(())
     }
-}
-
-/// The name without line ends, which RabbitMQ drops from names that are declared, deleted or bound.
-pub(super) fn strip_line_ends(name: &str) -> Name {
-    if name.contains(['\r', '\n']) { name.replace(['\r', '\n'], "").into() } else { name.into() }
 }

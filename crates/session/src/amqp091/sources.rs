@@ -170,7 +170,9 @@ impl Sources {
     /// Drops a source that delivers no more and has nothing outstanding.
     pub(crate) fn drop_if_done(&mut self, key: u32) {
         if let Some(slot) = self.slots.get_mut(key as usize)
-            && slot.as_ref().is_some_and(|source| !source.live && source.outstanding == 0 && source.settled == 0 && source.requeued.is_empty())
+            && slot.as_ref().is_some_and(|source| {
+                !source.live && source.outstanding == 0 && source.settled == 0 && source.requeued.is_empty()
+            })
         {
             *slot = None;
             self.free.push(key);
@@ -179,6 +181,10 @@ impl Sources {
 
     /// Keys of a channel's sources.
     pub(crate) fn keys_of(&self, channel: u16) -> Vec<u32> {
-        (0..).zip(&self.slots).filter(|(_, slot)| slot.as_ref().is_some_and(|s| s.channel == channel)).map(|(key, _)| key).collect()
+        (0..)
+            .zip(&self.slots)
+            .filter(|(_, slot)| slot.as_ref().is_some_and(|s| s.channel == channel))
+            .map(|(key, _)| key)
+            .collect()
     }
 }

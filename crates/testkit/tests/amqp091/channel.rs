@@ -44,6 +44,7 @@ fn a_channel_opened_twice_is_504() {
 
 #[test]
 fn a_method_on_a_channel_that_is_not_open_is_504() {
+    #[track_caller]
     fn check(method: &impl Encode) {
         let connection = Connection::open();
         connection.unopened_channel(3).send(method);
@@ -347,6 +348,7 @@ fn flow_can_be_turned_on_but_not_off() {
 
 #[test]
 fn a_method_only_the_server_sends_is_503() {
+    #[track_caller]
     fn check(method: &impl Encode) {
         let connection = Connection::open();
         let channel = connection.channel();
@@ -371,6 +373,7 @@ fn a_method_only_the_server_sends_is_503() {
 
 #[test]
 fn content_only_the_server_sends_is_503() {
+    #[track_caller]
     fn check(method: &impl Encode) {
         let connection = Connection::open();
         let channel = connection.channel();
@@ -385,6 +388,7 @@ fn content_only_the_server_sends_is_503() {
 
 #[test]
 fn a_method_of_the_connection_on_a_channel_is_503() {
+    #[track_caller]
     fn check(method: &impl Encode) {
         let connection = Connection::open();
         let channel = connection.channel();

@@ -1,6 +1,6 @@
 //! Framing: what is no frame, frames out of place, content cut into frames, and octets that come in any portions.
 
-use leveret_protocol::amqp091::frame::{write_content, write_frame, write_header};
+use leveret_protocol::amqp091::frame::{write_content, write_header};
 use leveret_protocol::amqp091::method::{
     BasicAck, BasicConsumeOk, BasicDeliver, ChannelFlow, ChannelFlowOk, ChannelOpen, ChannelOpenOk, ConfirmSelect,
     ConfirmSelectOk, ConnectionClose, ConnectionOpenOk, QueueDeclareOk,
@@ -26,10 +26,8 @@ fn assert_refused(octets: &[u8], code: ReplyCode, text: &str, blame: (u16, u16))
 }
 
 fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
-    let mut octets = Vec::new();
-    write_frame(&mut octets, FrameKind::Method, channel, |out| out.extend_from_slice(payload));
-    octets[0] = kind;
-    octets
+    let size = u32::try_from(payload.len()).unwrap();
+    [&[kind][..], &channel.to_be_bytes(), &size.to_be_bytes(), payload, b"\xce"].concat()
 }
 
 fn publish_frame(channel: u16, queue: &str) -> Vec<u8> {
@@ -429,13 +427,54 @@ fn a_message_of_many_frames_comes_back_whole() {
     assert!(channel.get(&queue).unwrap().body == body);
 }
 
+/// The header frame of a message without body, and its property flags and list as they are.
+fn properties_frame(channel: u16, properties: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::new();
+    write_header(&mut octets, channel, properties, 0);
+    octets
+}
+
 #[test]
-fn a_header_without_property_flags_may_not_be_sent_but_empty_flags_may() {
-    let connection = Connection::open();
-    let (channel, queue) = confirming_channel(&connection);
-    let mut octets = publish_frame(1, &queue);
-    write_header(&mut octets, 1, &[0, 0], 0);
-    connection.send_octets(&octets);
-    assert_acked(&channel, 1);
-    assert_eq!(channel.get(&queue).unwrap().properties, leveret_protocol::amqp091::Properties::default());
+fn properties_that_do_not_decode_are_541() {
+    let list_cut_short = b"\x80\0\x09a";
+    let unknown_field_type = b"\x20\0\0\0\0\x03\x01k?";
+    let table_cut_short = b"\x20\0\0\0\0\x04\x01kI\0";
+    for properties in [&list_cut_short[..], unknown_field_type, table_cut_short] {
+        let octets = [publish_frame(1, "q"), properties_frame(1, properties)].concat();
+        assert_refused(&octets, ReplyCode::InternalError, "", NONE);
+    }
+}
+
+#[test]
+fn properties_that_are_not_utf_8_are_passed_on() {
+    let mut raw = Connection::builder().through_open();
+    let _: ConnectionOpenOk<'_> = raw.expect();
+    raw.send_method(1, &ChannelOpen { out_of_band: "" });
+    let _: ChannelOpenOk<'_> = raw.expect();
+    let queue = unique("queue");
+    raw.send_method(1, &queue_declare(&queue));
+    let _: QueueDeclareOk<'_> = raw.expect();
+    raw.send_method(1, &basic_consume(&queue));
+    let _: BasicConsumeOk<'_> = raw.expect();
+    let correlation_id = b"\x04\0\x04caf\xe9";
+    raw.send(&[publish_frame(1, &queue), properties_frame(1, correlation_id)].concat());
+    let _: BasicDeliver<'_> = raw.expect();
+    let header = raw.read_frame();
+    assert_eq!(ContentHeader::decode(&header.payload).unwrap().properties, correlation_id);
+}
+
+#[test]
+fn content_cut_off_by_the_end_of_the_connection_is_dropped() {
+    let keeper = Connection::open();
+    let channel = keeper.channel();
+    let queue = channel.temporary_queue();
+    for cut in [b"".to_vec(), frame(3, 1, b"half"), b"\x03\0\x01\0\0\0\x08ha".to_vec()] {
+        let connection = Connection::open();
+        let publisher = connection.channel();
+        publisher.publish("", &queue, b"whole");
+        publisher.round_trip();
+        connection.send_octets(&[publish_frame(1, &queue), header_frame(1, CLASS_BASIC, 8), cut].concat());
+        drop((publisher, connection));
+    }
+    assert_eq!(channel.message_count(&queue), 3);
 }

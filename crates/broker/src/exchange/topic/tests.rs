@@ -1,3 +1,5 @@
+//! Rules of topic patterns, and the trie against a naive matcher.
+
 use proptest::prelude::*;
 
 use super::*;

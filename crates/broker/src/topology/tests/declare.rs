@@ -1,3 +1,5 @@
+//! Declaring and re-declaring.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Random changes keep the indexes in agreement.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Deleting and unbinding.
+
 use super::*;
 
 fn names(removed: &Removed) -> (Vec<&str>, Vec<&str>, usize) {

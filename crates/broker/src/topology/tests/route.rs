@@ -1,3 +1,5 @@
+//! From exchanges to queues.
+
 use super::*;
 
 impl Bench {
