@@ -601,21 +601,6 @@ async def concurrent_publishes_are_all_confirmed(session):
 
 
 @scenario
-async def full_queue_with_reject_publish_nacks(session):
-    channel = await session.channel()
-    queue = await session.queue(channel, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
-    nacked = False
-    # 3.10 learns of its queue being full a message late, so the second one may still be let in.
-    for number in range(4):
-        try:
-            await publish(channel, queue.name, number)
-        except exceptions.DeliveryError as error:
-            equal(type(error.frame), aiormq.spec.Basic.Nack, "frame")
-            nacked = True
-    equal(nacked, True, "nacked")
-
-
-@scenario
 async def every_property_survives(session):
     channel = await session.channel()
     queue = await session.queue(channel)

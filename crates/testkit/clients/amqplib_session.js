@@ -580,21 +580,6 @@ scenarios.concurrent_publishes_are_all_confirmed = async (session) => {
   );
 };
 
-scenarios.full_queue_with_reject_publish_nacks = async (session) => {
-  const channel = await session.channel(undefined, 'createConfirmChannel');
-  const queue = await session.queue(channel, { maxLength: 1, overflow: 'reject-publish' });
-  const results = [];
-  for (let i = 0; i < 4; i++) {
-    const confirmed = new Promise((resolve) => {
-      channel.sendToQueue(queue, Buffer.from(String(i)), {}, (error) => resolve(error ? 'nack' : 'ack'));
-    });
-    results.push(await within(confirmed, 'confirm'));
-  }
-  // 3.10 learns of its queue being full a message late, so the second one may still be let in.
-  assert.equal(results[0], 'ack');
-  assert.equal(results[3], 'nack');
-};
-
 scenarios.every_property_survives = async (session) => {
   const channel = await session.channel();
   const queue = await session.queue(channel);
@@ -853,32 +838,6 @@ scenarios.direct_reply_to_answers_without_a_queue = async (session) => {
       ['2', 'REQUEST 2'],
     ],
   );
-};
-
-scenarios.rejected_and_expired_messages_are_dead_lettered = async (session) => {
-  const channel = await session.channel();
-  const dead = await session.queue(channel);
-  const queue = await session.queue(channel, { deadLetterExchange: '', deadLetterRoutingKey: dead });
-  channel.sendToQueue(queue, Buffer.from('expired'), { expiration: 1 });
-  await waitReady(channel, dead, 1);
-  channel.sendToQueue(queue, Buffer.from('rejected'));
-  channel.reject(await channel.get(queue), false);
-  await waitReady(channel, dead, 2);
-  for (const reason of ['expired', 'rejected']) {
-    const { content, fields, properties } = await channel.get(dead, { noAck: true });
-    assert.deepEqual([content.toString(), fields.routingKey, properties.expiration], [reason, dead, undefined]);
-    const { time, ...death } = properties.headers['x-death'][0];
-    assert.equal(time['!'], 'timestamp');
-    assert.deepEqual(death, {
-      count: 1,
-      exchange: '',
-      queue,
-      reason,
-      'routing-keys': [queue],
-      // What expired by its own property keeps the value here, so that it does not expire again.
-      ...(reason === 'expired' ? { 'original-expiration': '1' } : {}),
-    });
-  }
 };
 
 async function main() {

@@ -924,23 +924,6 @@ def confirm_comes_after_the_return(session):
 
 
 @scenario
-def full_queue_with_reject_publish_nacks(session):
-    channel = session.channel()
-    queue = session.queue(channel, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
-    channel.confirm_delivery()
-    publish(channel, queue, "fits")
-    nacked = False
-    # 3.10 learns of its queue being full a message late, so the second one may still be let in.
-    for _ in range(3):
-        try:
-            publish(channel, queue, "too many")
-        except pika.exceptions.NackError:
-            nacked = True
-            break
-    equal(nacked, True, "nacked")
-
-
-@scenario
 def every_property_survives(session):
     channel = session.channel()
     queue = session.queue(channel)
@@ -1431,34 +1414,6 @@ def direct_reply_to_needs_an_automatic_consumer(session):
     channel = connection.channel()
     with channel_error(channel, 406, "PRECONDITION_FAILED - reply consumer cannot acknowledge"):
         channel.basic_consume("amq.rabbitmq.reply-to", print, auto_ack=False)
-
-
-@scenario
-def rejected_message_is_dead_lettered_with_its_history(session):
-    channel = session.channel()
-    exchange = session.exchange(channel, "direct")
-    dead = session.queue(channel)
-    channel.queue_bind(dead, exchange, "dead")
-    queue = session.queue(
-        channel, arguments={"x-dead-letter-exchange": exchange, "x-dead-letter-routing-key": "dead"}
-    )
-    publish(channel, queue, "m", headers={"mine": 1}, message_id="7")
-    channel.basic_reject(channel.basic_get(queue)[0].delivery_tag, requeue=False)
-    wait_ready(channel, dead, 1)
-    method, properties, body = channel.basic_get(dead, auto_ack=True)
-    equal((method.exchange, method.routing_key, body), (exchange, "dead", b"m"), "dead letter")
-    equal((properties.message_id, properties.headers["mine"]), ("7", 1), "properties")
-    equal(
-        [properties.headers[f"x-first-death-{key}"] for key in ("exchange", "queue", "reason")],
-        ["", queue, "rejected"],
-        "first death",
-    )
-    (death,) = properties.headers["x-death"]
-    if not isinstance(death.pop("time"), datetime.datetime):
-        raise AssertionError("x-death without time")
-    equal(
-        death, {"count": 1, "exchange": "", "queue": queue, "reason": "rejected", "routing-keys": [queue]}, "x-death"
-    )
 
 
 def main():
