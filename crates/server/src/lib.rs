@@ -3,6 +3,7 @@
 mod config;
 mod connection;
 mod data_dir;
+mod descriptors;
 mod error;
 mod listener;
 mod output;

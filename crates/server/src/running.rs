@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::error::StartError;
-use crate::listener;
+use crate::{descriptors, listener};
 use crate::worker::Worker;
 
 /// Longest wait for clients to answer connection.close when the node stops.
@@ -43,6 +43,8 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         addresses.push(listener.local_addr().map_err(failed)?);
         listeners.push(listener);
     }
+    let descriptors = descriptors::raise_limit();
+    tracing::debug!(?descriptors, "limit of open files");
     let threads = |source| StartError::Threads { source };
     let node = Arc::new(Node::new());
     let settings = Arc::new(settings(&config));

@@ -240,3 +240,6 @@ impl<S: Sink> Classic<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

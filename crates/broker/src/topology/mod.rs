@@ -13,6 +13,7 @@ mod removal;
 mod routing;
 mod vhost;
 
+pub use arguments::inert_arguments;
 pub use binding::Binding;
 pub(crate) use binding::Target;
 pub use change::{Applied, Change, Destination, Origin, Removed};

@@ -2,7 +2,7 @@
 
 use leveret_broker::Name;
 use leveret_broker::queue::CloseCondition;
-use leveret_broker::topology::{Change, Destination, Origin, clean_name};
+use leveret_broker::topology::{Applied, Change, Destination, Origin, clean_name, inert_arguments};
 use leveret_protocol::amqp091::method::{
     QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk,
     QueueUnbind, QueueUnbindOk,
@@ -38,16 +38,21 @@ impl Session {
             clean_name(declare.queue).into()
         };
         if !declare.passive {
-            self.node.apply(Change::DeclareQueue {
+            let arguments = table::to_broker(declare.arguments);
+            let inert = inert_arguments(&arguments).join(", ");
+            let applied = self.node.apply(Change::DeclareQueue {
                 vhost: Name::clone(&self.vhost),
                 name: Name::clone(&name),
                 durable: declare.durable,
                 exclusive: declare.exclusive.then_some(self.id),
                 auto_delete: declare.auto_delete,
-                arguments: table::to_broker(declare.arguments),
+                arguments,
                 origin,
                 id: None,
             })?;
+            if !inert.is_empty() && matches!(applied, Applied::QueueDeclared { .. }) {
+                tracing::warn!(queue = &*name, vhost = &*self.vhost, "kept, but without effect yet: {inert}");
+            }
         }
         let queue = self.node.queue(&self.vhost, &name, self.id)?;
         let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };

@@ -1,0 +1,386 @@
+//! Random operations agree with a model that keeps every message's fate in a plain list.
+//!
+//! Within one operation a queue hands messages out in the order of their positions, so sorting what the sinks got gives
+//! the order of the hand-outs, and each can be judged by who could have taken it.
+
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestCaseError, TestCaseResult};
+
+use super::*;
+
+const CONSUMERS_MAX: usize = 4;
+
+/// What a consumer asks for.
+#[derive(Debug, Clone)]
+struct Spec {
+    no_ack: bool,
+    priority: i32,
+    prefetch: u16,
+    capacity: usize,
+}
+
+/// `who` and `first` count round, so that every operation does something whenever it can.
+#[derive(Debug, Clone)]
+enum Operation {
+    Enqueue {
+        body_sizes: Vec<usize>,
+    },
+    Subscribe(Spec),
+    /// A consumer goes; what it has not read it gives back or keeps.
+    Unsubscribe {
+        who: usize,
+        gives_back: bool,
+    },
+    Read {
+        who: usize,
+    },
+    Settle {
+        who: usize,
+        first: usize,
+        count: usize,
+    },
+    Requeue {
+        who: usize,
+        first: usize,
+        count: usize,
+    },
+    Resume {
+        who: usize,
+    },
+    Get {
+        no_ack: bool,
+    },
+    Purge,
+}
+
+/// Where a message is: always in exactly one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Ready { redelivered: bool },
+    Unsettled { holder: usize },
+    Settled,
+    Purged,
+}
+
+/// A consumer, here or gone, or whoever uses basic.get.
+struct Holder {
+    id: Option<ConsumerId>,
+    spec: Spec,
+    sink: TestSink,
+    alive: bool,
+    /// Octets in the sink.
+    unread: usize,
+    /// How many of the sink's deliveries the model knows.
+    seen: usize,
+    /// Read and unsettled.
+    held: Vec<(Position, Message)>,
+}
+
+struct Model {
+    queue: Classic<TestSink>,
+    /// By position, with what each message weighs.
+    messages: Vec<(Fate, usize)>,
+    /// The first one is basic.get.
+    holders: Vec<Holder>,
+    /// How many messages one holder got since both it and another have been able to take them.
+    turns: Vec<Vec<usize>>,
+    delivered: u64,
+}
+
+impl Model {
+    fn new() -> Self {
+        let mut model = Self {
+            queue: Classic::default(),
+            messages: Vec::new(),
+            holders: Vec::new(),
+            turns: Vec::new(),
+            delivered: 0,
+        };
+        let nobody = Spec { no_ack: false, priority: 0, prefetch: 0, capacity: 0 };
+        model.add_holder(None, nobody, TestSink::new(0));
+        model
+    }
+
+    fn add_holder(&mut self, id: Option<ConsumerId>, spec: Spec, sink: TestSink) {
+        let alive = id.is_some();
+        self.holders.push(Holder { id, spec, sink, alive, unread: 0, seen: 0, held: Vec::new() });
+        self.turns.iter_mut().for_each(|others| others.push(0));
+        self.turns.push(vec![0; self.holders.len()]);
+    }
+
+    fn ready(&self) -> Vec<u64> {
+        let ready = |(fate, _): &(Fate, usize)| matches!(fate, Fate::Ready { .. });
+        (0..).zip(&self.messages).filter(|(_, message)| ready(message)).map(|(position, _)| position).collect()
+    }
+
+    fn unsettled_by(&self, holder: usize) -> usize {
+        self.messages.iter().filter(|(fate, _)| *fate == Fate::Unsettled { holder }).count()
+    }
+
+    fn alive(&self) -> Vec<usize> {
+        (0..self.holders.len()).filter(|holder| self.holders[*holder].alive).collect()
+    }
+
+    /// Consumers that can take a message.
+    fn able(&self) -> Vec<usize> {
+        let can = |index: &usize| {
+            let Holder { spec, unread, .. } = &self.holders[*index];
+            let limit = usize::from(spec.prefetch);
+            let credit = spec.no_ack || limit == 0 || self.unsettled_by(*index) < limit;
+            credit && *unread < spec.capacity
+        };
+        self.alive().into_iter().filter(can).collect()
+    }
+
+    fn pick(among: &[usize], which: usize) -> Option<usize> {
+        among.get(which % among.len().max(1)).copied()
+    }
+
+    /// A holder with something to settle, and what it settles.
+    fn pick_held(&mut self, who: usize, first: usize, count: usize) -> Option<(usize, Vec<(Position, Message)>)> {
+        let holding: Vec<usize> = (0..self.holders.len()).filter(|i| !self.holders[*i].held.is_empty()).collect();
+        let holder = Self::pick(&holding, who)?;
+        let held = &mut self.holders[holder].held;
+        let first = first % held.len();
+        let end = (first + count).min(held.len());
+        Some((holder, held.drain(first..end).collect()))
+    }
+
+    fn set(&mut self, positions: &[(Position, Message)], fate: Fate) {
+        for (position, _) in positions {
+            self.messages[usize::try_from(position.0).unwrap()].0 = fate;
+        }
+    }
+
+    fn apply(&mut self, operation: Operation) -> TestCaseResult {
+        match operation {
+            Operation::Enqueue { body_sizes } => {
+                let mut batch = Vec::new();
+                for size in body_sizes {
+                    let position = u64::try_from(self.messages.len()).unwrap();
+                    let body = position.to_be_bytes().repeat(size);
+                    let message = message(&body);
+                    self.messages.push((Fate::Ready { redelivered: false }, message.size()));
+                    batch.push(message);
+                }
+                self.queue.enqueue(&mut batch);
+            }
+            Operation::Subscribe(spec) if self.alive().len() < CONSUMERS_MAX => {
+                let sink = TestSink::new(spec.capacity);
+                let Spec { no_ack, priority, prefetch, .. } = spec;
+                let key = u32::try_from(self.holders.len()).unwrap();
+                let (tag, exclusive, shared) = ("".into(), false, None);
+                let sub = Subscription { sink: sink.clone(), key, tag, no_ack, exclusive, priority, prefetch, shared };
+                let id = self.queue.subscribe(sub).map_err(|error| TestCaseError::fail(error.to_string()))?;
+                self.add_holder(Some(id), spec, sink);
+            }
+            Operation::Unsubscribe { who, gives_back } => {
+                let Some(holder) = Self::pick(&self.alive(), who) else { return Ok(()) };
+                self.unsubscribe(holder, gives_back)?;
+            }
+            Operation::Read { who } => {
+                let Some(holder) = Self::pick(&self.alive(), who) else { return Ok(()) };
+                self.read(holder);
+                let reader = &self.holders[holder];
+                for key in reader.sink.take_asked() {
+                    prop_assert_eq!(key as usize, holder);
+                    self.queue.resume(reader.id.unwrap());
+                }
+            }
+            Operation::Settle { who, first, count } => {
+                let Some((holder, settled)) = self.pick_held(who, first, count) else { return Ok(()) };
+                self.set(&settled, Fate::Settled);
+                self.queue.settle(self.holders[holder].id, u32::try_from(settled.len()).unwrap());
+            }
+            Operation::Requeue { who, first, count } => {
+                let Some((holder, mut messages)) = self.pick_held(who, first, count) else { return Ok(()) };
+                self.set(&messages, Fate::Ready { redelivered: true });
+                self.queue.requeue(self.holders[holder].id, &mut messages);
+                prop_assert!(messages.is_empty());
+            }
+            Operation::Resume { who } => {
+                let Some(holder) = Self::pick(&self.alive(), who) else { return Ok(()) };
+                self.queue.resume(self.holders[holder].id.unwrap());
+            }
+            Operation::Get { no_ack } => self.get(no_ack)?,
+            Operation::Purge => {
+                let waiting = self.ready();
+                prop_assert_eq!(self.queue.purge(), waiting.len());
+                for position in waiting {
+                    self.messages[usize::try_from(position).unwrap()].0 = Fate::Purged;
+                }
+            }
+            Operation::Subscribe(_) => {}
+        }
+        self.check()
+    }
+
+    fn read(&mut self, holder: usize) {
+        let reader = &mut self.holders[holder];
+        let deliveries = reader.sink.read().into_iter().map(|delivery| (delivery.position, delivery.message));
+        (reader.unread, reader.seen) = (0, 0);
+        if reader.spec.no_ack {
+            drop(deliveries);
+        } else {
+            reader.held.extend(deliveries);
+        }
+    }
+
+    fn unsubscribe(&mut self, holder: usize, gives_back: bool) -> TestCaseResult {
+        let id = self.holders[holder].id.unwrap();
+        prop_assert!(self.queue.unsubscribe(id).is_some());
+        self.holders[holder].alive = false;
+        if !gives_back {
+            self.read(holder);
+            return Ok(());
+        }
+        self.check()?;
+        let unread = self.holders[holder].sink.read();
+        let mut messages: Vec<_> = unread.into_iter().map(|delivery| (delivery.position, delivery.message)).collect();
+        self.set(&messages, Fate::Ready { redelivered: true });
+        if self.holders[holder].spec.no_ack {
+            self.queue.take_back(&mut messages);
+        } else {
+            self.queue.requeue(Some(id), &mut messages);
+        }
+        self.holders[holder].seen = 0;
+        Ok(())
+    }
+
+    fn get(&mut self, no_ack: bool) -> TestCaseResult {
+        let taken = self.queue.take(no_ack);
+        let first = self.ready().first().copied();
+        prop_assert_eq!(taken.as_ref().map(|(position, ..)| position.0), first);
+        let Some((position, message, redelivered)) = taken else { return Ok(()) };
+        let fate = &mut self.messages[usize::try_from(position.0).unwrap()].0;
+        prop_assert_eq!(*fate, Fate::Ready { redelivered });
+        *fate = if no_ack { Fate::Settled } else { Fate::Unsettled { holder: 0 } };
+        if !no_ack {
+            self.holders[0].held.push((position, message));
+        }
+        self.delivered += 1;
+        Ok(())
+    }
+
+    /// Judges the hand-outs of an operation and compares the queue with the model.
+    fn check(&mut self) -> TestCaseResult {
+        let mut handed: Vec<(Delivery, usize)> = Vec::new();
+        for (index, holder) in self.holders.iter_mut().enumerate() {
+            let state = holder.sink.0.borrow();
+            handed.extend(state.deliveries.iter().skip(holder.seen).map(|delivery| (delivery.clone(), index)));
+            holder.seen = state.deliveries.len();
+        }
+        handed.sort_by_key(|(delivery, _)| delivery.position);
+        for (delivery, holder) in handed {
+            self.forget_turns();
+            self.handed(&delivery, holder)?;
+        }
+        self.forget_turns();
+        let ready = self.ready();
+        prop_assert!(ready.is_empty() || self.able().is_empty(), "{:?} idle, {ready:?} wait", self.able());
+        self.compare(&ready)
+    }
+
+    /// One message was handed to one consumer.
+    fn handed(&mut self, delivery: &Delivery, holder: usize) -> TestCaseResult {
+        let position = delivery.position.0;
+        prop_assert_eq!(self.ready().first(), Some(&position), "the first that waits goes first");
+        prop_assert_eq!(delivery.key as usize, holder);
+        prop_assert!(delivery.message.body().chunks(8).all(|octets| *octets == position.to_be_bytes()));
+        let index = usize::try_from(position).unwrap();
+        prop_assert_eq!(self.messages[index].0, Fate::Ready { redelivered: delivery.redelivered });
+        let able = self.able();
+        prop_assert!(able.contains(&holder), "{holder} got {position} without credit or room");
+        let priority = self.holders[holder].spec.priority;
+        for other in able {
+            let others = self.holders[other].spec.priority;
+            prop_assert!(others <= priority, "{holder} got {position} before {other} of higher priority");
+            if other != holder && others == priority {
+                self.turns[holder][other] += 1;
+                let (one, two) = (self.turns[holder][other], self.turns[other][holder]);
+                prop_assert!(one <= two + 1, "{holder} got {one} while {other} got {two}");
+            }
+        }
+        let no_ack = self.holders[holder].spec.no_ack;
+        self.messages[index].0 = if no_ack { Fate::Settled } else { Fate::Unsettled { holder } };
+        self.holders[holder].unread += cost(delivery);
+        self.delivered += 1;
+        Ok(())
+    }
+
+    /// Who cannot take a message loses its claim to turns missed.
+    fn forget_turns(&mut self) {
+        let able = self.able();
+        let alive = self.alive();
+        for holder in alive.iter().filter(|holder| !able.contains(holder)) {
+            for other in &alive {
+                self.turns[*holder][*other] = 0;
+                self.turns[*other][*holder] = 0;
+            }
+        }
+    }
+
+    fn compare(&self, ready: &[u64]) -> TestCaseResult {
+        let queue = &self.queue;
+        let unsettled = (0..self.holders.len()).map(|holder| self.unsettled_by(holder)).sum::<usize>();
+        prop_assert_eq!(queue.ready_count(), ready.len());
+        prop_assert_eq!(queue.unsettled_count(), unsettled);
+        prop_assert_eq!(queue.consumer_count(), self.alive().len());
+        prop_assert_eq!(queue.delivered_count(), self.delivered);
+        let weights = ready.iter().map(|position| self.messages[usize::try_from(*position).unwrap()].1);
+        prop_assert_eq!(queue.ready_bytes(), weights.sum::<usize>());
+        let returned = queue.returned.iter().map(|(position, message)| (*position, message, true));
+        let fresh = (queue.front..).zip(&queue.ready).map(|(position, message)| (position, message, false));
+        let stored: Vec<_> = returned.chain(fresh).collect();
+        prop_assert_eq!(stored.iter().map(|(position, ..)| *position).collect::<Vec<_>>(), ready);
+        for (position, message, redelivered) in stored {
+            let (fate, weight) = self.messages[usize::try_from(position).unwrap()];
+            prop_assert_eq!((fate, weight), (Fate::Ready { redelivered }, message.size()));
+        }
+        Ok(())
+    }
+}
+
+fn spec() -> impl Strategy<Value = Spec> {
+    let capacity = prop_oneof![1 => Just(1), 2 => 1..room_for(8), 3 => Just(UNLIMITED)];
+    (prop::bool::weighted(0.25), -1..2_i32, prop::sample::select(&[0, 1, 1, 2, 3, 10]), capacity)
+        .prop_map(|(no_ack, priority, prefetch, capacity)| Spec { no_ack, priority, prefetch, capacity })
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let index = || 0..64_usize;
+    let some = || (index(), index(), prop_oneof![3 => 1..4_usize, 1 => Just(100)]);
+    prop_oneof![
+        8 => prop::collection::vec(1..20_usize, 1..12).prop_map(|body_sizes| Operation::Enqueue { body_sizes }),
+        3 => spec().prop_map(Operation::Subscribe),
+        1 => (index(), any::<bool>()).prop_map(|(who, gives_back)| Operation::Unsubscribe { who, gives_back }),
+        8 => index().prop_map(|who| Operation::Read { who }),
+        8 => some().prop_map(|(who, first, count)| Operation::Settle { who, first, count }),
+        4 => some().prop_map(|(who, first, count)| Operation::Requeue { who, first, count }),
+        1 => index().prop_map(|who| Operation::Resume { who }),
+        2 => any::<bool>().prop_map(|no_ack| Operation::Get { no_ack }),
+        1 => Just(Operation::Purge),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        rng_seed: RngSeed::Fixed(1),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn any_operations_leave_the_queue_as_the_model_says(
+        first in spec(),
+        operations in prop::collection::vec(operation(), 1..200),
+    ) {
+        let mut model = Model::new();
+        model.apply(Operation::Subscribe(first))?;
+        for (step, operation) in operations.into_iter().enumerate() {
+            let shown = format!("step {step}, {operation:?}");
+            model.apply(operation).map_err(|error| TestCaseError::fail(format!("{shown}: {error}")))?;
+        }
+    }
+}
