@@ -13,6 +13,8 @@ pub mod node;
 pub mod queue;
 pub mod topology;
 pub mod value;
+#[cfg(test)]
+mod wakes;
 
 pub use error::Error;
 

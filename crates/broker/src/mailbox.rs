@@ -147,3 +147,112 @@ impl Sink for Arc<Mailbox> {
 pub(crate) fn cost(delivery: &Delivery) -> usize {
     delivery.message.size() + std::mem::size_of::<Delivery>()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Draft;
+    use crate::queue::Position;
+    use crate::wakes::Wakes;
+
+    fn delivery(body: &[u8]) -> Delivery {
+        let mut draft = Draft::new(Vec::new(), "", "q");
+        draft.body(body);
+        Delivery { key: 7, redelivered: false, position: Position(0), message: draft.message() }
+    }
+
+    fn deliver(mailbox: &Arc<Mailbox>, bodies: &[&[u8]]) -> Option<Waker> {
+        let mut batch = bodies.iter().map(|body| delivery(body)).collect();
+        let waker = mailbox.deliver(&mut batch);
+        assert!(batch.is_empty());
+        waker
+    }
+
+    fn take(mailbox: &Mailbox) -> Inbox {
+        let mut inbox = Inbox::default();
+        mailbox.take(&mut inbox);
+        inbox
+    }
+
+    #[test]
+    fn what_comes_in_is_taken_in_order_and_once() {
+        let mailbox = Arc::new(Mailbox::default());
+        assert!(take(&mailbox).is_empty());
+        assert!(deliver(&mailbox, &[b"a", b"b"]).is_none());
+        assert!(mailbox.post(Event::PublishingResumed).is_none());
+        assert!(deliver(&mailbox, &[b"c"]).is_none());
+        let inbox = take(&mailbox);
+        let bodies: Vec<_> = inbox.deliveries.iter().map(|delivery| delivery.message.body()).collect();
+        assert_eq!((bodies, inbox.events.len()), (vec![&b"a"[..], b"b", b"c"], 1));
+        assert!(take(&mailbox).is_empty());
+    }
+
+    #[test]
+    fn room_is_what_has_not_come_in_since_the_last_look() {
+        let mailbox = Arc::new(Mailbox::default());
+        assert_eq!(mailbox.room(), MAILBOX_BYTES);
+        let mut left = MAILBOX_BYTES;
+        for body in [vec![0; 1], vec![0; 1000], vec![0; 100_000]] {
+            left -= cost(&delivery(&body));
+            assert!(deliver(&mailbox, &[&body]).is_none());
+            assert_eq!(mailbox.room(), left);
+        }
+        let _ = mailbox.post(Event::PublishingResumed);
+        assert_eq!(mailbox.room(), left, "events take no room");
+        deliver(&mailbox, &[&vec![0; MAILBOX_BYTES]]);
+        assert_eq!(mailbox.room(), 0);
+        take(&mailbox);
+        assert_eq!(mailbox.room(), MAILBOX_BYTES);
+    }
+
+    #[test]
+    fn only_a_full_mailbox_takes_requests_for_room() {
+        let mailbox = Arc::new(Mailbox::default());
+        assert!(!mailbox.await_room(1));
+        deliver(&mailbox, &[&vec![0; MAILBOX_BYTES]]);
+        assert!(mailbox.await_room(1));
+        assert!(mailbox.await_room(2));
+        assert_eq!(take(&mailbox).awaiting_room, [1, 2]);
+        assert!(!mailbox.await_room(3));
+        assert!(take(&mailbox).is_empty());
+    }
+
+    #[test]
+    fn a_waker_is_given_out_once_to_the_first_who_puts_something_in() {
+        let mailbox = Arc::new(Mailbox::default());
+        let wakes = Wakes::new();
+        assert!(mailbox.register(&wakes.waker()));
+        assert!(mailbox.register(&wakes.waker()), "it may be registered again");
+        for (expected, waker) in [
+            (1, mailbox.post(Event::PublishingResumed)),
+            (1, deliver(&mailbox, &[b"a"])),
+            (1, mailbox.post(Event::PublishingResumed)),
+        ] {
+            waker.into_iter().for_each(Waker::wake);
+            assert_eq!(wakes.count(), expected);
+        }
+        assert!(!mailbox.register(&wakes.waker()), "something is there to be taken first");
+        take(&mailbox);
+        let other = Wakes::new();
+        assert!(mailbox.register(&wakes.waker()));
+        assert!(mailbox.register(&other.waker()), "the last to register is woken");
+        deliver(&mailbox, &[b"b"]).into_iter().for_each(Waker::wake);
+        assert_eq!((wakes.count(), other.count()), (1, 1));
+    }
+
+    #[test]
+    fn shrinking_keeps_what_is_in() {
+        let mailbox = Arc::new(Mailbox::default());
+        deliver(&mailbox, &[b"a"]);
+        mailbox.shrink();
+        let mut inbox = take(&mailbox);
+        assert_eq!(inbox.deliveries.len(), 1);
+        inbox.deliveries.clear();
+        // The memory changes places with the mailbox's, where shrinking finds it.
+        inbox.deliveries.reserve(1000);
+        mailbox.take(&mut inbox);
+        mailbox.shrink();
+        mailbox.take(&mut inbox);
+        assert_eq!(inbox.deliveries.capacity(), 0);
+    }
+}

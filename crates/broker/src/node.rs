@@ -37,7 +37,7 @@ pub struct Node {
     next_connection: AtomicU64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct ReplyConsumer {
     mailbox: Arc<Mailbox>,
     key: u32,
@@ -242,6 +242,11 @@ impl Node {
         self.replies.lock().remove(token);
     }
 
+    /// Consumers of direct replies there are.
+    pub fn reply_consumer_count(&self) -> usize {
+        self.replies.lock().len()
+    }
+
     /// Whether somebody waits for replies under this token.
     pub fn reply_exists(&self, token: &str) -> bool {
         self.replies.lock().contains_key(token)
@@ -249,13 +254,17 @@ impl Node {
 
     /// Hands a reply to whoever waits for it; a reply nobody waits for, or whose consumer does not read, is dropped.
     pub fn reply(&self, token: &str, message: &Message) {
-        let Some(consumer) = self.replies.lock().get(token).cloned() else { return };
+        // Under the lock: once a token is ended nothing more may come under its key, which may soon be another consumer's.
+        let replies = self.replies.lock();
+        let Some(consumer) = replies.get(token) else { return };
         if consumer.mailbox.room() == 0 {
             return;
         }
         let mut batch =
             vec![Delivery { key: consumer.key, redelivered: false, position: Position(0), message: message.clone() }];
-        if let Some(waker) = consumer.mailbox.deliver(&mut batch) {
+        let waker = consumer.mailbox.deliver(&mut batch);
+        drop(replies);
+        if let Some(waker) = waker {
             waker.wake();
         }
     }
@@ -266,3 +275,6 @@ impl Default for Node {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -220,6 +220,7 @@ impl fmt::Display for Term<'_> {
             Value::F32(value) => write!(f, "{:?}", f64::from(*value)),
             Value::F64(value) => write!(f, "{value:?}"),
             Value::Decimal { scale, value } => write!(f, "{{{scale},{value}}}"),
+            Value::LongStr(bytes) | Value::Bytes(bytes) if bytes.is_empty() => f.write_str("<<>>"),
             Value::LongStr(bytes) | Value::Bytes(bytes) => write!(f, "<<\"{}\">>", String::from_utf8_lossy(bytes)),
             Value::Array(values) => {
                 f.write_str("[")?;

@@ -30,6 +30,8 @@ const READ_PAUSE: usize = 16 * 1024 * 1024;
 const PUBLISH_PAUSE: Duration = Duration::from_millis(10);
 /// Time a client has from connecting to connection.open.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time the last octets of a connection that is over have to leave; a client that reads nothing does not keep it for longer.
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Turns a task may take before others on its thread get theirs.
 const TURNS_MAX: usize = 8;
 /// Octets the thread's buffer for output keeps.
@@ -115,13 +117,22 @@ impl Connection {
             return Ok(Turn::Over);
         }
         let full = self.output.len() >= DELIVERY_PAUSE;
-        let idle = matches!(self.reading, Reading::Waiting | Reading::Paused);
+        let idle = match self.reading {
+            Reading::Waiting => true,
+            // Whoever may read again by now has to look, or nothing would wake the task for what is there already.
+            Reading::Paused => self.may_not_read(),
+            Reading::More | Reading::Ended => false,
+        };
         // With the socket full, its readiness wakes the task; the mailbox can wait.
         if idle && (full || self.mailbox.register(cx.waker())) { Ok(Turn::Idle) } else { Ok(Turn::Again) }
     }
 
+    fn may_not_read(&self) -> bool {
+        self.pause.is_some() || self.output.len() >= READ_PAUSE
+    }
+
     fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> std::io::Result<Reading> {
-        if self.pause.is_some() || self.output.len() >= READ_PAUSE {
+        if self.may_not_read() {
             return Ok(Reading::Paused);
         }
         let kept = self.partial.len();
@@ -131,16 +142,20 @@ impl Connection {
         if let Some(front) = scratch.input.get_mut(..kept) {
             front.copy_from_slice(&self.partial);
         }
-        let mut buffer = ReadBuf::new(scratch.input.get_mut(kept..).unwrap_or_default());
-        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-            Poll::Pending => return Ok(Reading::Waiting),
-            Poll::Ready(result) => result?,
+        let mut count = 0;
+        // What the session left is enough for a turn.
+        if !self.session.is_held() {
+            let mut buffer = ReadBuf::new(scratch.input.get_mut(kept..).unwrap_or_default());
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Pending => return Ok(Reading::Waiting),
+                Poll::Ready(result) => result?,
+            }
+            count = buffer.filled().len();
+            if count == 0 {
+                return Ok(Reading::Ended);
+            }
+            self.received = true;
         }
-        let count = buffer.filled().len();
-        if count == 0 {
-            return Ok(Reading::Ended);
-        }
-        self.received = true;
         let input = scratch.input.get(..kept + count).unwrap_or_default();
         let used = self.session.receive(input, &mut scratch.output);
         let rest = input.get(used..).unwrap_or_default();
@@ -161,9 +176,12 @@ impl Connection {
         let ending = self.session.ending();
         if ending != self.ending {
             self.ending = ending;
-            if let Some(Ending::Within(wait)) = ending {
-                self.deadline = Some(Box::pin(sleep(wait)));
-            }
+            self.deadline = ending.map(|ending| {
+                Box::pin(sleep(match ending {
+                    Ending::Now => LAST_WRITE_TIMEOUT,
+                    Ending::Within(wait) => wait,
+                }))
+            });
         }
         let interval = self.session.tick_interval();
         if self.tick.is_none()
@@ -186,7 +204,8 @@ impl Connection {
             let next = Instant::now() + *interval;
             timer.as_mut().reset(next);
             let idle = !self.received && self.output.len() == 0;
-            self.session.tick(self.received, self.sent, out);
+            // With octets waiting to leave, one more sign of life would only wait behind them.
+            self.session.tick(self.received, self.sent || self.output.len() > 0, out);
             (self.received, self.sent) = (false, false);
             ticked = true;
             if idle && self.ending.is_none() {
@@ -250,6 +269,10 @@ impl Future for Connection {
                         return this.end(cx);
                     }
                 }
+            }
+            // Who keeps the task busy does not get more time by that.
+            if this.deadline_passed(cx) {
+                return this.end(cx);
             }
             cx.waker().wake_by_ref();
             Poll::Pending

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::error::StartError;
-use crate::{descriptors, listener};
 use crate::worker::Worker;
+use crate::{descriptors, listener};
 
 /// Longest wait for clients to answer connection.close when the node stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);

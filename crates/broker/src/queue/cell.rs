@@ -256,6 +256,8 @@ impl State {
         {
             return Pace::Go;
         }
+        // Connections that ended meanwhile have nobody to tell, and must not gather while the backlog lasts.
+        self.paused.retain(|paused| Arc::strong_count(paused) > 1);
         if !self.paused.iter().any(|paused| Arc::ptr_eq(paused, publisher)) {
             self.paused.push(Arc::clone(publisher));
         }
@@ -272,3 +274,6 @@ fn finish(mut state: MutexGuard<'_, State>) {
     drop(state);
     wakers.into_iter().for_each(Waker::wake);
 }
+
+#[cfg(test)]
+mod tests;

@@ -233,7 +233,9 @@ impl<S: Sink> Classic<S> {
                 self.hand_out(turn, position, message, redelivered);
             }
             self.consumers.flush();
-            if self.ready_count() == 0 || !self.consumers.await_room() {
+            // Asked even when nothing waits by now: a consumer that is never told of its room would be passed over by
+            // what comes next.
+            if !self.consumers.await_room() || self.ready_count() == 0 {
                 return;
             }
             self.consumers.begin_batch();

@@ -78,13 +78,13 @@ pub(crate) struct Transaction {
     pub(crate) settled: Vec<(Settlement, Vec<Delivered>)>,
 }
 
-/// Where a message that a transaction holds back will go.
+/// Where a message goes that is held back by a transaction, or whose route is not kept.
 #[derive(Debug)]
-pub(crate) enum Held {
+pub(crate) struct Held {
     /// To these queues.
-    Queues(Vec<Arc<QueueCell>>),
-    /// To the consumer of direct replies under its routing key.
-    Reply,
+    pub(crate) queues: Vec<Arc<QueueCell>>,
+    /// To the consumers of direct replies under these tokens.
+    pub(crate) replies: Vec<Name>,
 }
 
 /// What a client decided about deliveries.

@@ -25,8 +25,12 @@ impl Session {
         }
         if qos.global {
             self.share_prefetch(number, qos.prefetch_count);
-        } else if let Some(channel) = self.channels.get_mut(number) {
-            channel.prefetch = qos.prefetch_count;
+        } else {
+            // A limit for each consumer replaces the one they share, as in RabbitMQ.
+            self.share_prefetch(number, 0);
+            if let Some(channel) = self.channels.get_mut(number) {
+                channel.prefetch = qos.prefetch_count;
+            }
         }
         frame::write_method(out, number, &BasicQosOk {});
         Ok(())
@@ -41,8 +45,8 @@ impl Session {
             shared.set_limit(u32::from(limit));
             Some(Arc::clone(shared))
         } else {
-            // What is out already counts.
-            let keys = channel.consumers.iter().map(|(_, key)| *key);
+            // What is out already counts, that of cancelled consumers included: it is counted out when it is settled.
+            let keys = self.sources.keys_of(number).into_iter();
             let limited = keys.filter_map(|key| self.sources.get(key)).filter(|source| source.is_limited());
             let used = limited.map(|source| source.outstanding).sum();
             Some(Arc::new(SharedPrefetch::new(u32::from(limit), used)))

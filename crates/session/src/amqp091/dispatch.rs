@@ -190,7 +190,10 @@ impl Session {
         if self.channels.get_mut(number).is_none() {
             return Ok(());
         }
-        self.handle_synchronous(number, method, out)
+        let handled = self.handle_synchronous(number, method, out);
+        // What is published next goes where this method may have led it.
+        self.routes.validate(self.node.generation());
+        handled
     }
 
     fn handle_synchronous(&mut self, number: u16, method: &Method<'_>, out: &mut Vec<u8>) -> Handled {

@@ -50,6 +50,9 @@ const SILENT_TICKS_MAX: u32 = 5;
 const LINGER: Duration = Duration::from_secs(3);
 /// Longest wait for connection.close-ok.
 const CLOSE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Octets that one call of [`Session::receive`] appends before it leaves the rest of its input for the next one. A few octets
+/// can ask for many, such as basic.get and basic.nack in turns; what they lead to has to be written before there is more.
+const OUTPUT_MAX: usize = 1024 * 1024;
 /// Largest frame taken from a client before it has logged in, in octets.
 const INITIAL_FRAME_MAX: u32 = 8192;
 
@@ -122,6 +125,10 @@ pub struct Session {
     dirty_channels: Vec<u16>,
     pause: Option<Pause>,
     resumed: bool,
+    /// Whether the last call of `receive` left frames for the next one.
+    held: bool,
+    /// Why the node wants the connection closed; done at the end of the turn, when nothing is half done.
+    asked_to_close: Option<CloseReason>,
     silent_ticks: u32,
 }
 
@@ -152,6 +159,8 @@ impl Session {
             dirty_channels: Vec::new(),
             pause: None,
             resumed: false,
+            held: false,
+            asked_to_close: None,
             silent_ticks: 0,
         }
     }
@@ -204,11 +213,24 @@ impl Session {
         std::mem::take(&mut self.resumed)
     }
 
+    /// Whether the last call of [`Session::receive`] left more than the start of a frame, because its output was getting long.
+    /// The rest has to come again, without waiting for more, once some of the output is written.
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
     /// Takes octets in; says how many were used. The rest, the start of a frame, has to come again with more behind it.
+    /// See [`Session::is_held`] for the exception.
     pub fn receive(&mut self, input: &[u8], out: &mut Vec<u8>) -> usize {
         let mut used = 0;
+        let output_max = out.len() + OUTPUT_MAX;
+        self.held = false;
         self.routes.validate(self.node.generation());
         while self.phase != Phase::Over {
+            if out.len() >= output_max {
+                self.held = true;
+                return used;
+            }
             let rest = input.get(used..).unwrap_or_default();
             if self.phase == Phase::Header {
                 let Some(octets) = rest.first_chunk::<8>() else { return used };
@@ -261,6 +283,9 @@ impl Session {
     /// Gives every queue its share of the turn's work and sends the confirms that follow from it.
     pub fn end_turn(&mut self, out: &mut Vec<u8>) {
         self.flush(out);
+        if let Some(CloseReason::Shutdown) = self.asked_to_close.take() {
+            self.shut_down(out);
+        }
     }
 
     /// Gives memory back that an idle connection does not need.
@@ -335,14 +360,18 @@ impl Session {
         match event {
             Event::ConsumerCancelled { key, queue } => self.consumer_cancelled(*key, *queue, out),
             Event::PublishingResumed => self.resumed = true,
-            Event::Close(CloseReason::Shutdown) => match self.phase {
-                Phase::Running => {
-                    let explanation = "broker forced connection closure with reason 'shutdown'";
-                    self.close_with(&Fault::new(ReplyCode::ConnectionForced, explanation), (0, 0), out);
-                }
-                Phase::Closing | Phase::Over => {}
-                _ => self.over(Ending::Now),
-            },
+            Event::Close(reason) => self.asked_to_close = Some(*reason),
+        }
+    }
+
+    fn shut_down(&mut self, out: &mut Vec<u8>) {
+        match self.phase {
+            Phase::Running => {
+                let explanation = "broker forced connection closure with reason 'shutdown'";
+                self.close_with(&Fault::new(ReplyCode::ConnectionForced, explanation), (0, 0), out);
+            }
+            Phase::Closing | Phase::Over => {}
+            _ => self.over(Ending::Now),
         }
     }
 

@@ -1,9 +1,7 @@
 //! From basic.publish and its content to the batches of the queues it is routed to.
 
-use std::sync::Arc;
-
+use leveret_broker::Name;
 use leveret_broker::message::{Draft, Message};
-use leveret_broker::queue::QueueCell;
 use leveret_broker::topology::RoutingInput;
 use leveret_broker::value;
 use leveret_protocol::amqp091::method::{BasicPublish, BasicReturn};
@@ -24,10 +22,8 @@ const DRAFT_KEPT: usize = 128 * 1024;
 enum Destination {
     /// Along a route of the cache.
     Route(u32),
-    /// To these queues, this time.
-    Queues(Vec<Arc<QueueCell>>),
-    /// To the consumer of direct replies under its routing key.
-    Reply,
+    /// To these queues and consumers of direct replies, this time.
+    Once(Held),
 }
 
 type Content = Result<(), ((u16, u16), Fault)>;
@@ -135,9 +131,8 @@ impl Session {
         match &mut channel.mode {
             Mode::Transaction(transaction) => {
                 let held = match destination {
-                    Destination::Route(route) => Held::Queues(self.routes.queues(route)),
-                    Destination::Queues(queues) => Held::Queues(queues),
-                    Destination::Reply => Held::Reply,
+                    Destination::Route(route) => Held { queues: self.routes.queues(route), replies: Vec::new() },
+                    Destination::Once(held) => held,
                 };
                 transaction.published.push((message, held, mandatory));
                 return Ok(());
@@ -155,26 +150,26 @@ impl Session {
                 self.unroutable(number, &message, mandatory, out);
             }
             Destination::Route(route) => self.routes.publish(route, message),
-            Destination::Queues(queues) if queues.is_empty() => self.unroutable(number, &message, mandatory, out),
-            Destination::Queues(queues) => self.routes.publish_to(&queues, &message),
-            Destination::Reply => self.node.reply(message.routing_key(), &message),
+            Destination::Once(held) => self.publish_held(number, &message, &held, mandatory, out),
         }
         Ok(())
     }
 
-    /// Publishes what a transaction held back.
+    /// Publishes a message whose way was found before: by a transaction, or along a route that is not kept.
     pub(super) fn publish_held(
         &mut self,
         number: u16,
         message: &Message,
-        held: Held,
+        held: &Held,
         mandatory: bool,
         out: &mut Vec<u8>,
     ) {
-        match held {
-            Held::Queues(queues) if queues.is_empty() => self.unroutable(number, message, mandatory, out),
-            Held::Queues(queues) => self.routes.publish_to(&queues, message),
-            Held::Reply => self.node.reply(message.routing_key(), message),
+        for token in &held.replies {
+            self.node.reply(token, message);
+        }
+        self.routes.publish_to(&held.queues, message);
+        if held.queues.is_empty() && held.replies.is_empty() {
+            self.unroutable(number, message, mandatory, out);
         }
     }
 
@@ -204,21 +199,21 @@ impl Session {
     /// Routes by the topology, for a message whose route is not in the cache.
     fn resolve(&mut self, message: &Message, extra_keys: &[String]) -> Result<Destination, Fault> {
         let (exchange, routing_key) = (message.exchange(), message.routing_key());
-        if exchange.is_empty() && is_reply_token(routing_key) {
-            return Ok(Destination::Reply);
-        }
         let headers = || {
             let properties = RawProperties::decode(message.properties()).unwrap_or_default();
             properties.headers.map_or_else(value::Table::new, table::to_broker)
         };
         let mut keys = vec![routing_key];
         keys.extend(extra_keys.iter().map(String::as_str));
+        let (tokens, keys): (Vec<&str>, Vec<&str>) =
+            keys.into_iter().partition(|key| exchange.is_empty() && is_reply_token(key));
         let input = RoutingInput { routing_keys: &keys, headers: &headers };
         let routed = self.node.route(&self.vhost, exchange, &input, &mut self.broker_routes)?;
-        if routed.cacheable && extra_keys.is_empty() {
+        if routed.cacheable && extra_keys.is_empty() && tokens.is_empty() {
             return Ok(Destination::Route(self.routes.insert(exchange, routing_key, &routed.queues)));
         }
-        Ok(Destination::Queues(routed.queues))
+        let replies = tokens.into_iter().map(Name::from).collect();
+        Ok(Destination::Once(Held { queues: routed.queues, replies }))
     }
 
     /// A message that no queue takes: comes back if it is mandatory, or is dropped.

@@ -29,13 +29,14 @@ impl Session {
             return self.declare_replies(number, declare, out);
         }
         let mut origin = Origin::Client;
-        let name: Name = if declare.queue.is_empty() && declare.passive {
+        let asked = clean_name(declare.queue);
+        let name: Name = if asked.is_empty() && declare.passive {
             self.queue_name(number, "")?
-        } else if declare.queue.is_empty() {
+        } else if asked.is_empty() {
             origin = Origin::Broker;
             generated_name("amq.gen-", (self.settings.random)()).into()
         } else {
-            clean_name(declare.queue).into()
+            asked.into()
         };
         if !declare.passive {
             let arguments = table::to_broker(declare.arguments);

@@ -15,6 +15,9 @@ use std::hash::BuildHasher;
 
 /// Routes kept per connection; a publisher with more keys starts over.
 const ROUTES_MAX: usize = 4096;
+/// Queues that the kept routes lead to, each counted as often as a route names it: with a fanout to many queues, few routes
+/// are large.
+const ROUTED_QUEUES_MAX: usize = 256 * 1024;
 /// Messages a batch keeps room for between turns.
 const BATCH_KEPT: usize = 16 * 1024;
 
@@ -47,6 +50,8 @@ pub(crate) struct Routes {
     generation: u64,
     routes: Vec<Route>,
     by_name: HashTable<u32>,
+    /// Targets of all routes together.
+    routed_queues: usize,
     by_queue: HashMap<QueueId, u32, RandomState>,
     targets: Vec<Target>,
     /// Targets with something in their batch.
@@ -74,6 +79,7 @@ impl Routes {
     pub(crate) fn clear(&mut self) {
         debug_assert!(self.dirty.is_empty());
         self.routes.clear();
+        self.routed_queues = 0;
         self.by_name.clear();
         self.by_queue.clear();
         self.targets.clear();
@@ -96,10 +102,12 @@ impl Routes {
 
     /// Keeps a route.
     pub(crate) fn insert(&mut self, exchange: &str, routing_key: &str, queues: &[Arc<QueueCell>]) -> u32 {
-        if self.routes.len() >= ROUTES_MAX {
+        if self.routes.len() >= ROUTES_MAX || self.routed_queues >= ROUTED_QUEUES_MAX {
             self.routes.clear();
             self.by_name.clear();
+            self.routed_queues = 0;
         }
+        self.routed_queues += queues.len();
         let targets = queues.iter().map(|queue| self.target(queue)).collect();
         let index = u32::try_from(self.routes.len()).unwrap_or(u32::MAX);
         self.routes.push(Route { exchange: exchange.into(), routing_key: routing_key.into(), targets });

@@ -24,7 +24,7 @@ impl Session {
     pub(super) fn tx_commit(&mut self, number: u16, out: &mut Vec<u8>) -> Handled {
         let transaction = self.take_transaction(number)?;
         for (message, held, mandatory) in transaction.published {
-            self.publish_held(number, &message, held, mandatory, out);
+            self.publish_held(number, &message, &held, mandatory, out);
         }
         for (settlement, delivered) in transaction.settled {
             for delivered in delivered {

@@ -47,10 +47,15 @@ impl Unsettled {
             self.entries.retain(|(_, entry)| entry.is_some());
             self.marked = 0;
         }
+        self.shrink();
+        Some(taken)
+    }
+
+    /// Gives the memory of a long backlog back once all of it is settled.
+    fn shrink(&mut self) {
         if self.entries.is_empty() && self.entries.capacity() > 1024 {
             self.entries.shrink_to(64);
         }
-        Some(taken)
     }
 
     /// Takes every delivery up to and including `tag`, in order; 0 stands for all.
@@ -61,6 +66,7 @@ impl Unsettled {
         };
         let taken: Vec<_> = self.entries.drain(..end).filter_map(|(_, entry)| entry).collect();
         self.marked -= end - taken.len();
+        self.shrink();
         taken
     }
 

@@ -2,9 +2,23 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
 
 mod channel;
+mod confirm;
 mod connection;
+mod consume;
+mod exchanges;
 mod frames;
+mod get;
 mod handshake;
+mod order;
+mod publish;
+mod qos;
+mod queues;
+mod refusal;
+mod reply_to;
+mod routing;
+mod settle;
+mod traffic;
+mod transactions;
 
 use leveret_protocol::amqp091::method::{ChannelClose, ConnectionClose};
 

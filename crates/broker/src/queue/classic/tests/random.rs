@@ -284,7 +284,7 @@ impl Model {
     /// One message was handed to one consumer.
     fn handed(&mut self, delivery: &Delivery, holder: usize) -> TestCaseResult {
         let position = delivery.position.0;
-        prop_assert_eq!(self.ready().first(), Some(&position), "the first that waits goes first");
+        prop_assert_eq!(self.ready().first().copied(), Some(position), "the first that waits goes first");
         prop_assert_eq!(delivery.key as usize, holder);
         prop_assert!(delivery.message.body().chunks(8).all(|octets| *octets == position.to_be_bytes()));
         let index = usize::try_from(position).unwrap();
