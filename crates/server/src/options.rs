@@ -11,7 +11,7 @@ use crate::logging::Filter;
 
 const THREADS_MAX: u64 = 1024;
 const MESSAGE_SIZE_MAX: u64 = 512 * 1024 * 1024;
-const FRAME_MAX_MIN: i64 = 4096;
+const FRAME_MAX_MIN: i64 = 8192;
 const FRAME_MAX_MAX: i64 = 16 * 1024 * 1024;
 
 const EXAMPLES: &str = "\

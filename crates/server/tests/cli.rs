@@ -294,7 +294,7 @@ fn wrong_arguments_are_refused_with_a_reason() {
         (["--listen", "broker:5672"], "expected an IP address, localhost or all"),
         (["--listen", "127.0.0.1:99999"], "`99999` is no port"),
         (["--threads", "0"], "0 is not in 1..=1024"),
-        (["--frame-max", "1"], "1 is not in 4096..="),
+        (["--frame-max", "1"], "1 is not in 8192..="),
         (["--max-message-size", "16MB"], "`MB` is no unit"),
         (["--log-level", "inof"], "`inof` is no level"),
         (["--log-format", "xml"], "[possible values: text, json]"),

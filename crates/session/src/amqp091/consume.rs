@@ -97,8 +97,8 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn cancel(&mut self, number: u16, cancel: &BasicCancel<'_>, out: &mut Vec<u8>) -> Handled {
-        let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
+    pub(super) fn cancel(&mut self, number: u16, cancel: &BasicCancel<'_>, out: &mut Vec<u8>) {
+        let Some(channel) = self.channels.get_mut(number) else { return };
         let mut unused = None;
         if let Some(key) = channel.consumer(cancel.consumer_tag) {
             channel.consumers.retain(|(_, consumer)| *consumer != key);
@@ -127,7 +127,6 @@ impl Session {
         if let Some(queue) = unused {
             self.node.delete_unused(&queue);
         }
-        Ok(())
     }
 
     pub(super) fn get(&mut self, number: u16, get: &BasicGet<'_>, out: &mut Vec<u8>) -> Handled {

@@ -180,7 +180,10 @@ impl Session {
     fn handle(&mut self, number: u16, method: &Method<'_>, out: &mut Vec<u8>) -> Handled {
         // First what comes once per message; none of it needs to see what the turn has collected.
         match method {
-            Method::BasicPublish(publish) => return self.publish(number, publish),
+            Method::BasicPublish(publish) => {
+                self.publish(number, publish);
+                return Ok(());
+            }
             Method::BasicAck(ack) => return self.ack(number, *ack),
             Method::BasicNack(nack) => return self.nack(number, *nack),
             Method::BasicReject(reject) => return self.reject(number, *reject),
@@ -225,7 +228,10 @@ impl Session {
             Method::QueueDelete(delete) => self.queue_delete(number, delete, out),
             Method::BasicQos(qos) => self.qos(number, *qos, out),
             Method::BasicConsume(consume) => self.consume(number, consume, out),
-            Method::BasicCancel(cancel) => self.cancel(number, cancel, out),
+            Method::BasicCancel(cancel) => {
+                self.cancel(number, cancel, out);
+                Ok(())
+            }
             Method::BasicGet(get) => self.get(number, get, out),
             Method::BasicRecover(recover) => self.recover(number, recover.requeue, true, out),
             Method::BasicRecoverAsync(recover) => self.recover(number, recover.requeue, false, out),
@@ -265,6 +271,8 @@ impl Session {
         );
         self.flush(out);
         self.end_channel(number, out);
+        // An auto-delete queue may have gone with the channel.
+        self.routes.validate(self.node.generation());
         if let Some(channel) = self.channels.get_mut(number) {
             channel.phase = ChannelPhase::Closing;
         }

@@ -37,8 +37,8 @@ enum Refusal {
 }
 
 impl Session {
-    pub(super) fn protocol_header(&mut self, octets: &[u8; 8], out: &mut Vec<u8>) {
-        match ProtocolHeader::decode(octets) {
+    pub(super) fn protocol_header(&mut self, octets: [u8; 8], out: &mut Vec<u8>) {
+        match ProtocolHeader::decode(&octets) {
             Some(ProtocolHeader::AMQP_0_9_1 | ProtocolHeader::AMQP_0_9) => {
                 self.phase = Phase::Starting;
                 self.start(out);
@@ -132,8 +132,10 @@ impl Session {
                     );
                     let fault = Fault::new(ReplyCode::AccessRefused, explanation);
                     self.close_with(&fault, NO_METHOD, out);
+                    self.ending = Some(Ending::Within(LINGER));
+                } else {
+                    self.over(Ending::Within(LINGER));
                 }
-                self.over(Ending::Within(LINGER));
             }
         }
     }
@@ -250,7 +252,7 @@ fn amqplain(response: &[u8]) -> Result<(&str, &[u8]), Refusal> {
 }
 
 /// What a wrong protocol header probably is, for the log.
-fn describe_header(octets: &[u8; 8]) -> String {
+fn describe_header(octets: [u8; 8]) -> String {
     match octets {
         [0x16, 3, ..] => "TLS client detected on non-TLS AMQP port".into(),
         [b'G', b'E', b'T', b' ', ..] => "HTTP GET request detected on AMQP port".into(),

@@ -235,7 +235,7 @@ impl Session {
             if self.phase == Phase::Header {
                 let Some(octets) = rest.first_chunk::<8>() else { return used };
                 used += octets.len();
-                self.protocol_header(octets, out);
+                self.protocol_header(*octets, out);
                 continue;
             }
             // RabbitMQ lets frames be larger than agreed by the frame's own overhead.
@@ -298,6 +298,9 @@ impl Session {
 
     /// Half a heartbeat interval passed. `received` and `sent` say whether an octet came or went since the last tick.
     pub fn tick(&mut self, received: bool, sent: bool, out: &mut Vec<u8>) {
+        if self.phase == Phase::Over {
+            return;
+        }
         if !sent {
             frame::write_heartbeat(out);
         }

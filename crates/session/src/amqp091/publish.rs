@@ -30,13 +30,12 @@ type Content = Result<(), ((u16, u16), Fault)>;
 
 impl Session {
     #[inline]
-    pub(super) fn publish(&mut self, number: u16, publish: &BasicPublish<'_>) -> Handled {
+    pub(super) fn publish(&mut self, number: u16, publish: &BasicPublish<'_>) {
         let draft = Draft::new(std::mem::take(&mut self.draft), publish.exchange, publish.routing_key);
         let publishing = Publishing { draft, mandatory: publish.mandatory, immediate: publish.immediate, body_size: 0 };
         if let Some(channel) = self.channels.get_mut(number) {
             channel.expecting = Expecting::Header(publishing);
         }
-        Ok(())
     }
 
     #[inline]

@@ -46,6 +46,7 @@ pub struct Pause {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "the list of routes among what finds and serves them")]
 pub(crate) struct Routes {
     generation: u64,
     routes: Vec<Route>,

@@ -23,7 +23,7 @@ pub struct Settings {
     pub random: fn() -> [u8; 16],
 }
 
-/// Smallest frame_max a client may ask for, in octets.
+/// Smallest `frame_max` a client may ask for, in octets.
 pub(crate) const FRAME_MAX_MIN: u32 = 8192;
 /// Largest body announced that is read at all, in octets; more is a frame error.
 pub(crate) const BODY_SIZE_MAX: u64 = 512 * 1024 * 1024;

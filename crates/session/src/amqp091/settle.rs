@@ -1,7 +1,10 @@
 //! Acknowledgements, and what ends them: recover, the end of a channel, the end of the connection.
 
+use std::sync::Arc;
+
 use leveret_broker::Name;
 use leveret_broker::mailbox::Inbox;
+use leveret_broker::queue::{Delivery, QueueCell};
 use leveret_protocol::amqp091::method::{BasicAck, BasicNack, BasicRecoverOk, BasicReject};
 use leveret_protocol::amqp091::{ReplyCode, frame};
 
@@ -97,33 +100,8 @@ impl Session {
     /// Ends what a channel does: its consumers go, what it holds unsettled goes back to the queues.
     pub(super) fn end_channel(&mut self, number: u16, out: &mut Vec<u8>) {
         let keys = self.sources.keys_of(number);
-        let mut unused = Vec::new();
-        for key in &keys {
-            let Some(source) = self.sources.get_mut(*key) else { continue };
-            let was_live = std::mem::take(&mut source.live);
-            match source.kind() {
-                SourceKind::Consumer { queue, id } if was_live => {
-                    if queue.unsubscribe(*id) && queue.info().auto_delete {
-                        unused.push(std::sync::Arc::clone(queue));
-                    }
-                }
-                SourceKind::Replies { token } => self.node.unregister_reply(token),
-                _ => {}
-            }
-        }
-        // What the queues had handed over by now is in the mailbox, and nothing more will come.
-        let mut inbox = std::mem::take(&mut self.inbox);
-        self.mailbox.take(&mut inbox);
-        let (own, others) = inbox.deliveries.drain(..).partition(|delivery| keys.contains(&delivery.key));
-        inbox.deliveries = others;
-        let own: Vec<leveret_broker::queue::Delivery> = own;
-        for delivery in own {
-            if let Some(source) = self.sources.get_mut(delivery.key) {
-                source.outstanding += 1;
-                self.sources.requeue(delivery.key, delivery.position, delivery.message);
-            }
-        }
-        self.deliver_rest(inbox, out);
+        let unused = self.stop_sources(&keys);
+        self.take_back_undelivered(Some(number), out);
         let held = self.channels.get_mut(number).map(super::channel::Channel::take_all_unsettled).unwrap_or_default();
         for delivered in held {
             self.sources.requeue(delivered.source, delivered.position, delivered.message);
@@ -139,6 +117,46 @@ impl Session {
         for queue in unused {
             self.node.delete_unused(&queue);
         }
+    }
+
+    /// Lets nothing more come from these sources; gives back the auto-delete queues that lost their last consumer by that.
+    fn stop_sources(&mut self, keys: &[u32]) -> Vec<Arc<QueueCell>> {
+        let mut unused = Vec::new();
+        for key in keys {
+            let Some(source) = self.sources.get_mut(*key) else { continue };
+            let was_live = std::mem::take(&mut source.live);
+            match source.kind() {
+                SourceKind::Consumer { queue, id } => {
+                    let was_last = was_live && queue.unsubscribe(*id);
+                    if was_last && queue.info().auto_delete {
+                        unused.push(Arc::clone(queue));
+                    }
+                }
+                SourceKind::Replies { token } => self.node.unregister_reply(token),
+                SourceKind::Get { .. } => {}
+            }
+        }
+        unused
+    }
+
+    /// Puts back what the queues handed over to a channel, or to any, and the client was not sent. Its sources are stopped, so
+    /// nothing more will come. What else is in the mailbox is handled.
+    fn take_back_undelivered(&mut self, channel: Option<u16>, out: &mut Vec<u8>) {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        self.mailbox.take(&mut inbox);
+        let is_own = |delivery: &Delivery| {
+            let source = self.sources.get(delivery.key);
+            channel.is_none_or(|number| source.is_some_and(|source| source.channel == number))
+        };
+        let (own, others): (Vec<Delivery>, _) = inbox.deliveries.drain(..).partition(is_own);
+        inbox.deliveries = others;
+        for delivery in own {
+            if let Some(source) = self.sources.get_mut(delivery.key) {
+                source.outstanding += 1;
+                self.sources.requeue(delivery.key, delivery.position, delivery.message);
+            }
+        }
+        self.deliver_rest(inbox, out);
     }
 
     /// Handles what else was in the mailbox when a channel ended.
@@ -160,9 +178,15 @@ impl Session {
     /// Ends all channels and what belongs to the connection: exclusive queues go.
     pub(super) fn close_channels(&mut self, out: &mut Vec<u8>) {
         self.flush(out);
+        // All at once: what ends one channel must not send to another what nobody will read.
+        let unused = self.stop_sources(&self.sources.keys());
+        self.take_back_undelivered(None, out);
         for number in self.channels.numbers() {
             self.end_channel(number, out);
             self.channels.remove(number);
+        }
+        for queue in unused {
+            self.node.delete_unused(&queue);
         }
         if !self.vhost.is_empty() {
             let vhost = Name::clone(&self.vhost);

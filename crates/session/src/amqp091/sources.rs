@@ -179,6 +179,11 @@ impl Sources {
         }
     }
 
+    /// Keys of all sources.
+    pub(crate) fn keys(&self) -> Vec<u32> {
+        (0..).zip(&self.slots).filter(|(_, slot)| slot.is_some()).map(|(key, _)| key).collect()
+    }
+
     /// Keys of a channel's sources.
     pub(crate) fn keys_of(&self, channel: u16) -> Vec<u32> {
         (0..)
@@ -186,5 +191,113 @@ impl Sources {
             .filter(|(_, slot)| slot.as_ref().is_some_and(|s| s.channel == channel))
             .map(|(key, _)| key)
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leveret_broker::mailbox::Mailbox;
+    use leveret_broker::message::Draft;
+    use leveret_broker::queue::{QueueCounts, QueueInfo, Subscription};
+    use leveret_broker::topology::QueueId;
+
+    const CHANNEL: u16 = 1;
+
+    fn cell() -> Arc<QueueCell> {
+        let info = QueueInfo { id: QueueId(1), vhost: "/".into(), name: "q".into(), auto_delete: false };
+        Arc::new(QueueCell::new(info))
+    }
+
+    fn message() -> Message {
+        Draft::new(Vec::new(), "", "q").message()
+    }
+
+    /// A consumer that was handed so many messages, by its key.
+    fn consumer(sources: &mut Sources, queue: &Arc<QueueCell>, messages: u32) -> u32 {
+        let (sink, key) = (Arc::new(Mailbox::default()), sources.next_key());
+        let (tag, no_ack, exclusive, priority, prefetch) = ("tag".into(), false, false, 0, 0);
+        let publisher = Arc::clone(&sink);
+        let subscription = Subscription { sink, key, tag, no_ack, exclusive, priority, prefetch, shared: None };
+        let id = queue.subscribe(subscription).unwrap();
+        queue.enqueue(&mut vec![message(); messages as usize], &publisher);
+        let added = sources.add(CHANNEL, "tag".into(), false, SourceKind::Consumer { queue: Arc::clone(queue), id });
+        assert_eq!(added, key);
+        sources.get_mut(key).unwrap().outstanding = messages;
+        key
+    }
+
+    fn stop(sources: &mut Sources, key: u32) {
+        let source = sources.get_mut(key).unwrap();
+        source.live = false;
+        if let SourceKind::Consumer { queue, id } = source.kind() {
+            queue.unsubscribe(*id);
+        }
+        sources.drop_if_done(key);
+    }
+
+    fn counts(ready: usize, unsettled: usize, consumers: usize) -> QueueCounts {
+        QueueCounts { ready, unsettled, consumers }
+    }
+
+    #[test]
+    fn queues_learn_of_settlements_when_they_are_flushed() {
+        let (mut sources, queue) = (Sources::default(), cell());
+        let key = consumer(&mut sources, &queue, 3);
+        stop(&mut sources, key);
+        sources.settle(key);
+        sources.requeue(key, Position(1), message());
+        assert_eq!((sources.is_dirty(), queue.counts()), (true, counts(0, 3, 0)));
+        sources.flush();
+        assert_eq!((sources.is_dirty(), queue.counts()), (false, counts(1, 1, 0)));
+    }
+
+    #[test]
+    fn a_source_lives_until_it_is_stopped_settled_and_flushed() {
+        let (mut sources, queue) = (Sources::default(), cell());
+        let idle = consumer(&mut sources, &queue, 0);
+        sources.drop_if_done(idle);
+        assert!(sources.get(idle).is_some(), "it may be handed something");
+        stop(&mut sources, idle);
+        assert!(sources.get(idle).is_none());
+        let key = consumer(&mut sources, &queue, 2);
+        stop(&mut sources, key);
+        sources.settle(key);
+        sources.flush();
+        assert!(sources.get(key).is_some(), "one is outstanding");
+        sources.requeue(key, Position(1), message());
+        sources.drop_if_done(key);
+        assert!(sources.get(key).is_some(), "its queue has yet to be told");
+        sources.flush();
+        assert!(sources.get(key).is_none());
+        // Late settlements of what is gone are nobody's.
+        sources.settle(key);
+        sources.requeue(key, Position(1), message());
+        assert!(!sources.is_dirty());
+    }
+
+    #[test]
+    fn keys_are_used_again() {
+        let (mut sources, queue) = (Sources::default(), cell());
+        for _ in 0..10_000 {
+            let keys = [(); 3].map(|()| consumer(&mut sources, &queue, 1));
+            assert_eq!(sources.keys_of(CHANNEL).len(), 3);
+            for key in keys {
+                stop(&mut sources, key);
+                sources.settle(key);
+            }
+            sources.flush();
+        }
+        assert_eq!((sources.slots.len(), sources.free.len(), sources.dirty.len()), (3, 3, 0));
+        assert_eq!(queue.counts(), counts(0, 0, 0));
+    }
+
+    #[test]
+    fn a_queue_has_one_getter_per_channel() {
+        let (mut sources, queue, other) = (Sources::default(), cell(), cell());
+        let key = sources.getter(CHANNEL, &queue);
+        assert_eq!(sources.getter(CHANNEL, &queue), key);
+        assert_ne!(sources.getter(CHANNEL, &other), key);
+        assert_ne!(sources.getter(CHANNEL + 1, &queue), key);
     }
 }

@@ -155,38 +155,6 @@ fn an_exclusive_consumer_is_alone() {
 }
 
 #[test]
-fn an_exclusive_consumer_and_a_single_active_one_exclude_each_other() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let queue = unique("queue");
-    channel.declare_queue_with(&queue, table(&[("x-single-active-consumer", Value::Bool(true))]));
-    let text = format!("queue '{queue}' in vhost '/' in exclusive use");
-    assert_channel_lost(&connection.channel(), &exclusive(&queue), ReplyCode::AccessRefused, &text);
-    channel.consume(&queue);
-}
-
-#[test]
-fn a_single_active_consumer_is_followed_by_the_next() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let queue = unique("queue");
-    channel.declare_queue_with(&queue, table(&[("x-single-active-consumer", Value::Bool(true))]));
-    let tags = ["first", "second", "third"];
-    for tag in tags {
-        channel.consume_with(&tagged(&queue, tag));
-    }
-    for active in 0..3 {
-        for _ in 0..5 {
-            channel.publish("", &queue, b"message");
-        }
-        let mut expected = [0; 3];
-        expected[active] = 5;
-        assert_eq!(shares(&channel, &tags, 5), expected);
-        channel.cancel(tags[active]);
-    }
-}
-
-#[test]
 fn consumers_of_a_queue_take_turns() {
     let connection = Connection::open();
     let channel = connection.channel();

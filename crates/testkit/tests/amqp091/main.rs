@@ -1,17 +1,23 @@
 //! AMQP 0-9-1 on the wire, one module per capability.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
 
+mod alternate;
+mod bindings;
 mod channel;
 mod confirm;
 mod connection;
 mod consume;
+mod copies;
+mod exchange_bindings;
 mod exchanges;
 mod frames;
 mod get;
 mod handshake;
+mod headers;
 mod order;
 mod publish;
 mod qos;
+mod queue_arguments;
 mod queues;
 mod refusal;
 mod reply_to;

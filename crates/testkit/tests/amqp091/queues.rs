@@ -1,15 +1,14 @@
-//! Queues: declaring, locking, binding, purging, deleting, and what each refuses.
+//! Queues: declaring, locking, purging and deleting, and what each refuses.
 
 use std::time::Instant;
 
 use leveret_protocol::amqp091::method::{
-    BasicGet, ExchangeDeclare, ExchangeDeclareOk, ExchangeDelete, ExchangeDeleteOk, QueueBind, QueueBindOk,
-    QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk, QueueUnbind, QueueUnbindOk,
+    BasicGet, QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge,
+    QueuePurgeOk, QueueUnbind, QueueUnbindOk,
 };
-use leveret_protocol::amqp091::{Array, Method, ReplyCode, Table, Value};
+use leveret_protocol::amqp091::{Method, ReplyCode, Table, Value};
 use leveret_testkit::amqp091::{
-    Channel, Connection, DEADLINE, Reply, basic_consume, exchange_declare, queue_bind, queue_declare, queue_delete,
-    table,
+    Channel, Connection, DEADLINE, Reply, basic_consume, queue_bind, queue_declare, queue_delete, table,
 };
 use leveret_testkit::{broker, unique};
 
@@ -17,36 +16,36 @@ use crate::refusal::assert_channel_lost;
 use crate::traffic::{drain, publish_surely};
 
 /// Declares a queue that others see and that stays.
-fn shared(queue: &str) -> QueueDeclare<'_> {
+pub(crate) fn shared(queue: &str) -> QueueDeclare<'_> {
     QueueDeclare { exclusive: false, ..queue_declare(queue) }
 }
 
-fn passive(queue: &str) -> QueueDeclare<'_> {
+pub(crate) fn passive(queue: &str) -> QueueDeclare<'_> {
     QueueDeclare { passive: true, ..shared(queue) }
 }
 
-fn unbind<'a>(queue: &'a str, exchange: &'a str, routing_key: &'a str) -> QueueUnbind<'a> {
+pub(crate) fn unbind<'a>(queue: &'a str, exchange: &'a str, routing_key: &'a str) -> QueueUnbind<'a> {
     QueueUnbind { ticket: 0, queue, exchange, routing_key, arguments: Table::default() }
 }
 
-fn purge(queue: &str) -> QueuePurge<'_> {
+pub(crate) fn purge(queue: &str) -> QueuePurge<'_> {
     QueuePurge { ticket: 0, queue, no_wait: false }
 }
 
-fn get(queue: &str) -> BasicGet<'_> {
+pub(crate) fn get(queue: &str) -> BasicGet<'_> {
     BasicGet { ticket: 0, queue, no_ack: false }
 }
 
 #[track_caller]
-fn declare(channel: &Channel, declare: &QueueDeclare<'_>) -> QueueDeclareOk<'static> {
+pub(crate) fn declare(channel: &Channel, declare: &QueueDeclare<'_>) -> QueueDeclareOk<'static> {
     channel.call(declare)
 }
 
-fn missing_text(queue: &str) -> String {
+pub(crate) fn missing_text(queue: &str) -> String {
     format!("no queue '{queue}' in vhost '/'")
 }
 
-fn locked_text(queue: &str) -> String {
+pub(crate) fn locked_text(queue: &str) -> String {
     format!(
         "cannot obtain exclusive access to locked queue '{queue}' in vhost '/'. It could be originally declared on \
          another connection or the exclusive property value does not match that of the original declaration."
@@ -54,7 +53,7 @@ fn locked_text(queue: &str) -> String {
 }
 
 #[track_caller]
-fn assert_gone(connection: &Connection, queue: &str) {
+pub(crate) fn assert_gone(connection: &Connection, queue: &str) {
     assert_channel_lost(&connection.channel(), &passive(queue), ReplyCode::NotFound, &missing_text(queue));
 }
 
@@ -181,209 +180,6 @@ fn a_passive_declaration_compares_nothing() {
 }
 
 #[test]
-fn a_redeclaration_is_refused_for_its_first_difference() {
-    let connection = Connection::open();
-    let lasts = connection.channel();
-    let queue = unique("queue");
-    declare(&lasts, &shared(&queue));
-    let arguments = table(&[("x-max-length", Value::I32(1))]);
-    let all = QueueDeclare { exclusive: true, durable: true, auto_delete: true, arguments, ..shared(&queue) };
-    assert_channel_lost(&connection.channel(), &all, ReplyCode::ResourceLocked, &locked_text(&queue));
-    let but_exclusive = QueueDeclare { exclusive: false, ..all };
-    let but_durable = QueueDeclare { durable: false, ..but_exclusive };
-    let but_auto_delete = QueueDeclare { auto_delete: false, ..but_durable };
-    for (declare, argument, received, current) in [
-        (but_exclusive, "durable", "'true'", "'false'"),
-        (but_durable, "auto_delete", "'true'", "'false'"),
-        (but_auto_delete, "x-max-length", "the value '1' of type 'signedint'", "none"),
-    ] {
-        let text = format!(
-            "inequivalent arg '{argument}' for queue '{queue}' in vhost '/': received {received} but current is {current}"
-        );
-        assert_channel_lost(&connection.channel(), &declare, ReplyCode::PreconditionFailed, &text);
-    }
-    lasts.delete_queue(&queue);
-    // And the other way round.
-    declare(&lasts, &QueueDeclare { durable: true, auto_delete: true, ..shared(&queue) });
-    for (declare, argument) in [
-        (QueueDeclare { auto_delete: false, ..shared(&queue) }, "durable"),
-        (QueueDeclare { durable: true, ..shared(&queue) }, "auto_delete"),
-    ] {
-        let text = format!(
-            "inequivalent arg '{argument}' for queue '{queue}' in vhost '/': received 'false' but current is 'true'"
-        );
-        assert_channel_lost(&connection.channel(), &declare, ReplyCode::PreconditionFailed, &text);
-    }
-    lasts.delete_queue(&queue);
-}
-
-#[test]
-fn arguments_a_queue_knows_are_compared() {
-    let connection = Connection::open();
-    let lasts = connection.channel();
-    let text = |text: &'static str| Value::LongStr(text.as_bytes());
-    for (argument, current, received, kind, shown) in [
-        ("x-expires", Value::I32(60_000), Value::I32(70_000), "signedint", ("60000", "70000")),
-        ("x-message-ttl", Value::I32(60_000), Value::I64(70_000), "signedint", ("60000", "70000")),
-        ("x-max-length", Value::I16(5), Value::I32(6), "short", ("5", "6")),
-        ("x-max-length-bytes", Value::I64(5), Value::I32(6), "long", ("5", "6")),
-        ("x-max-priority", Value::I8(5), Value::I32(6), "byte", ("5", "6")),
-        ("x-dead-letter-exchange", text("one"), text("two"), "longstr", ("one", "two")),
-        ("x-overflow", text("drop-head"), text("reject-publish"), "longstr", ("drop-head", "reject-publish")),
-        ("x-single-active-consumer", Value::Bool(true), Value::Bool(false), "bool", ("true", "false")),
-        ("x-queue-mode", text("lazy"), text("default"), "longstr", ("lazy", "default")),
-    ] {
-        let queue = unique("queue");
-        let first = QueueDeclare { arguments: table(&[(argument, current)]), ..queue_declare(&queue) };
-        declare(&lasts, &first);
-        declare(&lasts, &first);
-        let other = QueueDeclare { arguments: table(&[(argument, received)]), ..first };
-        let text = format!(
-            "inequivalent arg '{argument}' for queue '{queue}' in vhost '/': received '{}' but current is '{}'",
-            shown.1, shown.0
-        );
-        assert_channel_lost(&connection.channel(), &other, ReplyCode::PreconditionFailed, &text);
-        let none = QueueDeclare { arguments: Table::default(), ..first };
-        let text = format!(
-            "inequivalent arg '{argument}' for queue '{queue}' in vhost '/': received none but current is the value \
-             '{}' of type '{kind}'",
-            shown.0
-        );
-        assert_channel_lost(&connection.channel(), &none, ReplyCode::PreconditionFailed, &text);
-    }
-}
-
-#[test]
-fn a_dead_letter_routing_key_is_compared() {
-    let connection = Connection::open();
-    let lasts = connection.channel();
-    let queue = unique("queue");
-    let with_key = |key: &'static str| {
-        let exchange = ("x-dead-letter-exchange", Value::LongStr(b"amq.direct"));
-        table(&[exchange, ("x-dead-letter-routing-key", Value::LongStr(key.as_bytes()))])
-    };
-    let first = QueueDeclare { arguments: with_key("one"), ..queue_declare(&queue) };
-    declare(&lasts, &first);
-    let text = format!(
-        "inequivalent arg 'x-dead-letter-routing-key' for queue '{queue}' in vhost '/': received 'two' but current \
-         is 'one'"
-    );
-    let other = QueueDeclare { arguments: with_key("two"), ..first };
-    assert_channel_lost(&connection.channel(), &other, ReplyCode::PreconditionFailed, &text);
-}
-
-#[test]
-fn equal_integers_of_any_width_are_equivalent() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let widths =
-        [Value::I8(5), Value::U8(5), Value::I16(5), Value::U16(5), Value::I32(5), Value::U32(5), Value::I64(5)];
-    for argument in ["x-max-length", "x-max-priority", "x-max-length-bytes"] {
-        for first in widths {
-            let queue = unique("queue");
-            for value in [first].into_iter().chain(widths) {
-                channel.declare_queue_with(&queue, table(&[(argument, value)]));
-            }
-        }
-    }
-}
-
-#[test]
-fn a_queue_is_classic_unless_told_otherwise() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let classic = table(&[("x-queue-type", Value::LongStr(b"classic"))]);
-    for (first, second) in [(classic, Table::default()), (Table::default(), classic)] {
-        let queue = unique("queue");
-        channel.declare_queue_with(&queue, first);
-        channel.declare_queue_with(&queue, second);
-    }
-}
-
-#[test]
-fn arguments_no_queue_knows_are_not_compared() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let queue = unique("queue");
-    for arguments in [
-        table(&[("x-testkit", Value::I32(1)), ("testkit", Value::Void)]),
-        Table::default(),
-        table(&[("x-testkit", Value::LongStr(b"other"))]),
-    ] {
-        channel.declare_queue_with(&queue, arguments);
-    }
-}
-
-#[test]
-fn a_bad_argument_is_406() {
-    let connection = Connection::open();
-    let text = |text: &'static str| Value::LongStr(text.as_bytes());
-    for (argument, value, reason) in [
-        ("x-message-ttl", text("1000"), "\"expected integer, got longstr\""),
-        ("x-message-ttl", Value::Bool(true), "\"expected integer, got bool\""),
-        ("x-message-ttl", Value::I32(-1), "{value_negative,-1}"),
-        ("x-message-ttl", Value::I64(315_360_000_001), "{value_too_large,315360000001}"),
-        ("x-expires", text("1000"), "\"expected integer, got longstr\""),
-        ("x-expires", Value::I32(0), "{value_zero,0}"),
-        ("x-expires", Value::I32(-1), "{value_negative,-1}"),
-        ("x-expires", Value::I64(315_360_000_001), "{value_too_large,315360000001}"),
-        ("x-max-length", text("1"), "\"expected integer, got longstr\""),
-        ("x-max-length", Value::I32(-1), "{value_negative,-1}"),
-        ("x-max-length-bytes", text("1"), "\"expected integer, got longstr\""),
-        ("x-max-length-bytes", Value::I64(-1), "{value_negative,-1}"),
-        ("x-max-priority", text("1"), "\"expected integer, got longstr\""),
-        ("x-max-priority", Value::I32(256), "{max_value_exceeded,256}"),
-        ("x-max-priority", Value::I32(-1), "{value_negative,-1}"),
-        ("x-dead-letter-routing-key", text("key"), "routing_key_but_no_dlx_defined"),
-        ("x-dead-letter-routing-key", Value::I32(1), "{unacceptable_type,signedint}"),
-        ("x-overflow", text("explode"), "invalid_overflow"),
-        ("x-overflow", Value::I32(1), "{unacceptable_type,signedint}"),
-        ("x-single-active-consumer", text("true"), "{unacceptable_type,longstr}"),
-        ("x-queue-type", text("testkit"), "\"unsupported queue type 'testkit'\""),
-    ] {
-        let queue = unique("queue");
-        let text = format!("invalid arg '{argument}' for queue '{queue}' in vhost '/': {reason}");
-        let declare = QueueDeclare { arguments: table(&[(argument, value)]), ..queue_declare(&queue) };
-        assert_channel_lost(&connection.channel(), &declare, ReplyCode::PreconditionFailed, &text);
-        assert_gone(&connection, &queue);
-    }
-}
-
-#[test]
-fn a_dead_letter_exchange_must_be_text() {
-    let connection = Connection::open();
-    for (value, kind) in [(Value::I32(1), "signedint"), (Value::Array(Array::default()), "array")] {
-        let queue = unique("queue");
-        let arguments = table(&[("x-dead-letter-exchange", value)]);
-        let text = format!("invalid type '{kind}' for arg 'x-dead-letter-exchange' in queue '{queue}' in vhost '/'");
-        let declare = QueueDeclare { arguments, ..queue_declare(&queue) };
-        assert_channel_lost(&connection.channel(), &declare, ReplyCode::PreconditionFailed, &text);
-    }
-}
-
-#[test]
-fn arguments_at_their_limits_are_accepted() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    for (argument, value) in [
-        ("x-message-ttl", Value::I32(0)),
-        ("x-message-ttl", Value::I64(315_360_000_000)),
-        ("x-expires", Value::I64(315_360_000_000)),
-        ("x-max-length", Value::I32(0)),
-        ("x-max-length-bytes", Value::I64(i64::MAX)),
-        ("x-max-priority", Value::I32(255)),
-        ("x-max-priority", Value::I32(0)),
-        ("x-dead-letter-exchange", Value::LongStr(b"")),
-        ("x-dead-letter-exchange", Value::LongStr(b"not there yet")),
-        ("x-overflow", Value::LongStr(b"reject-publish-dlx")),
-        ("x-queue-mode", Value::LongStr(b"lazy")),
-        ("x-queue-type", Value::LongStr(b"classic")),
-    ] {
-        channel.declare_queue_with(&unique("queue"), table(&[(argument, value)]));
-    }
-}
-
-#[test]
 fn an_exclusive_queue_is_locked_for_other_connections() {
     let (owner, other) = (Connection::open(), Connection::open());
     let channel = owner.channel();
@@ -501,120 +297,6 @@ fn an_auto_delete_queue_that_had_no_consumer_stays() {
 }
 
 #[test]
-fn binding_is_idempotent_and_unbinding_too() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let queue = channel.temporary_queue();
-    for _ in 0..2 {
-        channel.bind(&queue, "amq.direct", &queue);
-    }
-    channel.publish("amq.direct", &queue, b"once");
-    assert_eq!(drain(&channel, &queue), ["once"]);
-    for _ in 0..2 {
-        let _: QueueUnbindOk = channel.call(&unbind(&queue, "amq.direct", &queue));
-    }
-    channel.publish("amq.direct", &queue, b"not routed");
-    assert!(channel.get(&queue).is_none());
-}
-
-#[test]
-fn binding_what_is_missing_is_404() {
-    let connection = Connection::open();
-    let queue = connection.channel().temporary_queue();
-    let (exchange, other) = (unique("missing"), unique("missing"));
-    let no_exchange = format!("no exchange '{exchange}' in vhost '/'");
-    let code = ReplyCode::NotFound;
-    assert_channel_lost(&connection.channel(), &queue_bind(&queue, &exchange, ""), code, &no_exchange);
-    assert_channel_lost(&connection.channel(), &queue_bind(&other, "amq.direct", ""), code, &missing_text(&other));
-    assert_channel_lost(&connection.channel(), &queue_bind(&other, &exchange, ""), code, &no_exchange);
-}
-
-#[test]
-fn unbinding_what_is_missing_is_fine() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let (queue, missing) = (channel.temporary_queue(), unique("missing"));
-    for (queue, exchange) in [(&*queue, &*missing), (&missing, "amq.direct"), (&missing, &missing)] {
-        let _: QueueUnbindOk = channel.call(&unbind(queue, exchange, "key"));
-    }
-}
-
-#[test]
-fn unbinding_takes_the_arguments_of_the_binding() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let queue = channel.temporary_queue();
-    let arguments = table(&[("x-testkit", Value::I32(1))]);
-    let _: QueueBindOk = channel.call(&QueueBind { arguments, ..queue_bind(&queue, "amq.direct", &queue) });
-    let _: QueueUnbindOk = channel.call(&unbind(&queue, "amq.direct", &queue));
-    channel.publish("amq.direct", &queue, b"still bound");
-    assert_eq!(drain(&channel, &queue), ["still bound"]);
-    let _: QueueUnbindOk = channel.call(&QueueUnbind { arguments, ..unbind(&queue, "amq.direct", &queue) });
-    channel.publish("amq.direct", &queue, b"not routed");
-    assert!(channel.get(&queue).is_none());
-}
-
-#[test]
-fn a_deleted_queue_takes_its_bindings_along() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let queue = channel.temporary_queue();
-    channel.bind(&queue, "amq.direct", &queue);
-    channel.delete_queue(&queue);
-    channel.declare_queue(&queue);
-    channel.publish("amq.direct", &queue, b"not routed");
-    assert!(channel.get(&queue).is_none());
-}
-
-#[test]
-fn no_name_means_the_queue_declared_last_on_the_channel() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let (first, second) = (channel.temporary_queue(), channel.temporary_queue());
-    // It is also the key if there is none.
-    let _: QueueBindOk = channel.call(&queue_bind("", "amq.direct", ""));
-    publish_surely(&connection, "amq.direct", &second, &["by key"]);
-    assert_eq!(channel.get("").unwrap().body, b"by key");
-    let _: QueueUnbindOk = channel.call(&unbind("", "amq.direct", ""));
-    publish_surely(&connection, "amq.direct", &second, &["not routed"]);
-    assert!(channel.get("").is_none());
-    let _: QueueBindOk = channel.call(&queue_bind("", "amq.direct", &first));
-    publish_surely(&connection, "amq.direct", &first, &["by another key"]);
-    assert_eq!(drain(&channel, &second), ["by another key"]);
-    // With a queue, no key is the empty key.
-    let fanout = unique("exchange");
-    channel.declare_exchange(&fanout, "direct");
-    channel.bind(&first, &fanout, "");
-    publish_surely(&connection, &fanout, "", &["by the empty key"]);
-    assert_eq!(drain(&channel, &first), ["by the empty key"]);
-    // A passive declaration counts, and so does one of what is there.
-    declare(&channel, &passive(&first));
-    publish_surely(&connection, "", &first, &["1", "2"]);
-    assert_eq!(channel.call::<QueuePurgeOk>(&purge("")).message_count, 2);
-    channel.declare_queue(&second);
-    channel.consume("");
-    publish_surely(&connection, "", &second, &["consumed"]);
-    assert_eq!(channel.next_delivery().routing_key, second);
-    assert_eq!(channel.call::<QueueDeleteOk>(&queue_delete("")).message_count, 0);
-    assert_gone(&connection, &second);
-}
-
-#[test]
-fn no_name_with_nothing_declared_on_the_channel_is_404() {
-    let connection = Connection::open();
-    connection.channel().temporary_queue();
-    let text = "no previously declared queue";
-    let code = ReplyCode::NotFound;
-    assert_channel_lost(&connection.channel(), &get(""), code, text);
-    assert_channel_lost(&connection.channel(), &basic_consume(""), code, text);
-    assert_channel_lost(&connection.channel(), &purge(""), code, text);
-    assert_channel_lost(&connection.channel(), &queue_delete(""), code, text);
-    assert_channel_lost(&connection.channel(), &queue_bind("", "amq.direct", ""), code, text);
-    assert_channel_lost(&connection.channel(), &queue_bind("", "amq.direct", "key"), code, text);
-    assert_channel_lost(&connection.channel(), &unbind("", "amq.direct", ""), code, text);
-}
-
-#[test]
 fn purging_takes_ready_messages_only() {
     let connection = Connection::open();
     let channel = connection.channel();
@@ -676,19 +358,6 @@ fn a_queue_with_ready_messages_is_not_empty() {
     channel.get(&queue).unwrap();
     let _: QueueDeleteOk = channel.call(&if_empty);
     assert_gone(&connection, &queue);
-}
-
-#[test]
-fn an_exchange_is_unused_once_its_queue_is_deleted() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let (queue, exchange) = (channel.temporary_queue(), unique("exchange"));
-    let lasting = ExchangeDeclare { auto_delete: false, ..exchange_declare(&exchange, "direct") };
-    let _: ExchangeDeclareOk = channel.call(&lasting);
-    channel.bind(&queue, &exchange, "key");
-    channel.delete_queue(&queue);
-    let _: ExchangeDeleteOk =
-        channel.call(&ExchangeDelete { ticket: 0, exchange: &exchange, if_unused: true, no_wait: false });
 }
 
 #[test]

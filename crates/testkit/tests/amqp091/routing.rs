@@ -1,23 +1,27 @@
-//! Which queues a message reaches, by exchange type, alternate exchange and CC header.
+//! Which queues a message reaches.
 
 use leveret_protocol::amqp091::frame::write_content;
 use leveret_protocol::amqp091::method::{
-    BasicPublish, ExchangeBind, ExchangeBindOk, ExchangeDeclare, ExchangeDeclareOk, QueueBind, QueueBindOk,
-    QueueDeclare, QueueDeleteOk, QueueUnbind, QueueUnbindOk,
+    ExchangeBind, ExchangeBindOk, QueueBind, QueueBindOk, QueueDeclare, QueueDeleteOk, QueueUnbind, QueueUnbindOk,
 };
-use leveret_protocol::amqp091::{Properties, ReplyCode, Table, TableWriter, Value};
+use leveret_protocol::amqp091::{Properties, ReplyCode, Table};
 use leveret_testkit::amqp091::{
-    Channel, Connection, basic_publish, exchange_declare, method_frame, queue_bind, queue_declare, queue_delete, table,
+    Channel, Connection, basic_publish, method_frame, queue_bind, queue_declare, queue_delete,
 };
 use leveret_testkit::{broker, unique};
 
-use crate::Blame as _;
 use crate::refusal::assert_channel_lost;
 use crate::traffic::drain;
 
 /// Whether a fresh exchange with one binding routes a message to the bound queue.
 #[track_caller]
-fn routes(channel: &Channel, kind: &str, binding: (&str, Table<'_>), routing_key: &str, headers: Table<'_>) -> bool {
+pub(crate) fn routes(
+    channel: &Channel,
+    kind: &str,
+    binding: (&str, Table<'_>),
+    routing_key: &str,
+    headers: Table<'_>,
+) -> bool {
     let (exchange, queue) = (unique("exchange"), unique("queue"));
     channel.declare_exchange(&exchange, kind);
     channel.declare_queue(&queue);
@@ -31,31 +35,10 @@ fn routes(channel: &Channel, kind: &str, binding: (&str, Table<'_>), routing_key
     routed
 }
 
-fn declare_with_alternate(channel: &Channel, exchange: &str, kind: &str, alternate: &str) {
-    let arguments = table(&[("alternate-exchange", Value::LongStr(alternate.as_bytes()))]);
-    let _: ExchangeDeclareOk =
-        channel.call(&ExchangeDeclare { auto_delete: false, arguments, ..exchange_declare(exchange, kind) });
-}
-
-fn bind_exchange(channel: &Channel, destination: &str, source: &str, routing_key: &str) {
+pub(crate) fn bind_exchange(channel: &Channel, destination: &str, source: &str, routing_key: &str) {
     let arguments = Table::default();
     let _: ExchangeBindOk =
         channel.call(&ExchangeBind { ticket: 0, destination, source, routing_key, no_wait: false, arguments });
-}
-
-/// Headers with an array of texts.
-fn copies(name: &str, routing_keys: &[&str]) -> Table<'static> {
-    let mut octets = Vec::new();
-    TableWriter::new(&mut octets).array(name, |array| {
-        for key in routing_keys {
-            array.value(Value::LongStr(key.as_bytes()));
-        }
-    });
-    Table::parse(octets.leak()).unwrap()
-}
-
-fn with_headers(headers: Table<'_>) -> Properties<'_> {
-    Properties { headers: Some(headers), ..Properties::default() }
 }
 
 #[test]
@@ -263,136 +246,6 @@ fn a_pattern_that_is_unbound_no_longer_matches() {
 }
 
 #[test]
-fn headers_match_all_or_any() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let (one, two) = (("one", Value::I32(1)), ("two", Value::LongStr(b"2")));
-    let (x_one, void) = (("x-one", Value::I32(1)), ("one", Value::Void));
-    let mode = |name: &'static str| ("x-match", Value::LongStr(name.as_bytes()));
-    let (all, any) = (mode("all"), mode("any"));
-    let (all_with_x, any_with_x) = (mode("all-with-x"), mode("any-with-x"));
-    for (arguments, headers, routed) in [
-        // All of them, which is what no x-match means too.
-        (&[all, one, two][..], &[one, two][..], true),
-        (&[all, one, two], &[two, one, ("more", Value::Bool(true))], true),
-        (&[all, one, two], &[one], false),
-        (&[all, one, two], &[one, ("two", Value::LongStr(b"3"))], false),
-        (&[all], &[], true),
-        (&[all], &[one], true),
-        (&[one, two], &[one, two], true),
-        (&[one, two], &[one], false),
-        (&[], &[], true),
-        (&[], &[one], true),
-        // Any of them.
-        (&[any, one, two], &[one], true),
-        (&[any, one, two], &[("one", Value::I32(2)), two], true),
-        (&[any, one, two], &[("one", Value::I32(2))], false),
-        (&[any, one, two], &[], false),
-        (&[any], &[], false),
-        (&[any], &[one], false),
-        // Names that start with x- count only if asked for.
-        (&[all, x_one], &[], true),
-        (&[all, one, x_one], &[one], true),
-        (&[any, x_one], &[x_one], false),
-        (&[any, two, x_one], &[x_one], false),
-        (&[all_with_x, one, x_one], &[one], false),
-        (&[all_with_x, one, x_one], &[one, x_one], true),
-        (&[all_with_x, one], &[one], true),
-        (&[any_with_x, two, x_one], &[x_one], true),
-        (&[any_with_x, two, x_one], &[one], false),
-        (&[all_with_x], &[], true),
-        (&[any_with_x], &[one], false),
-        // No value asks for the name only.
-        (&[all, void], &[one], true),
-        (&[all, void], &[("one", Value::Void)], true),
-        (&[all, void], &[two], false),
-        (&[any, void], &[("one", Value::LongStr(b"any value"))], true),
-        // Integers are equal whatever their width, but a text is no integer.
-        (&[all, one], &[("one", Value::I64(1))], true),
-        (&[all, one], &[("one", Value::I16(1))], true),
-        (&[all, one], &[("one", Value::I8(1))], true),
-        (&[all, one], &[("one", Value::LongStr(b"1"))], false),
-        (&[all, one], &[("one", Value::Bool(true))], false),
-        (&[all, one], &[("one", Value::Void)], false),
-        (&[all, ("f", Value::F64(0.5))], &[("f", Value::F64(0.5))], true),
-        (&[all, ("f", Value::F64(0.5))], &[("f", Value::F32(0.5))], true),
-        (&[all, ("t", Value::Bool(true))], &[("t", Value::Bool(true))], true),
-        (&[all, ("t", Value::Bool(true))], &[("t", Value::Bool(false))], false),
-        (&[all, ("t", Value::Timestamp(7))], &[("t", Value::Timestamp(7))], true),
-        (&[all, ("t", Value::Timestamp(7))], &[("t", Value::Timestamp(8))], false),
-        (&[all, one], &[("One", Value::I32(1))], false),
-    ] {
-        let got = routes(&channel, "headers", ("", table(arguments)), "key", table(headers));
-        assert_eq!(got, routed, "{arguments:?} {headers:?}");
-    }
-}
-
-#[test]
-fn headers_ignore_keys_and_messages_without_headers_have_none() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let exchange = unique("exchange");
-    channel.declare_exchange(&exchange, "headers");
-    let queues = ["all", "any"].map(|mode| {
-        let queue = channel.temporary_queue();
-        let arguments = table(&[("x-match", Value::LongStr(mode.as_bytes()))]);
-        let _: QueueBindOk = channel.call(&QueueBind { arguments, ..queue_bind(&queue, &exchange, "a key") });
-        queue
-    });
-    channel.publish(&exchange, "another key", b"no headers");
-    assert_eq!(drain(&channel, &queues[0]), ["no headers"]);
-    assert!(drain(&channel, &queues[1]).is_empty());
-}
-
-#[test]
-fn headers_bindings_differ_by_their_arguments() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let (exchange, queue) = (unique("exchange"), channel.temporary_queue());
-    channel.declare_exchange(&exchange, "headers");
-    let arguments = [table(&[("one", Value::I32(1))]), table(&[("two", Value::I32(2))])];
-    for arguments in arguments {
-        let _: QueueBindOk = channel.call(&QueueBind { arguments, ..queue_bind(&queue, &exchange, "") });
-    }
-    for headers in arguments {
-        channel.publish_with(&exchange, "", &with_headers(headers), b"either");
-    }
-    let both = table(&[("one", Value::I32(1)), ("two", Value::I32(2))]);
-    channel.publish_with(&exchange, "", &with_headers(both), b"both");
-    assert_eq!(drain(&channel, &queue), ["either", "either", "both"]);
-}
-
-#[test]
-fn a_bad_x_match_is_406() {
-    let connection = Connection::open();
-    let lasts = connection.channel();
-    let (exchange, queue) = (unique("exchange"), lasts.temporary_queue());
-    lasts.declare_exchange(&exchange, "headers");
-    for (value, text) in [
-        (Value::LongStr(b"foo"), "value <<\"foo\">>; expected all, any, all-with-x, or any-with-x"),
-        (Value::LongStr(b""), "value <<>>; expected all, any, all-with-x, or any-with-x"),
-        (Value::LongStr(b"ALL"), "value <<\"ALL\">>; expected all, any, all-with-x, or any-with-x"),
-        (Value::I32(1), "type signedint (value 1); expected longstr"),
-        (Value::Bool(true), "type bool (value true); expected longstr"),
-    ] {
-        let text = format!("Invalid x-match field {text}");
-        let arguments = table(&[("x-match", value)]);
-        let bind = QueueBind { arguments, ..queue_bind(&queue, &exchange, "") };
-        assert_channel_lost(&connection.channel(), &bind, ReplyCode::PreconditionFailed, &text);
-        let bind = ExchangeBind {
-            ticket: 0,
-            destination: "amq.fanout",
-            source: &exchange,
-            routing_key: "",
-            no_wait: false,
-            arguments,
-        };
-        assert_channel_lost(&connection.channel(), &bind, ReplyCode::PreconditionFailed, &text);
-    }
-    lasts.delete_exchange(&exchange);
-}
-
-#[test]
 fn the_default_exchange_routes_to_the_queue_of_that_name() {
     let connection = Connection::open();
     let channel = connection.channel();
@@ -424,190 +277,6 @@ fn a_queue_gets_one_copy_however_often_it_is_bound() {
     channel.bind(&queue, &right, "a.b");
     channel.publish(&source, "a.b", b"once");
     assert_eq!(drain(&channel, &queue), ["once"]);
-}
-
-#[test]
-fn the_alternate_exchange_takes_what_is_routed_nowhere() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let (exchange, alternate) = (unique("exchange"), unique("alternate"));
-    let (bound, spare) = (channel.temporary_queue(), channel.temporary_queue());
-    declare_with_alternate(&channel, &exchange, "direct", &alternate);
-    channel.declare_exchange(&alternate, "topic");
-    channel.bind(&bound, &exchange, "bound");
-    channel.bind(&spare, &alternate, "#");
-    channel.publish_mandatory(&exchange, "bound", b"routed");
-    channel.publish_mandatory(&exchange, "spare", b"not routed");
-    assert_eq!(drain(&channel, &bound), ["routed"]);
-    let got = channel.get(&spare).unwrap();
-    assert_eq!((got.exchange, got.routing_key, got.message_count), (exchange.as_str(), "spare", 0));
-    // What the alternate exchange routed is not returned.
-    channel.expect_nothing();
-    channel.delete_exchange(&exchange);
-}
-
-#[test]
-fn alternate_exchanges_form_a_chain() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let exchanges = [unique("one"), unique("two"), unique("three")];
-    let [one, two, three] = &exchanges;
-    declare_with_alternate(&channel, one, "direct", two);
-    declare_with_alternate(&channel, two, "direct", three);
-    channel.declare_exchange(three, "fanout");
-    let queue = channel.temporary_queue();
-    channel.bind(&queue, three, "");
-    channel.publish(one, "key", b"to the end");
-    assert_eq!(drain(&channel, &queue), ["to the end"]);
-    channel.delete_exchange(one);
-    channel.delete_exchange(two);
-}
-
-#[test]
-fn a_circle_of_alternate_exchanges_routes_nowhere() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let (one, two) = (unique("one"), unique("two"));
-    declare_with_alternate(&channel, &one, "direct", &two);
-    declare_with_alternate(&channel, &two, "direct", &one);
-    channel.publish_mandatory(&one, "key", b"round and round");
-    assert_eq!(channel.next_return().body, b"round and round");
-    channel.delete_exchange(&one);
-    channel.delete_exchange(&two);
-}
-
-#[test]
-fn a_missing_alternate_exchange_routes_nowhere() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let (exchange, alternate) = (unique("exchange"), unique("alternate"));
-    declare_with_alternate(&channel, &exchange, "direct", &alternate);
-    channel.publish_mandatory(&exchange, "key", b"back");
-    assert_eq!(channel.next_return().exchange, exchange);
-    // Once it is there it is used.
-    channel.declare_exchange(&alternate, "fanout");
-    let queue = channel.temporary_queue();
-    channel.bind(&queue, &alternate, "");
-    channel.publish_mandatory(&exchange, "key", b"routed");
-    assert_eq!(drain(&channel, &queue), ["routed"]);
-    channel.expect_nothing();
-    channel.delete_exchange(&exchange);
-}
-
-#[test]
-fn the_alternate_of_a_bound_exchange_counts_for_that_exchange() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let (source, inner, alternate) = (unique("source"), unique("inner"), unique("alternate"));
-    let (routed, spare) = (channel.temporary_queue(), channel.temporary_queue());
-    channel.declare_exchange(&source, "fanout");
-    channel.declare_exchange(&alternate, "fanout");
-    declare_with_alternate(&channel, &inner, "direct", &alternate);
-    bind_exchange(&channel, &inner, &source, "");
-    channel.bind(&routed, &source, "");
-    channel.bind(&spare, &alternate, "");
-    channel.publish(&source, "key", b"both");
-    assert_eq!(drain(&channel, &routed), ["both"]);
-    assert_eq!(drain(&channel, &spare), ["both"]);
-    channel.delete_exchange(&inner);
-}
-
-#[test]
-fn copies_go_where_cc_and_bcc_say() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let (exchange, queue) = (unique("exchange"), channel.temporary_queue());
-    channel.declare_exchange(&exchange, "direct");
-    let others = ["one", "two", "three"].map(|key| {
-        let queue = channel.temporary_queue();
-        channel.bind(&queue, &exchange, key);
-        queue
-    });
-    channel.bind(&queue, &exchange, "main");
-    for name in ["CC", "BCC"] {
-        let headers = copies(name, &["one", "three", "one", "main", "nowhere"]);
-        channel.publish_with(&exchange, "main", &with_headers(headers), b"copy");
-        assert_eq!(drain(&channel, &queue), ["copy"], "{name}");
-        for (queue, count) in others.iter().zip([1, 0, 1]) {
-            assert_eq!(drain(&channel, queue).len(), count, "{name}");
-        }
-    }
-}
-
-#[test]
-fn copies_go_through_the_default_exchange_too() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let queues = [channel.temporary_queue(), channel.temporary_queue()];
-    let headers = copies("CC", &[&queues[1]]);
-    channel.publish_with("", &queues[0], &with_headers(headers), b"copy");
-    for queue in &queues {
-        assert_eq!(channel.get(queue).unwrap().routing_key, queues[0]);
-    }
-}
-
-#[test]
-fn cc_is_delivered_and_bcc_is_not() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let queue = channel.temporary_queue();
-    let mut octets = Vec::new();
-    for name in ["CC", "BCC"] {
-        TableWriter::new(&mut octets).array(name, |array| {
-            array.value(Value::LongStr(b"nowhere"));
-        });
-    }
-    TableWriter::new(&mut octets).field("more", Value::I32(1));
-    let headers = Table::parse(&octets).unwrap();
-    channel.publish_with("", &queue, &with_headers(headers), b"copy");
-    let headers = channel.get(&queue).unwrap().properties.headers.unwrap();
-    let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["CC", "more"]);
-}
-
-#[test]
-fn a_message_routed_by_cc_alone_is_routed() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let queue = channel.temporary_queue();
-    for name in ["CC", "BCC"] {
-        let publish = BasicPublish { mandatory: true, ..basic_publish("", "testkit-no-such-queue") };
-        channel.send_content(&publish, &with_headers(copies(name, &[&queue])), b"copy");
-        assert_eq!(drain(&channel, &queue), ["copy"]);
-        channel.expect_nothing();
-    }
-}
-
-#[test]
-fn cc_must_be_an_array() {
-    let connection = Connection::open();
-    for (name, value, kind) in [
-        ("CC", Value::LongStr(b"one"), "longstr"),
-        ("BCC", Value::LongStr(b"one"), "longstr"),
-        ("CC", Value::I32(1), "signedint"),
-        ("CC", Value::Void, "void"),
-        ("BCC", Value::Table(Table::default()), "table"),
-    ] {
-        let channel = connection.channel();
-        let text = format!("invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}");
-        channel.publish_with("amq.direct", "key", &with_headers(table(&[(name, value)])), b"");
-        let close = channel.expect_channel_error(ReplyCode::PreconditionFailed, &text);
-        assert_eq!(close.blame(), (60, 40));
-    }
-}
-
-#[test]
-fn what_is_not_text_in_cc_is_ignored() {
-    let connection = Connection::open();
-    let channel = connection.channel();
-    let queue = channel.temporary_queue();
-    let mut octets = Vec::new();
-    TableWriter::new(&mut octets).array("CC", |array| {
-        array.value(Value::I32(1)).value(Value::LongStr(queue.as_bytes())).value(Value::Void);
-    });
-    let headers = Table::parse(&octets).unwrap();
-    channel.publish_with("", "testkit-no-such-queue", &with_headers(headers), b"copy");
-    assert_eq!(drain(&channel, &queue), ["copy"]);
 }
 
 #[test]

@@ -26,10 +26,14 @@ pub(crate) struct Wire {
     is_started: bool,
     is_closed: bool,
     /// Largest frame agreed on, in octets.
-    pub(crate) frame_max: usize,
+    frame_max: usize,
 }
 
 impl Wire {
+    pub(crate) fn new(frame_max: usize) -> Self {
+        Self { frame_max, ..Self::default() }
+    }
+
     /// Takes what the server sent in a turn, which always ends with a whole frame.
     pub(crate) fn take<'a>(&mut self, mut octets: &'a [u8]) -> Vec<Sent<'a>> {
         let mut all = Vec::new();

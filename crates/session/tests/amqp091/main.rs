@@ -1,0 +1,14 @@
+//! The session as a client sees it, without socket, disk or runtime: octets in, octets out, in one thread.
+
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod channels;
+mod client;
+mod confirm;
+mod ending;
+mod flow;
+mod gone;
+mod heartbeat;
+mod input;
+mod memory;
+mod settle;

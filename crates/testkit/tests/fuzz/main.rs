@@ -1,0 +1,223 @@
+//! Sessions over one node, without sockets, under any sequence of operations.
+//!
+//! A run is decided by its seed, which a failure names: `LEVERET_FUZZ_SEED` runs that one alone, and
+//! `LEVERET_FUZZ_ITERATIONS` says how many are tried. Clients that keep to the protocol are followed exactly: every method
+//! has its one answer, and every message of one queue is where it has to be. Wild ones send anything.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is how a test fails")]
+
+mod client;
+mod ledger;
+mod operations;
+mod random;
+mod wire;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use leveret_broker::mailbox::Mailbox;
+use leveret_broker::node::Node;
+use leveret_broker::topology::{Change, ConnectionId, Destination, Origin};
+use leveret_session::amqp091::Settings;
+
+use client::{Client, FOLLOWED};
+use ledger::Ledger;
+use random::Random;
+
+/// Runs tried when nothing else is asked for; enough to go through every operation in seconds.
+const ITERATIONS: u64 = 150;
+const STEPS_MAX: usize = 250;
+/// Nobody's connection.
+const NOBODY: ConnectionId = ConnectionId(u64::MAX);
+
+#[test]
+fn well_behaved_clients_get_every_answer_and_lose_no_message() {
+    fuzz(1 << 32, |seed| run(seed, 0));
+}
+
+#[test]
+fn clients_that_send_anything_leave_nothing_behind() {
+    fuzz(2 << 32, |seed| run(seed, 30));
+}
+
+#[test]
+fn clients_on_threads_of_their_own_lose_no_message() {
+    fuzz(3 << 32, run_threads);
+}
+
+fn fuzz(first: u64, run: impl Fn(u64)) {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let count = number("LEVERET_FUZZ_ITERATIONS").unwrap_or(ITERATIONS);
+    let seeds = match number("LEVERET_FUZZ_SEED") {
+        Some(seed) if seed >> 32 == first >> 32 => seed..seed + 1,
+        Some(_) => return,
+        None => first..first + count,
+    };
+    for seed in seeds {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(seed))) {
+            eprintln!("LEVERET_FUZZ_SEED={seed}");
+            resume_unwind(panic);
+        }
+    }
+}
+
+struct World {
+    node: Arc<Node>,
+    settings: Arc<Settings>,
+    ledger: Arc<Mutex<Ledger>>,
+    mailboxes: Vec<Weak<Mailbox>>,
+}
+
+impl World {
+    fn new(strict: bool) -> Self {
+        let settings = Settings {
+            frame_max: 131_072,
+            channel_max: 2047,
+            heartbeat_seconds: 60,
+            max_message_size: operations::MESSAGE_MAX as u64,
+            product: "RabbitMQ".into(),
+            version: "4.3.5".into(),
+            cluster_name: "fuzz".into(),
+            leveret_version: "0".into(),
+            random: counted,
+        };
+        let node = Node::new();
+        let vhost = || "/".into();
+        node.apply(Change::DeclareQueue {
+            vhost: vhost(),
+            name: FOLLOWED.into(),
+            durable: true,
+            exclusive: None,
+            auto_delete: false,
+            arguments: leveret_broker::value::Table::new(),
+            origin: Origin::Client,
+            id: None,
+        })
+        .unwrap();
+        node.apply(Change::Bind {
+            vhost: vhost(),
+            source: "amq.direct".into(),
+            destination: Destination::Queue(FOLLOWED.into()),
+            routing_key: FOLLOWED.into(),
+            arguments: leveret_broker::value::Table::new(),
+            asking: None,
+        })
+        .unwrap();
+        let ledger = Ledger::new(strict);
+        let (node, settings, ledger) = (Arc::new(node), Arc::new(settings), Arc::new(Mutex::new(ledger)));
+        Self { node, settings, ledger, mailboxes: Vec::new() }
+    }
+
+    fn connect(&mut self, number: usize, is_wild: bool, random: &mut Random) -> Client {
+        let client = Client::new(number, &self.node, &self.settings, &self.ledger, is_wild, random);
+        self.mailboxes.push(Weak::clone(&client.mailbox));
+        client
+    }
+
+    /// Every connection is gone: nothing of them may be left, and the followed queue holds what it has to.
+    fn check(&self, follow: bool) {
+        assert_eq!(self.node.connection_count(), 0);
+        assert_eq!(self.node.reply_consumer_count(), 0);
+        let names: Vec<_> = self.node.read(|topology| {
+            let vhost = topology.vhost("/").unwrap();
+            vhost.queues().map(|queue| (Arc::clone(queue.name()), queue.exclusive())).collect()
+        });
+        for (name, exclusive) in names {
+            assert_eq!(exclusive, None, "{name} belongs to a connection that is gone");
+            let queue = self.node.queue("/", &name, NOBODY).unwrap();
+            let counts = queue.counts();
+            assert_eq!((counts.unsettled, counts.consumers), (0, 0), "{name}");
+            let mut left = Vec::new();
+            while let Some((_, message, _, waiting)) = queue.take(true).unwrap() {
+                assert_eq!(waiting, counts.ready - left.len() - 1);
+                left.push(message);
+            }
+            assert_eq!(left.len(), counts.ready);
+            if *name == *FOLLOWED && follow {
+                let id = |body: &[u8]| body.strip_prefix(b"F").map(|rest| *rest.first_chunk().unwrap());
+                let left: Vec<u64> =
+                    left.iter().filter_map(|message| id(message.body())).map(u64::from_be_bytes).collect();
+                self.ledger.lock().unwrap().check(&left);
+            }
+        }
+        let alive = self.mailboxes.iter().filter(|mailbox| mailbox.strong_count() > 0).count();
+        assert_eq!(alive, 0, "mailboxes of connections that are gone");
+    }
+}
+
+/// `wild` is how many steps of a hundred are.
+fn run(seed: u64, wild: usize) {
+    let mut random = Random::new(seed);
+    let mut world = World::new(wild == 0);
+    let mut clients: Vec<Client> = Vec::new();
+    let count = 1 + random.below(4);
+    for step in 0..random.below(STEPS_MAX) {
+        if clients.len() < count {
+            // One wild client is enough to take from the others what they rely on.
+            clients.push(world.connect(step, wild > 0, &mut random));
+        }
+        let index = random.below(clients.len());
+        let client = &mut clients[index];
+        act(client, wild, &mut random);
+        if client.is_over || random.chance(1) {
+            drop_client(clients.swap_remove(index), &mut random);
+        }
+    }
+    while !clients.is_empty() {
+        let mut client = clients.swap_remove(random.below(clients.len()));
+        if random.chance(50) {
+            client.close();
+        }
+        for _ in 0..random.below(3) {
+            client.turn(&mut random);
+        }
+        drop_client(client, &mut random);
+    }
+    world.check(wild == 0);
+}
+
+fn act(client: &mut Client, wild: usize, random: &mut Random) {
+    for _ in 0..random.below(6) {
+        if random.chance(wild) {
+            operations::wild_step(client, random);
+        } else {
+            operations::step(client, random);
+        }
+    }
+    if random.chance(80) || client.unheard() > 1024 * 1024 {
+        client.turn(random);
+    }
+}
+
+fn drop_client(mut client: Client, random: &mut Random) {
+    if random.chance(50) {
+        client.gone();
+    } else {
+        let numbers: Vec<u16> = client.channels.keys().copied().collect();
+        numbers.into_iter().for_each(|number| client.doubt_all(number));
+    }
+}
+
+fn run_threads(seed: u64) {
+    let mut world = World::new(false);
+    let clients: Vec<Client> =
+        (0..3).map(|number| world.connect(number, false, &mut Random::new(seed * 31 + number as u64))).collect();
+    std::thread::scope(|scope| {
+        for mut client in clients {
+            scope.spawn(move || {
+                let mut random = Random::new(seed * 1009 + client.number as u64);
+                for _ in 0..random.below(STEPS_MAX) {
+                    act(&mut client, 0, &mut random);
+                }
+                drop_client(client, &mut random);
+            });
+        }
+    });
+    world.check(true);
+}
+
+/// Not random, but never the same twice, which is all that names need.
+fn counted() -> [u8; 16] {
+    static COUNTER: AtomicU64 = AtomicU64::new(1);
+    u128::from(COUNTER.fetch_add(1, Ordering::Relaxed)).to_be_bytes()
+}
