@@ -1,5 +1,6 @@
 //! A binding and where it leads.
 
+use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
 use super::{Destination, QueueId};
@@ -62,9 +63,15 @@ impl Binding {
         &self.target
     }
 
-    /// By what lists of bindings are put into order; what is equal by it differs in arguments only.
-    pub(super) fn order(&self) -> (&Name, &Destination, &Name) {
-        (&self.source, &self.destination, &self.routing_key)
+    /// The order of lists of bindings, the same everywhere whatever order a map had them in.
+    pub(super) fn compare(&self, other: &Self) -> Ordering {
+        let by_ends = (&self.source, &self.destination, &self.routing_key).cmp(&(
+            &other.source,
+            &other.destination,
+            &other.routing_key,
+        ));
+        // Values have no order of their own, and bindings that differ in arguments only are rare.
+        by_ends.then_with(|| format!("{:?}", self.arguments).cmp(&format!("{:?}", other.arguments)))
     }
 
     /// What makes the binding the one it is. The target follows from it.

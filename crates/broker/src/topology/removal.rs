@@ -127,5 +127,5 @@ impl Vhost {
 
 /// Maps have no order to rely on, and what a change did must be the same everywhere.
 fn sort_bindings(bindings: &mut [Arc<Binding>]) {
-    bindings.sort_by(|one, two| one.order().cmp(&two.order()));
+    bindings.sort_by(|one, two| one.compare(two));
 }
