@@ -46,7 +46,7 @@ pub struct Inbox {
     pub deliveries: Vec<Delivery>,
     /// Everything else, to be handled after the deliveries.
     pub events: Vec<Event>,
-    /// Keys of consumers whose queue waits for room, which there now is.
+    /// Keys of consumers whose queue waits for room, which there now is, to be resumed in this order.
     pub awaiting_room: Vec<u32>,
 }
 
@@ -84,6 +84,12 @@ impl Mailbox {
         let mut state = self.state.lock();
         std::mem::swap(&mut state.inbox, inbox);
         self.bytes.store(0, Ordering::Relaxed);
+        drop(state);
+        // The first to be resumed may take all the room, and the others ask again in the same order: each time it has to be
+        // another one.
+        if !inbox.awaiting_room.is_empty() {
+            inbox.awaiting_room.rotate_left(1);
+        }
     }
 
     /// Sets who is woken when something comes in; false if something is there already.
@@ -212,8 +218,9 @@ mod tests {
         deliver(&mailbox, &[&vec![0; MAILBOX_BYTES]]);
         assert!(mailbox.await_room(1));
         assert!(mailbox.await_room(2));
-        assert_eq!(take(&mailbox).awaiting_room, [1, 2]);
-        assert!(!mailbox.await_room(3));
+        assert!(mailbox.await_room(3));
+        assert_eq!(take(&mailbox).awaiting_room, [2, 3, 1], "who asked first comes last");
+        assert!(!mailbox.await_room(4));
         assert!(take(&mailbox).is_empty());
     }
 

@@ -254,6 +254,12 @@ impl Table {
         self.iter().find(|(key, _)| &**key == name).map(|(_, value)| value)
     }
 
+    /// What [`Table::get`] finds, in a table that is in the order of its names.
+    pub(crate) fn find(&self, name: &str) -> Option<&Value> {
+        let at = self.0.partition_point(|(key, _)| **key < *name);
+        self.0.get(at).filter(|(key, _)| **key == *name).map(|(_, value)| value)
+    }
+
     /// Adds a value at the end, without looking for one of that name.
     pub fn push(&mut self, name: Name, value: Value) {
         self.0.push((name, value));

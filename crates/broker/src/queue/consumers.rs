@@ -10,6 +10,7 @@ use std::task::Waker;
 
 use super::{Delivery, Position, SharedPrefetch, Sink};
 use crate::Name;
+use crate::mailbox::MAILBOX_BYTES;
 use crate::message::Message;
 
 /// A consumer of one queue; not reused within a queue.
@@ -86,6 +87,8 @@ pub(super) struct Consumers<S> {
     /// Consumers with something in their outbox.
     dirty: Vec<u32>,
     batch: u64,
+    /// Octets handed out since the batch began.
+    handed: usize,
     count: usize,
     /// Consumers parked for room that have not yet asked their sink for a call.
     to_ask: Vec<ConsumerId>,
@@ -101,6 +104,7 @@ impl<S> Default for Consumers<S> {
             rings: BTreeMap::new(),
             dirty: Vec::new(),
             batch: 0,
+            handed: 0,
             count: 0,
             to_ask: Vec::new(),
             wakers: Vec::new(),
@@ -161,6 +165,7 @@ impl<S: Sink> Consumers<S> {
     /// Opens a batch: rooms are looked up anew.
     pub(super) fn begin_batch(&mut self) {
         self.batch += 1;
+        self.handed = 0;
     }
 
     /// Hands a message to the consumer whose turn it is. Says whether the delivery waits to be settled.
@@ -176,7 +181,9 @@ impl<S: Sink> Consumers<S> {
         if unsettled {
             consumer.unsettled += 1;
         }
-        consumer.room = consumer.room.saturating_sub(message.size() + std::mem::size_of::<Delivery>());
+        let octets = message.size() + std::mem::size_of::<Delivery>();
+        consumer.room = consumer.room.saturating_sub(octets);
+        self.handed += octets;
         if consumer.outbox.is_empty() {
             self.dirty.push(turn.index);
         }
@@ -188,6 +195,11 @@ impl<S: Sink> Consumers<S> {
     /// given a message: shared prefetch has been counted for it.
     #[inline]
     pub(super) fn next(&mut self) -> Option<Turn> {
+        // Consumers that share a mailbox each count on its room, so it is looked up again before they overfill it.
+        if self.handed >= BATCH_MAX {
+            self.flush();
+            self.begin_batch();
+        }
         while let Some((&priority, ring)) = self.rings.first_key_value() {
             if let Some(&index) = ring.front() {
                 let parked = self.check(index);
@@ -289,5 +301,7 @@ impl<S: Sink> Consumers<S> {
     }
 }
 
+/// Octets that a batch hands out before rooms are looked up anew.
+const BATCH_MAX: usize = MAILBOX_BYTES;
 /// Deliveries an outbox keeps room for between batches; more is given back, so that an idle consumer is small.
 const OUTBOX_KEPT: usize = 16 * 1024;

@@ -36,7 +36,8 @@ pub struct Delivery {
 /// Called under the queue's lock, so an implementation may take locks that come after it in the lock order and nothing
 /// else.
 pub trait Sink {
-    /// Octets of message that fit now. A queue asks once per batch and may overshoot by one message.
+    /// Octets of message that fit now. A queue asks once per batch of bounded size and may overshoot by one message, or by
+    /// a batch where several of its consumers share the room.
     fn room(&self) -> usize;
     /// Takes the batch, leaving the vector empty. Gives back whom to wake once no lock is held.
     fn deliver(&self, batch: &mut Vec<Delivery>) -> Option<Waker>;

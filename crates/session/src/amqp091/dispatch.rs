@@ -189,6 +189,7 @@ impl Session {
             Method::BasicReject(reject) => return self.reject(number, *reject),
             _ => {}
         }
+        self.methods += 1;
         self.settle_turn(out);
         if self.channels.get_mut(number).is_none() {
             return Ok(());

@@ -53,6 +53,9 @@ const CLOSE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Octets that one call of [`Session::receive`] appends before it leaves the rest of its input for the next one. A few octets
 /// can ask for many, such as basic.get and basic.nack in turns; what they lead to has to be written before there is more.
 const OUTPUT_MAX: usize = 1024 * 1024;
+/// Methods other than publishes and settlements that one call of [`Session::receive`] handles before it leaves the rest of its
+/// input for the next one. Each may lock the topology or look through all queues, and others wait for the thread.
+const METHODS_MAX: u32 = 1024;
 /// Largest frame taken from a client before it has logged in, in octets.
 const INITIAL_FRAME_MAX: u32 = 8192;
 
@@ -127,6 +130,8 @@ pub struct Session {
     resumed: bool,
     /// Whether the last call of `receive` left frames for the next one.
     held: bool,
+    /// Methods, other than publishes and settlements, that this call of `receive` handled.
+    methods: u32,
     /// Why the node wants the connection closed; done at the end of the turn, when nothing is half done.
     asked_to_close: Option<CloseReason>,
     silent_ticks: u32,
@@ -160,6 +165,7 @@ impl Session {
             pause: None,
             resumed: false,
             held: false,
+            methods: 0,
             asked_to_close: None,
             silent_ticks: 0,
         }
@@ -213,8 +219,8 @@ impl Session {
         std::mem::take(&mut self.resumed)
     }
 
-    /// Whether the last call of [`Session::receive`] left more than the start of a frame, because its output was getting long.
-    /// The rest has to come again, without waiting for more, once some of the output is written.
+    /// Whether the last call of [`Session::receive`] left more than the start of a frame, because its output or its work was
+    /// getting long. The rest has to come again, without waiting for more, once some of the output is written.
     pub fn is_held(&self) -> bool {
         self.held
     }
@@ -225,9 +231,10 @@ impl Session {
         let mut used = 0;
         let output_max = out.len() + OUTPUT_MAX;
         self.held = false;
+        self.methods = 0;
         self.routes.validate(self.node.generation());
         while self.phase != Phase::Over {
-            if out.len() >= output_max {
+            if out.len() >= output_max || self.methods >= METHODS_MAX {
                 self.held = true;
                 return used;
             }

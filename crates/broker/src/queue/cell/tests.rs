@@ -204,6 +204,46 @@ fn a_mailbox_holds_no_more_than_its_room_and_one_message() {
 }
 
 #[test]
+fn a_mailbox_that_consumers_share_is_bounded_whatever_their_number() {
+    for consumers in [1, 2, 10, 100] {
+        let (cell, mailbox) = (cell(), mailbox());
+        for _ in 0..consumers {
+            cell.subscribe(subscription(&mailbox, true, 0)).unwrap();
+        }
+        enqueue(&cell, 2_000, 1_000, &mailbox);
+        let octets: usize = take(&mailbox).deliveries.iter().map(crate::mailbox::cost).sum();
+        assert!((MAILBOX_BYTES..2 * MAILBOX_BYTES).contains(&octets), "{consumers} consumers: {octets} octets");
+    }
+}
+
+#[test]
+fn consumers_that_share_a_mailbox_share_its_room() {
+    // So many consumers of so many queues, all on one connection that never catches up.
+    for (queues, each) in [(1, 2), (1, 5), (2, 1), (5, 1), (3, 3)] {
+        let mailbox = mailbox();
+        let cells: Vec<_> = (0..queues).map(|_| cell()).collect();
+        for cell in &cells {
+            enqueue(cell, 20_000, 1_000, &mailbox);
+        }
+        let consumers: Vec<_> = (0..queues * each).map(|index| &cells[index % queues]).collect();
+        let subscribe = |(key, cell): (u32, &&QueueCell)| {
+            cell.subscribe(Subscription { key, ..subscription(&mailbox, true, 0) }).unwrap()
+        };
+        let ids: Vec<_> = (0..).zip(&consumers).map(subscribe).collect();
+        let mut handed = vec![0; consumers.len()];
+        for _ in 0..6 * consumers.len() {
+            let inbox = take(&mailbox);
+            inbox.deliveries.iter().for_each(|delivery| handed[delivery.key as usize] += 1);
+            for key in inbox.awaiting_room {
+                consumers[key as usize].resume(ids[key as usize]);
+            }
+        }
+        let (least, most) = (handed.iter().min().unwrap(), handed.iter().max().unwrap());
+        assert!(2 * least > *most, "{queues} queues, {each} consumers of each: {handed:?}");
+    }
+}
+
+#[test]
 fn a_queue_closes_only_under_its_conditions() {
     let condition = |if_unused, if_empty| CloseCondition { if_unused, if_empty };
     for (consumers, messages, condition, closed) in [

@@ -1,8 +1,9 @@
 //! Threads that publish and threads that consume, all at once and without waiting for time to pass.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 use std::thread::Thread;
+use std::time::Duration;
 
 use super::*;
 use crate::queue::Delivery;
@@ -13,13 +14,36 @@ const MESSAGES_EACH: u64 = 20_000;
 const BATCH_MAX: u64 = 37;
 /// Deliveries a consumer collects before it settles them.
 const SETTLE_EVERY: usize = 16;
+/// Seconds, or wake-ups out of the blue, that a thread waits before it counts as forgotten.
+const WAITS_MAX: usize = 20;
 
-/// Wakes a thread that parks itself.
-struct Unpark(Thread);
+/// Wakes a thread that waits for it.
+struct Alarm {
+    thread: Thread,
+    rung: AtomicBool,
+}
 
-impl Wake for Unpark {
+impl Wake for Alarm {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.rung.store(true, Ordering::SeqCst);
+        self.thread.unpark();
+    }
+}
+
+impl Alarm {
+    fn of_this_thread() -> Arc<Self> {
+        Arc::new(Self { thread: std::thread::current(), rung: AtomicBool::new(false) })
+    }
+
+    /// Waits to be woken. Who is not woken has been forgotten, and the test fails instead of hanging.
+    fn wait(&self) {
+        for _ in 0..WAITS_MAX {
+            std::thread::park_timeout(Duration::from_secs(1));
+            if self.rung.swap(false, Ordering::SeqCst) {
+                return;
+            }
+        }
+        panic!("never woken");
     }
 }
 
@@ -117,7 +141,8 @@ impl Consumer<'_> {
 }
 
 fn consume(mut consumer: Consumer<'_>, mailbox: &Mailbox) -> Vec<(u64, u64)> {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let alarm = Alarm::of_this_thread();
+    let waker = Waker::from(Arc::clone(&alarm));
     consumer.peers.lock().push(waker.clone());
     let mut inbox = Inbox::default();
     while !consumer.all_done() {
@@ -125,7 +150,7 @@ fn consume(mut consumer: Consumer<'_>, mailbox: &Mailbox) -> Vec<(u64, u64)> {
         let idle = inbox.is_empty() && consumer.held.is_empty();
         consumer.handle(&mut inbox);
         if idle && !consumer.all_done() && mailbox.register(&waker) {
-            std::thread::park();
+            alarm.wait();
         }
     }
     consumer.seen
