@@ -109,7 +109,12 @@ impl Mailbox {
     #[must_use]
     pub fn post(&self, event: Event) -> Option<Waker> {
         let mut state = self.state.lock();
-        state.inbox.events.push(event);
+        // Told once is told; a connection that takes nothing for a while must not gather the same word a thousand times.
+        let is_said = matches!(event, Event::PublishingResumed)
+            && state.inbox.events.iter().any(|event| matches!(event, Event::PublishingResumed));
+        if !is_said {
+            state.inbox.events.push(event);
+        }
         state.waker.take()
     }
 

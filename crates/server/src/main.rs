@@ -43,7 +43,7 @@ fn run(options: ServerOptions) -> Result<(), Box<dyn std::error::Error>> {
     let format = options.log_format;
     let config = options.into_config();
     let data_dir = config.data_dir.clone();
-    let node = leveret_server::start(config)?;
+    let node = leveret_server::start(&config)?;
     // Its full name can be had only now that `start` has made it.
     let data_dir = data_dir.canonicalize().unwrap_or(data_dir);
     info!(addresses = ?node.addresses(), data_dir = %data_dir.display(), "started");

@@ -33,7 +33,7 @@ pub struct Running {
 }
 
 /// Starts a node on threads of its own and returns when it accepts connections.
-pub fn start(config: Config) -> Result<Running, StartError> {
+pub fn start(config: &Config) -> Result<Running, StartError> {
     let data_dir = DataDir::open(&config.data_dir)?;
     let mut listeners = Vec::new();
     let mut addresses = Vec::new();
@@ -47,7 +47,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     tracing::debug!(?descriptors, "limit of open files");
     let threads = |source| StartError::Threads { source };
     let node = Arc::new(Node::new());
-    let settings = Arc::new(settings(&config));
+    let settings = Arc::new(settings(config));
     let workers = (0..config.threads.max(1))
         .map(|number| Worker::start(number, Arc::clone(&node), Arc::clone(&settings)))
         .collect::<Result<Vec<_>, _>>()

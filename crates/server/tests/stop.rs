@@ -1,5 +1,7 @@
 //! A node's end, as its clients see it.
 
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -16,7 +18,7 @@ fn start() -> (Running, SocketAddr, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     let config = Config { listen, data_dir: folder.path().to_owned(), ..Config::default() };
-    let running = leveret_server::start(config).unwrap();
+    let running = leveret_server::start(&config).unwrap();
     let address = running.addresses()[0];
     (running, address, folder)
 }
@@ -103,7 +105,7 @@ fn a_node_that_stopped_can_be_started_again_at_once_on_its_port_and_folder() {
     drop(client);
     running.stop();
     let config = Config { listen: vec![address], data_dir: folder.path().to_owned(), ..Config::default() };
-    let again = leveret_server::start(config).unwrap();
+    let again = leveret_server::start(&config).unwrap();
     Client::open(address);
     again.stop();
 }

@@ -58,7 +58,7 @@ pub fn shared() -> &'static Url {
         let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         let config = Config { listen, data_dir: folder.path().join("data"), ..Config::default() };
         let running =
-            leveret_server::start(config).unwrap_or_else(|error| panic!("the broker does not start: {error}"));
+            leveret_server::start(&config).unwrap_or_else(|error| panic!("the broker does not start: {error}"));
         let address = running.addresses().first().map(SocketAddr::to_string).unwrap_or_default();
         (Url { address, ..Url::parse("amqp://") }, running, folder)
     });

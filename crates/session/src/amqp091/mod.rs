@@ -26,6 +26,7 @@ mod table;
 mod transaction;
 mod unsettled;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -468,8 +469,15 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Whatever ended the connection, a panic included, nothing it held unsettled may be lost.
-        self.terminate();
+        // Whatever ended the connection, a panic included, nothing it held unsettled may be lost. What is broken may panic
+        // once more, and a panic that leaves here while another one unwinds would end the node.
+        let terminated = catch_unwind(AssertUnwindSafe(|| self.terminate()));
+        if let Err(panic) = terminated {
+            self.node.disconnect(self.id);
+            if !std::thread::panicking() {
+                resume_unwind(panic);
+            }
+        }
     }
 }
 

@@ -19,7 +19,7 @@ const ROUTES_MAX: usize = 4096;
 /// are large.
 const ROUTED_QUEUES_MAX: usize = 256 * 1024;
 /// Messages a batch keeps room for between turns.
-const BATCH_KEPT: usize = 16 * 1024;
+const BATCH_KEPT: usize = 4 * 1024;
 
 /// Where messages of a route go: indices of targets.
 #[derive(Debug)]

@@ -121,6 +121,12 @@ impl Channel {
         R::from_method(event.method).expect("a method just matched")
     }
 
+    /// Awaits the next method of whatever type; deliveries, returns, confirms and cancels that come before it are kept.
+    #[track_caller]
+    pub fn next_answer(&self) -> Method<'static> {
+        self.take("an answer", |method| if is_unasked(method) { Sorted::Keep } else { Sorted::Take }).method
+    }
+
     /// Awaits channel.close with this code and text and answers it. What came before it is dropped.
     ///
     /// `explanation` is the reply text without the name that opens it.
@@ -322,6 +328,13 @@ impl Channel {
         self.send(get);
         let answers = |method: &Method<'static>| matches!(method, Method::BasicGetOk(_) | Method::BasicGetEmpty(_));
         self.take("basic.get-ok or get-empty", |method| sort(method, answers)).content()
+    }
+
+    /// Awaits the next message that a basic.get sent before takes.
+    #[track_caller]
+    pub fn next_got(&self) -> Got {
+        let answers = |method: &Method<'static>| matches!(method, Method::BasicGetOk(_));
+        self.take("basic.get-ok", |method| sort(method, answers)).content().expect("a message")
     }
 
     /// Acknowledges one delivery.

@@ -315,7 +315,9 @@ impl Client {
 
     pub(crate) fn close(&mut self) {
         let numbers: Vec<u16> = self.channels.keys().copied().collect();
-        numbers.into_iter().for_each(|number| self.doubt_all(number));
+        for number in numbers {
+            self.doubt_all(number);
+        }
         self.close_sent = true;
         let close = leveret_protocol::amqp091::method::ConnectionClose {
             reply_code: 200,
@@ -481,7 +483,9 @@ impl Client {
             Effect::Publish { id, comes_back } => {
                 channel.published += u64::from(channel.mode == Mode::Confirm);
                 channel.returns_due = channel.returns_due.wrapping_add(usize::from(comes_back));
-                id.into_iter().for_each(|id| ledger.lock().unwrap().published(id));
+                if let Some(id) = id {
+                    ledger.lock().unwrap().published(id);
+                }
             }
             Effect::Settle { settled, requeue } if channel.mode == Mode::Transaction => {
                 channel.tx_settled.push((settled, requeue));
@@ -490,7 +494,9 @@ impl Client {
             Effect::Recover => {
                 for (_, unsettled) in std::mem::take(&mut channel.unsettled) {
                     let consumer = unsettled.consumer.and_then(|tag| channel.consumers.get_mut(&tag));
-                    consumer.into_iter().for_each(|consumer| consumer.unsettled -= 1);
+                    if let Some(consumer) = consumer {
+                        consumer.unsettled -= 1;
+                    }
                 }
                 ledger.lock().unwrap().release(holder);
             }
@@ -505,7 +511,9 @@ impl Client {
             Effect::Commit => {
                 for (id, comes_back) in channel.tx_published.drain(..) {
                     channel.returns_due = channel.returns_due.wrapping_add(usize::from(comes_back));
-                    id.into_iter().for_each(|id| ledger.lock().unwrap().published(id));
+                    if let Some(id) = id {
+                        ledger.lock().unwrap().published(id);
+                    }
                 }
                 for (settled, requeue) in channel.tx_settled.drain(..) {
                     end_all(&ledger, settled, requeue);
@@ -514,9 +522,13 @@ impl Client {
             Effect::Rollback => {
                 channel.tx_published.clear();
                 for (tag, unsettled) in channel.tx_settled.drain(..).flat_map(|(settled, _)| settled) {
-                    unsettled.id.into_iter().for_each(|id| ledger.lock().unwrap().held_again(id, holder));
+                    if let Some(id) = unsettled.id {
+                        ledger.lock().unwrap().held_again(id, holder);
+                    }
                     let consumer = unsettled.consumer.as_ref().and_then(|tag| channel.consumers.get_mut(tag));
-                    consumer.into_iter().for_each(|consumer| consumer.unsettled += 1);
+                    if let Some(consumer) = consumer {
+                        consumer.unsettled += 1;
+                    }
                     channel.unsettled.insert(tag, unsettled);
                 }
             }
@@ -536,11 +548,11 @@ impl Client {
         let name = consumer.unwrap_or_default();
         if !channel.consumers.contains_key(name) {
             // A consume without an answer takes effect without a word.
-            let consumes = |pending: &Pending| match &pending.effect {
+            let starts_it = |pending: &Pending| match &pending.effect {
                 Effect::Consume { tag, .. } => tag == name && pending.reply.is_none(),
                 _ => false,
             };
-            let at = channel.pending.iter().position(consumes);
+            let at = channel.pending.iter().position(starts_it);
             let at = at.unwrap_or_else(|| panic!("delivery to unknown consumer {name:?} on channel {number}"));
             assert!(channel.pending.iter().take(at).all(|pending| pending.reply.is_none()), "{name} comes too early");
             let Some(Effect::Consume { tag, consumer }) =
@@ -578,8 +590,9 @@ impl Pending {
         self.may_fail && self.reply.is_none()
     }
 
-    pub(crate) fn recovers(&self) -> bool {
-        matches!(self.effect, Effect::Recover)
+    /// Whether it changes what is unsettled in a way that is not known before its answer.
+    pub(crate) fn changes_unsettled(&self) -> bool {
+        matches!(self.effect, Effect::Recover | Effect::Rollback)
     }
 
     pub(crate) fn selects_transaction(&self) -> bool {

@@ -91,9 +91,9 @@ impl Ledger {
         let extra: Vec<_> = found.iter().filter(|id| expected.binary_search(id).is_err()).collect();
         assert!(lost.is_empty() && extra.is_empty(), "lost {lost:?}, too many {extra:?}");
         assert_eq!(found, expected, "some message is there twice");
-        let mut last: HashMap<Holder, u64> = HashMap::new();
+        let mut latest: HashMap<Holder, u64> = HashMap::new();
         for id in left {
-            let before = last.insert(self.publishers[id], *id);
+            let before = latest.insert(self.publishers[id], *id);
             assert!(before < Some(*id), "{id} stands behind {before:?} of the same channel");
         }
     }

@@ -25,7 +25,7 @@ use ledger::Ledger;
 use random::Random;
 
 /// Runs tried when nothing else is asked for; enough to go through every operation in seconds.
-const ITERATIONS: u64 = 150;
+const ITERATIONS: u64 = 100;
 const STEPS_MAX: usize = 250;
 /// Nobody's connection.
 const NOBODY: ConnectionId = ConnectionId(u64::MAX);
@@ -194,7 +194,9 @@ fn drop_client(mut client: Client, random: &mut Random) {
         client.gone();
     } else {
         let numbers: Vec<u16> = client.channels.keys().copied().collect();
-        numbers.into_iter().for_each(|number| client.doubt_all(number));
+        for number in numbers {
+            client.doubt_all(number);
+        }
     }
 }
 

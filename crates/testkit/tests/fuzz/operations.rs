@@ -7,7 +7,7 @@ use leveret_protocol::amqp091::method::{
 };
 use leveret_protocol::amqp091::{Properties, Table, TableWriter, Value, frame};
 
-use super::client::{Client, Consumer, Effect, FOLLOWED, Mode, Unsettled};
+use super::client::{Client, Consumer, Effect, FOLLOWED, Mode, Pending, Unsettled};
 use super::random::Random;
 
 const QUEUES: [&str; 4] = ["q0", "q1", "q2", "q3"];
@@ -59,7 +59,7 @@ fn publish_all(client: &mut Client, number: u16, random: &mut Random) {
 
 fn publish(client: &mut Client, number: u16, random: &mut Random) {
     // At most one that may be refused, or nobody could tell which one was.
-    let doubtful = client.channels[&number].pending.iter().any(super::client::Pending::is_quiet_and_may_fail);
+    let doubtful = client.channels[&number].pending.iter().any(Pending::is_quiet_and_may_fail);
     let size = random.pick(&[0, 1, 10, 100, 9000, 30_000]);
     let (exchange, routing_key) = (random.pick(&["", "amq.direct"]), FOLLOWED);
     let message = BasicPublish { ticket: 0, exchange, routing_key, mandatory: random.chance(20), immediate: false };
@@ -151,7 +151,7 @@ fn begin(
 /// A queue that is there for what is published after its declaration, and for nothing before, all in one go.
 fn fresh_queue(client: &mut Client, number: u16, random: &mut Random) {
     if client.channels[&number].mode == Mode::Transaction
-        || client.channels[&number].pending.iter().any(|pending| pending.selects_transaction())
+        || client.channels[&number].pending.iter().any(Pending::selects_transaction)
     {
         return;
     }
@@ -187,11 +187,11 @@ fn declare(queue: &str) -> QueueDeclare<'_> {
 
 fn settle(client: &mut Client, number: u16, random: &mut Random) {
     let channel = client.channels.get_mut(&number).unwrap();
-    if channel.pending.iter().any(super::client::Pending::recovers) {
+    if channel.pending.iter().any(Pending::changes_unsettled) {
         return;
     }
     let tags: Vec<u64> = channel.unsettled.keys().copied().collect();
-    if random.chance(1) && !channel.pending.iter().any(super::client::Pending::is_quiet_and_may_fail) {
+    if random.chance(1) && !channel.pending.iter().any(Pending::is_quiet_and_may_fail) {
         client.tell(number, &BasicAck { delivery_tag: 1 << 40, multiple: false }, true, Effect::Nothing);
         return;
     }
@@ -209,7 +209,9 @@ fn settle(client: &mut Client, number: u16, random: &mut Random) {
     };
     for (_, unsettled) in &settled {
         let consumer = unsettled.consumer.as_ref().and_then(|tag| channel.consumers.get_mut(tag));
-        consumer.into_iter().for_each(|consumer| consumer.unsettled -= 1);
+        if let Some(consumer) = consumer {
+            consumer.unsettled -= 1;
+        }
     }
     {
         let mut ledger = client.ledger();
