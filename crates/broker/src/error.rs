@@ -41,6 +41,9 @@ pub enum Error {
         /// Its name.
         vhost: Name,
     },
+    /// Something durable was to be changed, but the disk failed.
+    #[error("the change is not on disk: writing to it failed, and the broker has to be started again")]
+    NotWritten,
     /// Declaring, deleting, binding or unbinding the default exchange.
     #[error("operation not permitted on the default exchange")]
     DefaultExchange,

@@ -7,6 +7,7 @@ pub mod access;
 pub mod error;
 pub mod exchange;
 mod hash;
+pub mod journal;
 pub mod mailbox;
 pub mod message;
 pub mod node;

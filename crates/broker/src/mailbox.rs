@@ -28,6 +28,8 @@ pub enum Event {
     },
     /// A queue that had asked for a pause in publishing drained.
     PublishingResumed,
+    /// The journal wrote, or failed to write, something the connection waits for.
+    JournalMoved,
     /// The node closes the connection, for this reason.
     Close(CloseReason),
 }

@@ -12,10 +12,11 @@ use parking_lot::{Mutex, RwLock};
 use crate::access::Users;
 use crate::error::Resource;
 use crate::hash::Map;
+use crate::journal::{Journal, JournalPosition, Written};
 use crate::mailbox::{CloseReason, Event, Mailbox};
 use crate::message::Message;
 use crate::queue::{CloseCondition, Delivery, Position, QueueCell, QueueInfo, Sink};
-use crate::topology::{Applied, Change, ConnectionId, QueueId, Removed, Routes, RoutingInput, Topology};
+use crate::topology::{Applied, Change, ConnectionId, QueueId, Record, Removed, Routes, RoutingInput, Topology};
 use crate::{Error, Name};
 
 #[derive(Debug, Default)]
@@ -35,6 +36,26 @@ pub struct Node {
     replies: Mutex<Map<Name, ReplyConsumer>>,
     connections: Mutex<Map<ConnectionId, Arc<Mailbox>>>,
     next_connection: AtomicU64,
+    /// Where durable changes are written down; a node without one forgets everything when it stops.
+    journal: Option<Arc<dyn Journal>>,
+}
+
+/// What a change did, and what to wait for before saying so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// What it did.
+    pub applied: Applied,
+    /// Where it is written down, if it concerns something durable.
+    pub written: Option<JournalPosition>,
+}
+
+/// What the deletion of a queue did, and what to wait for before saying so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// Messages that waited in the queue.
+    pub messages: usize,
+    /// Where it is written down, if the queue was durable.
+    pub written: Option<JournalPosition>,
 }
 
 #[derive(Debug)]
@@ -53,11 +74,33 @@ pub struct Routed {
 }
 
 impl Node {
-    /// A node with the default vhost `/` and the default user.
+    /// A node with the default vhost `/` and the default user, which forgets everything when it stops.
     pub fn new() -> Self {
-        let mut state = State::default();
-        // Creating a vhost in an empty topology cannot be refused.
+        Self::with_topology(Topology::new(), None)
+    }
+
+    /// A node that goes on with a topology, and writes down what becomes of it.
+    pub fn restored(topology: Topology, journal: Arc<dyn Journal>) -> Self {
+        Self::with_topology(topology, Some(journal))
+    }
+
+    fn with_topology(topology: Topology, journal: Option<Arc<dyn Journal>>) -> Self {
+        let mut state = State { topology, cells: Map::default() };
+        // It is there already, or can be created: neither is refused.
         let _ = state.topology.apply(Change::CreateVhost { vhost: "/".into() });
+        let records = state.topology.take_records();
+        if let Some(journal) = &journal
+            && !records.is_empty()
+        {
+            journal.append(records);
+        }
+        for vhost in state.topology.vhosts() {
+            for queue in vhost.queues() {
+                let (vhost, name) = (Name::clone(vhost.name()), Name::clone(queue.name()));
+                let info = QueueInfo { id: queue.id(), vhost, name, auto_delete: queue.auto_delete() };
+                state.cells.insert(queue.id(), Arc::new(QueueCell::new(info)));
+            }
+        }
         let generation = AtomicU64::new(state.topology.generation());
         Self {
             state: RwLock::new(state),
@@ -66,6 +109,7 @@ impl Node {
             replies: Mutex::new(Map::default()),
             connections: Mutex::new(Map::default()),
             next_connection: AtomicU64::new(1),
+            journal,
         }
     }
 
@@ -85,8 +129,12 @@ impl Node {
     }
 
     /// Makes a change, with all that follows from it for the queues.
-    pub fn apply(&self, change: Change) -> Result<Applied, Error> {
+    pub fn apply(&self, change: Change) -> Result<Changed, Error> {
         let mut state = self.state.write();
+        let durable = state.topology.concerns_durable(&change);
+        if durable {
+            self.check_journal()?;
+        }
         let declared = match &change {
             Change::DeclareQueue { vhost, name, auto_delete, .. } => {
                 Some((Name::clone(vhost), Name::clone(name), *auto_delete))
@@ -103,7 +151,40 @@ impl Node {
             _ => {}
         }
         self.generation.store(state.topology.generation(), Ordering::Release);
-        Ok(applied)
+        let written = match applied {
+            // It was so already, but perhaps not on disk yet: somebody else may have just asked for it.
+            Applied::Unchanged | Applied::QueueExists { .. } => {
+                self.journal.as_ref().filter(|_| durable).map(|journal| journal.last())
+            }
+            _ => self.write_down(&mut state),
+        };
+        Ok(Changed { applied, written })
+    }
+
+    /// Refuses what could not be written down.
+    fn check_journal(&self) -> Result<(), Error> {
+        match &self.journal {
+            Some(journal) if journal.has_failed() => Err(Error::NotWritten),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands the records of what was just changed to the journal.
+    fn write_down(&self, state: &mut State) -> Option<JournalPosition> {
+        let records = state.topology.take_records();
+        let journal = self.journal.as_ref()?;
+        if records.is_empty() { None } else { Some(journal.append(records)) }
+    }
+
+    /// How far a position of the journal is; see [`Written::Waiting`].
+    pub fn written(&self, position: JournalPosition, mailbox: &Arc<Mailbox>) -> Written {
+        self.journal.as_ref().map_or(Written::Synced, |journal| journal.written(position, mailbox))
+    }
+
+    /// Everything durable, as records that make it anew, and the position they are as of.
+    pub fn durable_records(&self) -> (Vec<Record>, Option<JournalPosition>) {
+        let state = self.state.read();
+        (state.topology.durable_records(), self.journal.as_ref().map(|journal| journal.last()))
     }
 
     fn close_removed(state: &mut State, removed: &Removed) {
@@ -123,20 +204,27 @@ impl Node {
         cell.ok_or_else(|| Error::NotFound { resource: Resource::queue(&vhost.into(), name) })
     }
 
-    /// Deletes a queue if the condition holds; says how many messages waited in it. A missing queue had none.
+    /// Deletes a queue if the condition holds. A missing queue is no error.
     pub fn delete_queue(
         &self,
         vhost: &Name,
         name: &str,
         asking: ConnectionId,
         condition: CloseCondition,
-    ) -> Result<usize, Error> {
+    ) -> Result<Deleted, Error> {
         let mut state = self.state.write();
-        let id = match state.topology.vhost(vhost)?.queue(name, asking) {
-            Ok(record) => record.id(),
-            Err(Error::NotFound { .. }) => return Ok(0),
+        let (id, durable) = match state.topology.vhost(vhost)?.queue(name, asking) {
+            Ok(record) => (record.id(), record.durable()),
+            // Somebody else may have just deleted it, and that may not be on disk yet.
+            Err(Error::NotFound { .. }) => {
+                let written = self.journal.as_ref().map(|journal| journal.last());
+                return Ok(Deleted { messages: 0, written });
+            }
             Err(error) => return Err(error),
         };
+        if durable {
+            self.check_journal()?;
+        }
         self.remove(&mut state, vhost, name, id, condition)
     }
 
@@ -156,10 +244,10 @@ impl Node {
         name: &str,
         id: QueueId,
         condition: CloseCondition,
-    ) -> Result<usize, Error> {
-        let count = match state.cells.get(&id) {
+    ) -> Result<Deleted, Error> {
+        let messages = match state.cells.get(&id) {
             Some(cell) => cell.close(condition)?,
-            None => return Ok(0),
+            None => return Ok(Deleted::default()),
         };
         state.cells.remove(&id);
         let change = Change::DeleteQueue { vhost: Name::clone(vhost), name: name.into(), id: Some(id) };
@@ -168,7 +256,7 @@ impl Node {
         if let Ok(Applied::Deleted(removed)) = applied {
             Self::close_removed(state, &removed);
         }
-        Ok(count)
+        Ok(Deleted { messages, written: self.write_down(state) })
     }
 
     /// Deletes the exclusive queues of a connection.

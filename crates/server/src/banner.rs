@@ -39,7 +39,7 @@ fn write(text: &mut String, style: Style, addresses: &[SocketAddr], data_dir: &P
         writeln!(text, "  {bold}AMQP{normal}  {address}")?;
     }
     writeln!(text, "  {bold}Data{normal}  {}", data_dir.display())?;
-    writeln!(text, "  {bold}Note{normal}  messages are kept in memory and are lost when the broker stops")?;
+    writeln!(text, "  {bold}Note{normal}  what is declared durable survives a restart; messages do not yet")?;
     writeln!(text, "  {bold}Stop{normal}  Ctrl-C or SIGTERM; a second one does not wait for clients\n")
 }
 

@@ -34,6 +34,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Turns a task may take before others on its thread get theirs.
 const TURNS_MAX: usize = 8;
+/// Octets the thread's buffer for input keeps once a large frame is through.
+const INPUT_KEPT: usize = 4 * READ_SIZE;
 /// Octets the thread's buffer for output keeps.
 const SCRATCH_KEPT: usize = 4 * 1024 * 1024;
 
@@ -128,7 +130,7 @@ impl Connection {
     }
 
     fn may_not_read(&self) -> bool {
-        self.pause.is_some() || self.output.len() >= READ_PAUSE
+        self.pause.is_some() || self.output.len() >= READ_PAUSE || self.session.is_stuck()
     }
 
     fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> std::io::Result<Reading> {
@@ -136,6 +138,9 @@ impl Connection {
             return Ok(Reading::Paused);
         }
         let kept = self.partial.len();
+        if kept == 0 && scratch.input.len() > INPUT_KEPT {
+            scratch.input = vec![0; READ_SIZE];
+        }
         if kept + READ_SIZE / 2 > scratch.input.len() {
             scratch.input.resize(kept + READ_SIZE, 0);
         }
@@ -191,6 +196,8 @@ impl Connection {
         }
         if let Some(pause) = self.session.take_pause() {
             self.pause = Some((pause, Box::pin(sleep(PUBLISH_PAUSE))));
+            // Another turn, in which its timer gets to know whom to wake.
+            self.reading = Reading::More;
         }
     }
 

@@ -63,6 +63,15 @@ pub enum StartError {
         source: io::Error,
     },
 
+    /// What is in the metadata log cannot be read, so the node does not know what was declared.
+    #[error("cannot read the metadata log in {}: {reason}", path.display())]
+    ReadMetadata {
+        /// The folder of the log.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+
     /// A running broker keeps its data in this folder.
     #[error("the data folder {} is in use by {holder} (stop it, or choose another folder with --data-dir)", path.display())]
     DataDirInUse {
@@ -95,6 +104,11 @@ impl StartError {
     /// The data folder at `path` cannot be made.
     pub(crate) fn make_data_dir(path: &Path, source: io::Error) -> Self {
         Self::MakeDataDir { path: path.to_owned(), source }
+    }
+
+    /// The metadata log in the folder at `path` cannot be read.
+    pub(crate) fn read_metadata(path: &Path, reason: String) -> Self {
+        Self::ReadMetadata { path: path.to_owned(), reason }
     }
 
     /// Nothing can be written to the data folder at `path`.

@@ -6,6 +6,7 @@ mod data_dir;
 mod descriptors;
 mod error;
 mod listener;
+mod metadata;
 mod output;
 mod running;
 mod worker;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use leveret_broker::journal::Journal;
 use leveret_broker::mailbox::CloseReason;
 use leveret_broker::node::Node;
 use leveret_session::amqp091::Settings;
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::error::StartError;
+use crate::metadata::{self, MetadataJournal};
 use crate::worker::Worker;
 use crate::{descriptors, listener};
 
@@ -29,6 +31,7 @@ pub struct Running {
     workers: Arc<Vec<Worker>>,
     acceptor: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
+    journal: Arc<MetadataJournal>,
     _data_dir: DataDir,
 }
 
@@ -46,7 +49,10 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let descriptors = descriptors::raise_limit();
     tracing::debug!(?descriptors, "limit of open files");
     let threads = |source| StartError::Threads { source };
-    let node = Arc::new(Node::new());
+    let (topology, journal) = metadata::open(&config.data_dir)?;
+    let journal = Arc::new(journal);
+    let node = Arc::new(Node::restored(topology, Arc::clone(&journal) as Arc<dyn Journal>));
+    journal.serve(&node);
     let settings = Arc::new(settings(config));
     let workers = (0..config.threads.max(1))
         .map(|number| Worker::start(number, Arc::clone(&node), Arc::clone(&settings)))
@@ -68,7 +74,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
             });
         })
         .map_err(threads)?;
-    Ok(Running { addresses, node, workers, acceptor: Some(acceptor), stop, _data_dir: data_dir })
+    Ok(Running { addresses, node, workers, acceptor: Some(acceptor), stop, journal, _data_dir: data_dir })
 }
 
 fn settings(config: &Config) -> Settings {
@@ -129,5 +135,7 @@ impl Drop for Running {
                 worker.join();
             }
         }
+        // Last, so that what the connections' ends changed is written as well.
+        self.journal.stop();
     }
 }

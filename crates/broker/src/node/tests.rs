@@ -111,7 +111,7 @@ fn an_auto_delete_queue_goes_with_its_last_consumer() {
 #[test]
 fn a_queue_declared_anew_is_not_deleted_for_the_old_one() {
     let (node, old) = node(None, true);
-    assert_eq!(node.delete_queue(&vhost(), "q", ONE, CloseCondition::default()), Ok(0));
+    assert_eq!(node.delete_queue(&vhost(), "q", ONE, CloseCondition::default()), Ok(Deleted::default()));
     node.apply(declare_queue("q", None, true)).unwrap();
     node.delete_unused(&old);
     assert!(exists(&node));
@@ -158,11 +158,11 @@ fn a_queue_is_deleted_only_under_its_conditions() {
         let generation = node.generation();
         let result = node.delete_queue(&vhost(), "q", ONE, condition).map_err(|error| error.to_string());
         let gone = result.is_ok();
-        assert_eq!(result, deleted.map_err(Into::into));
+        assert_eq!(result.map(|deleted| deleted.messages), deleted.map_err(Into::into));
         assert_eq!((exists(&node), node.generation() > generation), (!gone, gone));
         // Deleting what is missing is no error.
         if gone {
-            assert_eq!(node.delete_queue(&vhost(), "q", ONE, condition), Ok(0));
+            assert_eq!(node.delete_queue(&vhost(), "q", ONE, condition), Ok(Deleted::default()));
         }
     }
 }
@@ -287,4 +287,60 @@ fn connections_are_told_to_close_until_they_are_forgotten() {
         events.iter().filter(|event| matches!(event, Event::Close(CloseReason::Shutdown))).count()
     });
     assert_eq!((told, wakes.count(), node.connection_count()), ([1, 0, 1], 1, 2));
+}
+
+/// A journal that keeps what it is given.
+#[derive(Debug, Default)]
+struct Kept {
+    records: Mutex<Vec<Record>>,
+}
+
+impl Journal for Kept {
+    fn append(&self, records: Vec<Record>) -> JournalPosition {
+        self.records.lock().extend(records);
+        self.last()
+    }
+
+    fn last(&self) -> JournalPosition {
+        JournalPosition(self.records.lock().len() as u64)
+    }
+
+    fn has_failed(&self) -> bool {
+        false
+    }
+
+    fn written(&self, _: JournalPosition, _: &Arc<Mailbox>) -> Written {
+        Written::Synced
+    }
+}
+
+#[test]
+fn what_survives_is_written_down_and_comes_back() {
+    let journal = Arc::new(Kept::default());
+    let node = Node::restored(Topology::new(), Arc::clone(&journal) as Arc<dyn Journal>);
+    let durable = |name: &str| match declare_queue(name, None, false) {
+        Change::DeclareQueue { vhost, name, exclusive, auto_delete, arguments, origin, id, .. } => {
+            Change::DeclareQueue { vhost, name, durable: true, exclusive, auto_delete, arguments, origin, id }
+        }
+        other => other,
+    };
+    let written = |change| node.apply(change).unwrap().written;
+    assert!(written(durable("kept")).is_some());
+    assert_eq!(written(durable("kept")), Some(journal.last()), "it is there, but may not be on disk yet");
+    assert!(written(durable("deleted")).is_some());
+    assert_eq!(written(declare_queue("transient", None, false)), None);
+    assert_eq!(written(declare_queue("transient", None, false)), None);
+    assert_eq!(written(declare_queue("mine", Some(ONE), false)), None);
+    assert!(node.delete_queue(&vhost(), "deleted", ONE, CloseCondition::default()).unwrap().written.is_some());
+    assert!(node.delete_queue(&vhost(), "transient", ONE, CloseCondition::default()).unwrap().written.is_none());
+    assert_eq!(node.durable_records().1, Some(journal.last()));
+
+    let mut topology = Topology::new();
+    for record in journal.records.lock().clone() {
+        topology.restore(record).unwrap();
+    }
+    let again = Node::restored(topology, Arc::new(Kept::default()));
+    assert_eq!(again.durable_records().0, node.durable_records().0);
+    assert!(again.queue("/", "kept", ONE).is_ok());
+    assert!(again.queue("/", "deleted", ONE).is_err() && again.queue("/", "mine", ONE).is_err());
 }

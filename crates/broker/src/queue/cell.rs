@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Classic, ConsumerId, Position, SharedPrefetch, Subscription};
+use super::{Classic, ConsumerId, Position, Returned, SharedPrefetch, Subscription};
 use crate::error::Resource;
 use crate::mailbox::{Event, Mailbox};
 use crate::message::Message;
@@ -174,24 +174,26 @@ impl QueueCell {
         finish(state);
     }
 
-    /// Puts messages back where they stood, emptying `messages`. A queue that was deleted meanwhile drops them.
-    pub fn requeue(&self, consumer: Option<ConsumerId>, messages: &mut Vec<(Position, Message)>) {
+    /// Puts messages back where they stood, those of all consumers before anything is handed out again. A queue that was
+    /// deleted meanwhile drops them.
+    pub fn put_back(&self, returned: &mut Vec<Returned>) {
         let mut state = self.state.lock();
         if state.closed {
-            messages.clear();
+            returned.clear();
             return;
         }
-        state.queue.requeue(consumer, messages);
+        state.queue.put_back(returned);
         finish(state);
+    }
+
+    /// [`QueueCell::put_back`] for one consumer, emptying `messages`.
+    pub fn requeue(&self, consumer: Option<ConsumerId>, messages: &mut Vec<(Position, Message)>) {
+        self.put_back(&mut vec![Returned { consumer, settled: false, messages: std::mem::take(messages) }]);
     }
 
     /// Puts messages back that a consumer was handed for good (`no_ack`) but that never left the broker.
     pub fn take_back(&self, messages: &mut Vec<(Position, Message)>) {
-        let mut state = self.state.lock();
-        if !state.closed {
-            state.queue.take_back(messages);
-            finish(state);
-        }
+        self.put_back(&mut vec![Returned { consumer: None, settled: true, messages: std::mem::take(messages) }]);
     }
 
     /// Drops everything that waits; says how much that was.

@@ -49,6 +49,17 @@ impl<S> Default for Classic<S> {
     }
 }
 
+/// Messages on their way back to the queue.
+#[derive(Debug)]
+pub struct Returned {
+    /// The consumer they had been handed to; none for basic.get.
+    pub consumer: Option<ConsumerId>,
+    /// Whether they counted as settled when they were handed out (`no_ack`).
+    pub settled: bool,
+    /// The messages with their places.
+    pub messages: Vec<(Position, Message)>,
+}
+
 /// Messages that `ready` keeps room for when it is empty.
 const READY_KEPT: usize = 1024;
 
@@ -139,11 +150,10 @@ impl<S: Sink> Classic<S> {
         self.dispatch();
     }
 
-    /// Sets the prefetch that a consumer shares with its channel's others; none is no limit.
+    /// Sets the prefetch that a consumer shares with its channel's others; none is no limit. What the consumer has
+    /// unsettled counts.
     pub fn share_prefetch(&mut self, id: ConsumerId, shared: Option<Arc<SharedPrefetch>>) {
-        if let Some(consumer) = self.consumers.get_mut(id) {
-            consumer.subscription.shared = shared;
-        }
+        self.consumers.share_prefetch(id, shared);
         self.resume(id);
     }
 
@@ -167,23 +177,31 @@ impl<S: Sink> Classic<S> {
 
     /// Puts messages back where they stood; `id` is the consumer they had been handed to.
     pub fn requeue(&mut self, id: Option<ConsumerId>, messages: &mut Vec<(Position, Message)>) {
-        self.unsettled = self.unsettled.saturating_sub(messages.len());
-        let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
-        for (position, message) in messages.drain(..) {
-            self.ready_bytes += message.size();
-            self.returned.insert(position.0, message);
-        }
-        self.consumers.begin_batch();
-        if let Some(id) = id {
-            self.consumers.settle(id, count);
-        }
-        self.dispatch();
+        self.put_back(&mut vec![Returned { consumer: id, settled: false, messages: std::mem::take(messages) }]);
     }
 
     /// Puts messages back that a consumer was handed for good (`no_ack`) but that never left the broker.
     pub fn take_back(&mut self, messages: &mut Vec<(Position, Message)>) {
-        self.unsettled += messages.len();
-        self.requeue(None, messages);
+        self.put_back(&mut vec![Returned { consumer: None, settled: true, messages: std::mem::take(messages) }]);
+    }
+
+    /// Puts messages back from several consumers, and only then hands out again: the one that stood first goes first,
+    /// whoever had it.
+    pub fn put_back(&mut self, returned: &mut Vec<Returned>) {
+        self.consumers.begin_batch();
+        for Returned { consumer, settled, messages } in returned.drain(..) {
+            if !settled {
+                self.unsettled = self.unsettled.saturating_sub(messages.len());
+            }
+            if let Some(id) = consumer {
+                self.consumers.settle(id, u32::try_from(messages.len()).unwrap_or(u32::MAX));
+            }
+            for (position, message) in messages {
+                self.ready_bytes += message.size();
+                self.returned.insert(position.0, message);
+            }
+        }
+        self.dispatch();
     }
 
     /// Drops everything that waits; says how much that was.

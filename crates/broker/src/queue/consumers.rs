@@ -262,6 +262,22 @@ impl<S: Sink> Consumers<S> {
         self.rings.entry(priority).or_default().push_back(id.index);
     }
 
+    /// Sets the prefetch a consumer shares, and counts what it has unsettled against it.
+    pub(super) fn share_prefetch(&mut self, id: ConsumerId, shared: Option<Arc<SharedPrefetch>>) {
+        let Some(consumer) = self.get_mut(id) else { return };
+        let same = match (&consumer.subscription.shared, &shared) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            _ => false,
+        };
+        if let Some(new) = &shared
+            && !same
+            && !consumer.subscription.no_ack
+        {
+            new.add(consumer.unsettled);
+        }
+        consumer.subscription.shared = shared;
+    }
+
     /// Counts deliveries settled and ends the wait for prefetch.
     pub(super) fn settle(&mut self, id: ConsumerId, count: u32) {
         let Some(consumer) = self.get_mut(id) else { return };

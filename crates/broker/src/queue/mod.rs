@@ -6,7 +6,7 @@ mod consumers;
 mod prefetch;
 
 pub use cell::{CloseCondition, Pace, QueueCell, QueueCounts, QueueInfo};
-pub use classic::Classic;
+pub use classic::{Classic, Returned};
 pub use consumers::{ConsumerId, Subscription};
 pub use prefetch::SharedPrefetch;
 

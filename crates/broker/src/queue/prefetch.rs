@@ -18,6 +18,11 @@ impl SharedPrefetch {
         Self { limit: AtomicU32::new(limit), used: AtomicU32::new(used) }
     }
 
+    /// Counts deliveries in that are out already, whatever the limit.
+    pub fn add(&self, count: u32) {
+        let _ = self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| Some(used.saturating_add(count)));
+    }
+
     /// Sets the limit; what is already out stays out.
     pub fn set_limit(&self, limit: u32) {
         self.limit.store(limit, Ordering::SeqCst);

@@ -108,6 +108,22 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The vhost it concerns.
+    pub fn vhost(&self) -> &Name {
+        match self {
+            Self::CreateVhost { vhost }
+            | Self::DeleteVhost { vhost }
+            | Self::DeclareExchange { vhost, .. }
+            | Self::DeleteExchange { vhost, .. }
+            | Self::DeclareQueue { vhost, .. }
+            | Self::DeleteQueue { vhost, .. }
+            | Self::Bind { vhost, .. }
+            | Self::Unbind { vhost, .. } => vhost,
+        }
+    }
+}
+
 /// Who asks for a declaration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {

@@ -5,7 +5,9 @@
 mod arguments;
 mod binding;
 mod change;
+mod durable;
 mod equivalence;
+mod format;
 mod invariants;
 mod name;
 mod queue;
@@ -17,6 +19,8 @@ pub use arguments::inert_arguments;
 pub use binding::Binding;
 pub(crate) use binding::Target;
 pub use change::{Applied, Change, Destination, Origin, Removed};
+pub use durable::{BindingRecord, Record};
+pub use format::FormatError;
 pub use name::clean_name;
 pub use queue::{ConnectionId, QueueId, QueueRecord};
 pub use routing::{Routes, RoutingInput};
@@ -24,6 +28,8 @@ pub use vhost::Vhost;
 
 use self::vhost::BindingRequest;
 use crate::exchange::Declaration;
+use durable::Cascade;
+
 use crate::hash::Map;
 use crate::{Error, Name};
 
@@ -34,6 +40,8 @@ pub struct Topology {
     /// The id the next queue gets. Ids are not used again, over all vhosts.
     next_queue: u64,
     generation: u64,
+    /// What happened to durable things and was not yet taken to be written down.
+    records: Vec<Record>,
 }
 
 impl Topology {
@@ -70,6 +78,15 @@ impl Topology {
     }
 
     fn apply_change(&mut self, change: Change) -> Result<Applied, Error> {
+        let vhost = Name::clone(change.vhost());
+        let applied = self.apply_to_vhost(change)?;
+        if let Some(vhost) = self.vhosts.get_mut(&vhost) {
+            self.records.append(&mut vhost.records);
+        }
+        Ok(applied)
+    }
+
+    fn apply_to_vhost(&mut self, change: Change) -> Result<Applied, Error> {
         match change {
             Change::CreateVhost { vhost } => Ok(self.create_vhost(vhost)),
             Change::DeleteVhost { vhost } => self.delete_vhost(vhost),
@@ -87,14 +104,14 @@ impl Topology {
                 declared.arguments = arguments;
                 self.vhost_mut(&vhost)?.declare_queue(declared, origin)
             }
-            Change::DeleteQueue { vhost, name, id } => Ok(self.vhost_mut(&vhost)?.delete_queue(name, id)),
+            Change::DeleteQueue { vhost, name, id } => Ok(self.vhost_mut(&vhost)?.delete_queue(name, id, Cascade::Yes)),
             Change::Bind { vhost, source, destination, routing_key, arguments, asking } => {
                 let request = BindingRequest { source, destination, routing_key, arguments, asking };
                 self.vhost_mut(&vhost)?.bind(request)
             }
             Change::Unbind { vhost, source, destination, routing_key, arguments, asking } => {
                 let request = BindingRequest { source, destination, routing_key, arguments, asking };
-                self.vhost_mut(&vhost)?.unbind(request)
+                self.vhost_mut(&vhost)?.unbind(request, Cascade::Yes)
             }
         }
     }
@@ -107,12 +124,14 @@ impl Topology {
         if self.vhosts.contains_key(&name) {
             return Applied::Unchanged;
         }
+        self.records.push(Record::VhostCreated { vhost: Name::clone(&name) });
         self.vhosts.insert(Name::clone(&name), Vhost::new(name));
         Applied::VhostCreated
     }
 
     fn delete_vhost(&mut self, name: Name) -> Result<Applied, Error> {
-        let vhost = self.vhosts.remove(&name).ok_or(Error::VhostNotFound { vhost: name })?;
+        let vhost = self.vhosts.remove(&name).ok_or_else(|| Error::VhostNotFound { vhost: Name::clone(&name) })?;
+        self.records.push(Record::VhostDeleted { vhost: name });
         Ok(Applied::Deleted(vhost.into_removed()))
     }
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::durable::Cascade;
 use super::name::{clean, is_reserved};
 use super::vhost::{BindingRequest, check_not_default};
-use super::{Applied, Binding, QueueId, Removed, Vhost};
+use super::{Applied, Binding, QueueId, Record, Removed, Vhost};
 use crate::Name;
 use crate::error::{Error, Resource};
 use crate::hash::Set;
@@ -21,11 +22,11 @@ impl Vhost {
             return Err(Error::InUse { resource: Resource::exchange(&self.name, &name) });
         }
         let mut removed = Removed::default();
-        self.remove_exchanges(vec![name], &mut removed);
+        self.remove_exchanges(vec![name], Cascade::Yes, &mut removed);
         Ok(Applied::Deleted(removed))
     }
 
-    pub(super) fn delete_queue(&mut self, name: Name, id: Option<QueueId>) -> Applied {
+    pub(super) fn delete_queue(&mut self, name: Name, id: Option<QueueId>, cascade: Cascade) -> Applied {
         let name = clean(name);
         let is_meant = |queue: &super::QueueRecord| id.is_none_or(|id| id == queue.id);
         if !self.queues.get(&name).is_some_and(is_meant) {
@@ -40,28 +41,39 @@ impl Vhost {
                 self.owned.remove(&owner);
             }
         }
+        if queue.durable {
+            let vhost = Name::clone(&self.name);
+            self.records.push(Record::QueueDeleted { vhost, name: Name::clone(&name), id: queue.id });
+        }
         let mut removed = Removed { queues: vec![(name, queue.id)], ..Removed::default() };
         let abandoned = self.remove_from_sources(queue.inbound, &mut removed);
-        self.remove_exchanges(abandoned, &mut removed);
+        if cascade == Cascade::Yes {
+            self.remove_exchanges(abandoned, cascade, &mut removed);
+        }
         Applied::Deleted(removed)
     }
 
-    pub(super) fn unbind(&mut self, request: BindingRequest) -> Result<Applied, Error> {
+    pub(super) fn unbind(&mut self, request: BindingRequest, cascade: Cascade) -> Result<Applied, Error> {
         let request = request.checked()?;
         // A missing end is no error: without it there is no binding either, which is what was asked for.
         let Ok(target) = self.target(&request.destination) else { return Ok(Applied::Unchanged) };
         let BindingRequest { source, destination, routing_key, arguments, asking } = request;
         let wanted = Binding::new(source, destination, routing_key, arguments, target);
+        self.check_destination_lock(wanted.destination(), asking)?;
         if !self.exchanges.get(wanted.source()).is_some_and(|source| source.has_outbound(&wanted)) {
             return Ok(Applied::Unchanged);
         }
-        self.check_destination_lock(wanted.destination(), asking)?;
+        if self.is_durable(&wanted) {
+            self.records.push(Record::Unbound(self.binding_record(&wanted)));
+        }
         if let Some(inbound) = self.inbound_mut(wanted.destination()) {
             inbound.remove(&wanted);
         }
         let mut removed = Removed::default();
         let abandoned = self.remove_from_sources([Arc::new(wanted)], &mut removed);
-        self.remove_exchanges(abandoned, &mut removed);
+        if cascade == Cascade::Yes {
+            self.remove_exchanges(abandoned, cascade, &mut removed);
+        }
         Ok(Applied::Deleted(removed))
     }
 
@@ -105,9 +117,13 @@ impl Vhost {
     /// Removes exchanges with the bindings at both of their ends, and the auto-delete exchanges that leaves unused.
     ///
     /// Each turn removes an exchange, so a cycle of bindings ends too.
-    fn remove_exchanges(&mut self, mut names: Vec<Name>, removed: &mut Removed) {
+    pub(super) fn remove_exchanges(&mut self, mut names: Vec<Name>, cascade: Cascade, removed: &mut Removed) {
         while let Some(name) = names.pop() {
             let Some(mut exchange) = self.exchanges.remove(&name) else { continue };
+            if exchange.durable() {
+                let vhost = Name::clone(&self.name);
+                self.records.push(Record::ExchangeDeleted { vhost, name: Name::clone(&name) });
+            }
             let mut outbound: Vec<Arc<Binding>> = exchange.bindings().cloned().collect();
             sort_bindings(&mut outbound);
             for binding in &outbound {
@@ -120,7 +136,10 @@ impl Vhost {
             inbound.retain(|binding| *binding.source() != name);
             removed.exchanges.push(name);
             removed.bindings.append(&mut outbound);
-            names.extend(self.remove_from_sources(inbound, removed));
+            let abandoned = self.remove_from_sources(inbound, removed);
+            if cascade == Cascade::Yes {
+                names.extend(abandoned);
+            }
         }
     }
 }

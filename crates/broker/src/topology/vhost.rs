@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::name::{clean, is_reserved};
 use super::{
-    Applied, Binding, ConnectionId, Destination, Origin, QueueId, QueueRecord, Target, arguments, equivalence,
+    Applied, Binding, ConnectionId, Destination, Origin, QueueId, QueueRecord, Record, Target, arguments, equivalence,
 };
 use crate::Name;
 use crate::error::{Error, Resource, ResourceKind};
@@ -34,6 +34,8 @@ pub struct Vhost {
     pub(super) queues: Map<Name, QueueRecord>,
     /// The exclusive queues of each connection, so that its end does not search them.
     pub(super) owned: Map<ConnectionId, Set<Name>>,
+    /// What the change at hand did to durable things.
+    pub(super) records: Vec<Record>,
 }
 
 /// The ends, key and arguments of a binding that is to be made or removed.
@@ -102,7 +104,18 @@ impl Vhost {
             });
             (name, exchange)
         });
-        Self { name, exchanges: exchanges.collect(), queues: Map::default(), owned: Map::default() }
+        Self {
+            name,
+            exchanges: exchanges.collect(),
+            queues: Map::default(),
+            owned: Map::default(),
+            records: Vec::new(),
+        }
+    }
+
+    /// Whether every vhost has the exchange from its beginning.
+    pub(super) fn is_predeclared(exchange: &str) -> bool {
+        PREDECLARED.iter().any(|(name, _)| *name == exchange)
     }
 
     pub(super) fn declare_exchange(&mut self, mut declared: Declaration, origin: Origin) -> Result<Applied, Error> {
@@ -114,7 +127,11 @@ impl Vhost {
         }
         check_not_reserved(ResourceKind::Exchange, &declared.name, origin)?;
         arguments::check_exchange(&self.name, &declared.name, &declared.arguments)?;
-        self.exchanges.insert(Name::clone(&declared.name), Exchange::new(declared));
+        let exchange = Exchange::new(declared);
+        if exchange.durable() {
+            self.records.push(self.exchange_record(&exchange));
+        }
+        self.exchanges.insert(Name::clone(exchange.name()), exchange);
         Ok(Applied::ExchangeDeclared)
     }
 
@@ -137,6 +154,9 @@ impl Vhost {
         if let Some(owner) = declared.exclusive {
             self.owned.entry(owner).or_default().insert(Name::clone(&declared.name));
         }
+        if declared.durable {
+            self.records.push(self.queue_record(&declared));
+        }
         self.queues.insert(Name::clone(&declared.name), declared);
         Ok(Applied::QueueDeclared { id })
     }
@@ -156,6 +176,9 @@ impl Vhost {
         }
         if let Some(inbound) = self.inbound_mut(binding.destination()) {
             inbound.insert(Arc::clone(&binding));
+        }
+        if self.is_durable(&binding) {
+            self.records.push(Record::Bound(self.binding_record(&binding)));
         }
         Ok(Applied::Bound)
     }

@@ -6,6 +6,7 @@ use leveret_broker::Name;
 use leveret_broker::message::{Draft, Message};
 use leveret_broker::queue::{QueueCell, SharedPrefetch};
 
+use super::parking::Parked;
 use super::unsettled::{Delivered, Unsettled};
 
 /// A publish whose content is still coming.
@@ -100,6 +101,8 @@ pub(crate) enum Settlement {
 #[derive(Debug)]
 pub(crate) struct Channel {
     pub(crate) phase: ChannelPhase,
+    /// Set while the channel waits for the disk.
+    pub(crate) parked: Option<Box<Parked>>,
     pub(crate) expecting: Expecting,
     pub(crate) mode: Mode,
     /// The queue that an empty name stands for.
@@ -123,6 +126,7 @@ impl Channel {
     pub(crate) fn new() -> Self {
         Self {
             phase: ChannelPhase::Open,
+            parked: None,
             expecting: Expecting::Method,
             mode: Mode::Plain,
             last_queue: None,
@@ -166,6 +170,10 @@ impl Channels {
     #[inline]
     pub(crate) fn get_mut(&mut self, number: u16) -> Option<&mut Channel> {
         self.slots.get_mut(usize::from(number))?.as_deref_mut()
+    }
+
+    pub(crate) fn get(&self, number: u16) -> Option<&Channel> {
+        self.slots.get(usize::from(number))?.as_deref()
     }
 
     pub(crate) fn open(&mut self, number: u16) {

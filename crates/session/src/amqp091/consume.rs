@@ -45,10 +45,11 @@ impl Session {
             shared.set_limit(u32::from(limit));
             Some(Arc::clone(shared))
         } else {
-            // What is out already counts, that of cancelled consumers included: it is counted out when it is settled.
+            // What is out already counts. Consumers' queues know theirs, what is in the mailbox included; here it is that
+            // of consumers that were cancelled, which will be counted out when it is settled.
             let keys = self.sources.keys_of(number).into_iter();
             let limited = keys.filter_map(|key| self.sources.get(key)).filter(|source| source.is_limited());
-            let used = limited.map(|source| source.outstanding).sum();
+            let used = limited.filter(|source| !source.live).map(|source| source.outstanding).sum();
             Some(Arc::new(SharedPrefetch::new(u32::from(limit), used)))
         };
         channel.shared_prefetch.clone_from(&shared);

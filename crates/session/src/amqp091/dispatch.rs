@@ -66,6 +66,9 @@ impl Session {
     #[inline]
     fn channel_frame(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) {
         let number = frame.channel;
+        if self.keep_if_parked(frame, out) {
+            return;
+        }
         if is_cut_short(frame) {
             self.close_with(&fault::unknown_frame(frame.kind as u8, frame.payload), NO_METHOD, out);
             return;
@@ -177,7 +180,7 @@ impl Session {
     }
 
     #[inline]
-    fn handle(&mut self, number: u16, method: &Method<'_>, out: &mut Vec<u8>) -> Handled {
+    pub(super) fn handle(&mut self, number: u16, method: &Method<'_>, out: &mut Vec<u8>) -> Handled {
         // First what comes once per message; none of it needs to see what the turn has collected.
         match method {
             Method::BasicPublish(publish) => {

@@ -3,7 +3,6 @@
 use leveret_broker::exchange::ExchangeKind;
 use leveret_broker::topology::{Change, Destination, Origin, clean_name};
 use leveret_broker::{Error, Name};
-use leveret_protocol::amqp091::frame;
 use leveret_protocol::amqp091::method::{
     ExchangeBind, ExchangeBindOk, ExchangeDeclare, ExchangeDeclareOk, ExchangeDelete, ExchangeDeleteOk, ExchangeUnbind,
     ExchangeUnbindOk,
@@ -22,10 +21,11 @@ impl Session {
         if name.is_empty() {
             return Err(Error::DefaultExchange.into());
         }
+        let mut written = None;
         if declare.passive {
             self.node.read(|topology| topology.vhost(&self.vhost)?.exchange(&name).map(|_| ()))?;
         } else {
-            self.node.apply(Change::DeclareExchange {
+            let declared = self.node.apply(Change::DeclareExchange {
                 vhost: Name::clone(&self.vhost),
                 name,
                 kind: ExchangeKind::parse(declare.kind)?,
@@ -35,27 +35,22 @@ impl Session {
                 arguments: table::to_broker(declare.arguments),
                 origin: Origin::Client,
             })?;
+            written = declared.written;
         }
-        if !declare.no_wait {
-            frame::write_method(out, number, &ExchangeDeclareOk {});
-        }
-        Ok(())
+        self.answer_once_written(number, written, (!declare.no_wait).then_some(&ExchangeDeclareOk {}), out)
     }
 
     pub(super) fn exchange_delete(&mut self, number: u16, delete: &ExchangeDelete<'_>, out: &mut Vec<u8>) -> Handled {
-        self.node.apply(Change::DeleteExchange {
+        let deleted = self.node.apply(Change::DeleteExchange {
             vhost: Name::clone(&self.vhost),
             name: clean_name(delete.exchange).into(),
             if_unused: delete.if_unused,
         })?;
-        if !delete.no_wait {
-            frame::write_method(out, number, &ExchangeDeleteOk {});
-        }
-        Ok(())
+        self.answer_once_written(number, deleted.written, (!delete.no_wait).then_some(&ExchangeDeleteOk {}), out)
     }
 
     pub(super) fn exchange_bind(&mut self, number: u16, bind: &ExchangeBind<'_>, out: &mut Vec<u8>) -> Handled {
-        self.node.apply(Change::Bind {
+        let bound = self.node.apply(Change::Bind {
             vhost: Name::clone(&self.vhost),
             source: clean_name(bind.source).into(),
             destination: Destination::Exchange(clean_name(bind.destination).into()),
@@ -63,14 +58,11 @@ impl Session {
             arguments: table::to_broker(bind.arguments),
             asking: Some(self.id),
         })?;
-        if !bind.no_wait {
-            frame::write_method(out, number, &ExchangeBindOk {});
-        }
-        Ok(())
+        self.answer_once_written(number, bound.written, (!bind.no_wait).then_some(&ExchangeBindOk {}), out)
     }
 
     pub(super) fn exchange_unbind(&mut self, number: u16, unbind: &ExchangeUnbind<'_>, out: &mut Vec<u8>) -> Handled {
-        self.node.apply(Change::Unbind {
+        let unbound = self.node.apply(Change::Unbind {
             vhost: Name::clone(&self.vhost),
             source: clean_name(unbind.source).into(),
             destination: Destination::Exchange(clean_name(unbind.destination).into()),
@@ -78,9 +70,6 @@ impl Session {
             arguments: table::to_broker(unbind.arguments),
             asking: Some(self.id),
         })?;
-        if !unbind.no_wait {
-            frame::write_method(out, number, &ExchangeUnbindOk {});
-        }
-        Ok(())
+        self.answer_once_written(number, unbound.written, (!unbind.no_wait).then_some(&ExchangeUnbindOk {}), out)
     }
 }

@@ -48,6 +48,7 @@ impl From<Error> for Fault {
         let code = match &error {
             Error::NotFound { .. } => ReplyCode::NotFound,
             Error::VhostNotFound { .. } => ReplyCode::NotAllowed,
+            Error::NotWritten => ReplyCode::InternalError,
             Error::DefaultExchange
             | Error::ReservedPrefix { .. }
             | Error::SystemExchange { .. }

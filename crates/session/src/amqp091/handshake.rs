@@ -191,6 +191,7 @@ impl Session {
         match method {
             Method::ConnectionClose(close) => {
                 self.client_closed(close);
+                self.finish_parked();
                 self.close_channels(out);
                 frame::write_method(out, 0, &ConnectionCloseOk {});
                 self.over(Ending::Now);

@@ -14,6 +14,7 @@ mod dispatch;
 mod exchange;
 pub mod fault;
 mod handshake;
+mod parking;
 mod properties;
 mod publish;
 mod queue;
@@ -127,6 +128,10 @@ pub struct Session {
     draft: Vec<u8>,
     /// Channels with publishes to confirm or shared prefetch to release.
     dirty_channels: Vec<u16>,
+    /// Channels that wait for the disk.
+    parked_channels: Vec<u16>,
+    /// Whether what they wait for may have happened; looked into at the end of the turn, when nothing is half done.
+    journal_moved: bool,
     pause: Option<Pause>,
     resumed: bool,
     /// Whether the last call of `receive` left frames for the next one.
@@ -163,6 +168,8 @@ impl Session {
             inbox: Inbox::default(),
             draft: Vec::new(),
             dirty_channels: Vec::new(),
+            parked_channels: Vec::new(),
+            journal_moved: false,
             pause: None,
             resumed: false,
             held: false,
@@ -275,6 +282,11 @@ impl Session {
     pub fn deliver(&mut self, out: &mut Vec<u8>) {
         let mut inbox = std::mem::take(&mut self.inbox);
         self.mailbox.take(&mut inbox);
+        self.handle_inbox(inbox, out);
+    }
+
+    /// Handles an inbox and keeps it for the next one.
+    fn handle_inbox(&mut self, mut inbox: Inbox, out: &mut Vec<u8>) {
         self.deliver_all(&mut inbox, out);
         for event in inbox.events.drain(..) {
             self.event(&event, out);
@@ -291,6 +303,10 @@ impl Session {
     /// Gives every queue its share of the turn's work and sends the confirms that follow from it.
     pub fn end_turn(&mut self, out: &mut Vec<u8>) {
         self.flush(out);
+        if std::mem::take(&mut self.journal_moved) {
+            self.unpark(out);
+            self.flush(out);
+        }
         if let Some(CloseReason::Shutdown) = self.asked_to_close.take() {
             self.shut_down(out);
         }
@@ -321,6 +337,9 @@ impl Session {
 
     /// The connection is gone: requeues what was unsettled, drops its consumers and exclusive queues. May be called again.
     pub fn terminate(&mut self) {
+        if self.phase == Phase::Running {
+            self.finish_parked();
+        }
         self.close_channels(&mut Vec::new());
         self.phase = Phase::Over;
         self.node.disconnect(self.id);
@@ -371,6 +390,7 @@ impl Session {
         match event {
             Event::ConsumerCancelled { key, queue } => self.consumer_cancelled(*key, *queue, out),
             Event::PublishingResumed => self.resumed = true,
+            Event::JournalMoved => self.journal_moved = true,
             Event::Close(reason) => self.asked_to_close = Some(*reason),
         }
     }

@@ -12,9 +12,10 @@ const EXPIRATION_MAX_MS: i128 = 315_360_000_000;
 /// Property flags of headers, reply-to, expiration and user id.
 const EXAMINED_FLAGS: u16 = 1 << 13 | 1 << 9 | 1 << 8 | 1 << 4;
 
-/// A message that passed, changed where a rule says so.
+/// What the rules came to for a message that passed.
 pub(super) struct Examined {
-    pub(super) message: Message,
+    /// The message as a rule changed it; none if it stays as it is.
+    pub(super) changed: Option<Message>,
     /// Routing keys of the CC and BCC headers.
     pub(super) extra_keys: Vec<String>,
 }
@@ -26,7 +27,7 @@ pub(super) fn need_examination(raw: &[u8]) -> bool {
 }
 
 /// Applies the rules. `reply_token` is what the channel's consumer of direct replies is reached by, if it has one.
-pub(super) fn examine(message: Message, user: &str, reply_token: Option<&str>) -> Result<Examined, Fault> {
+pub(super) fn examine(message: &Message, user: &str, reply_token: Option<&str>) -> Result<Examined, Fault> {
     let properties = RawProperties::decode(message.properties()).unwrap_or_default();
     let refuse = |explanation: String| Err(Fault::new(ReplyCode::PreconditionFailed, explanation));
     let mut changed = properties;
@@ -68,14 +69,14 @@ pub(super) fn examine(message: Message, user: &str, reply_token: Option<&str>) -
         return refuse(format!("user_id property set to '{claimed}' but authenticated user was '{user}'"));
     }
     if changed == properties {
-        return Ok(Examined { message, extra_keys });
+        return Ok(Examined { changed: None, extra_keys });
     }
     let mut raw = Vec::new();
     changed.encode(&mut raw);
     let mut draft = Draft::new(Vec::new(), message.exchange(), message.routing_key());
     draft.properties(&raw);
     draft.body(message.body());
-    Ok(Examined { message: draft.message(), extra_keys })
+    Ok(Examined { changed: Some(draft.message()), extra_keys })
 }
 
 fn text(value: Value<'_>) -> Option<String> {
@@ -140,8 +141,8 @@ mod tests {
     #[test]
     fn the_user_id_is_the_users_own() {
         let with = |user| message(Properties { user_id: Some(user), ..Properties::default() });
-        assert!(examine(with("guest"), "guest", None).is_ok());
-        let fault = examine(with("root"), "guest", None).err().unwrap();
+        assert!(examine(&with("guest"), "guest", None).is_ok());
+        let fault = examine(&with("root"), "guest", None).err().unwrap();
         assert_eq!(
             fault.text(),
             "PRECONDITION_FAILED - user_id property set to 'root' but authenticated user was 'guest'"
@@ -151,11 +152,12 @@ mod tests {
     #[test]
     fn direct_reply_to_becomes_the_channels_token() {
         let asking = message(Properties { reply_to: Some(REPLY_TO), ..Properties::default() });
-        let examined = examine(asking.clone(), "guest", Some("amq.rabbitmq.reply-to.t")).ok().unwrap();
-        let properties = Properties::decode(examined.message.properties()).unwrap();
+        let examined = examine(&asking, "guest", Some("amq.rabbitmq.reply-to.t")).ok().unwrap();
+        let changed = examined.changed.unwrap();
+        let properties = Properties::decode(changed.properties()).unwrap();
         assert_eq!(properties.reply_to, Some("amq.rabbitmq.reply-to.t"));
-        assert_eq!(examined.message.body(), b"body");
-        assert!(examine(asking, "guest", None).is_err());
+        assert_eq!(changed.body(), b"body");
+        assert!(examine(&asking, "guest", None).is_err());
     }
 
     #[test]
@@ -169,9 +171,10 @@ mod tests {
                 keys.value(Value::LongStr(b"b"));
             });
         let message = message(Properties { headers: Table::parse(&headers).ok(), ..Properties::default() });
-        let examined = examine(message, "guest", None).ok().unwrap();
+        let examined = examine(&message, "guest", None).ok().unwrap();
         assert_eq!(examined.extra_keys, ["a", "b"]);
-        let left = Properties::decode(examined.message.properties()).unwrap().headers.unwrap();
+        let changed = examined.changed.unwrap();
+        let left = Properties::decode(changed.properties()).unwrap().headers.unwrap();
         assert!(left.get("CC").is_some() && left.get("BCC").is_none());
     }
 }

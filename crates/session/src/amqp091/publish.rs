@@ -174,12 +174,17 @@ impl Session {
 
     /// Applies the rules that look into properties, then routes.
     fn examine_and_route(&mut self, number: u16, message: Message) -> Result<(Message, Destination), Fault> {
-        self.node.read(|topology| {
-            let vhost = topology.vhost(&self.vhost)?;
-            vhost.exchange(message.exchange())?.check_publish(vhost.name())
-        })?;
         let token = self.channels.get_mut(number).and_then(Channel::reply_token);
-        let Examined { message, extra_keys } = properties::examine(message, &self.user, token.as_deref())?;
+        let examined = properties::examine(&message, &self.user, token.as_deref());
+        if examined.is_err() {
+            // What is wrong with the exchange is said first. With nothing wrong, the route will tell.
+            self.node.read(|topology| {
+                let vhost = topology.vhost(&self.vhost)?;
+                vhost.exchange(message.exchange())?.check_publish(vhost.name())
+            })?;
+        }
+        let Examined { changed, extra_keys } = examined?;
+        let message = changed.unwrap_or(message);
         let destination = self.route(&message, &extra_keys)?;
         Ok((message, destination))
     }

@@ -7,7 +7,7 @@ use leveret_protocol::amqp091::method::{
     QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk,
     QueueUnbind, QueueUnbindOk,
 };
-use leveret_protocol::amqp091::{ReplyCode, frame};
+use leveret_protocol::amqp091::{ReplyCode, Value, frame};
 
 use super::fault::Fault;
 use super::reply_to::is_reply_name;
@@ -34,14 +34,19 @@ impl Session {
             self.queue_name(number, "")?
         } else if asked.is_empty() {
             origin = Origin::Broker;
-            generated_name("amq.gen-", (self.settings.random)()).into()
+            generated_name(prefix(declare)?, (self.settings.random)()).into()
         } else {
             asked.into()
         };
+        let mut written = None;
         if !declare.passive {
-            let arguments = table::to_broker(declare.arguments);
+            let mut arguments = table::to_broker(declare.arguments);
+            if declare.queue.is_empty() {
+                // It has done what it is for.
+                arguments = arguments.iter().filter(|(name, _)| &**name != PREFIX_ARGUMENT).cloned().collect();
+            }
             let inert = inert_arguments(&arguments).join(", ");
-            let applied = self.node.apply(Change::DeclareQueue {
+            let changed = self.node.apply(Change::DeclareQueue {
                 vhost: Name::clone(&self.vhost),
                 name: Name::clone(&name),
                 durable: declare.durable,
@@ -51,28 +56,26 @@ impl Session {
                 origin,
                 id: None,
             })?;
-            if !inert.is_empty() && matches!(applied, Applied::QueueDeclared { .. }) {
+            written = changed.written;
+            if !inert.is_empty() && matches!(changed.applied, Applied::QueueDeclared { .. }) {
                 tracing::warn!(queue = &*name, vhost = &*self.vhost, "kept, but without effect yet: {inert}");
             }
         }
         let queue = self.node.queue(&self.vhost, &name, self.id)?;
         let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
         channel.last_queue = Some(Name::clone(&name));
-        if !declare.no_wait {
-            let counts = queue.counts();
-            let ok = QueueDeclareOk {
-                queue: &name,
-                message_count: u32::try_from(counts.ready).unwrap_or(u32::MAX),
-                consumer_count: u32::try_from(counts.consumers).unwrap_or(u32::MAX),
-            };
-            frame::write_method(out, number, &ok);
-        }
-        Ok(())
+        let counts = queue.counts();
+        let ok = QueueDeclareOk {
+            queue: &name,
+            message_count: u32::try_from(counts.ready).unwrap_or(u32::MAX),
+            consumer_count: u32::try_from(counts.consumers).unwrap_or(u32::MAX),
+        };
+        self.answer_once_written(number, written, (!declare.no_wait).then_some(&ok), out)
     }
 
     pub(super) fn queue_bind(&mut self, number: u16, bind: &QueueBind<'_>, out: &mut Vec<u8>) -> Handled {
         let (queue, routing_key) = self.binding_ends(number, bind.queue, bind.routing_key)?;
-        self.node.apply(Change::Bind {
+        let bound = self.node.apply(Change::Bind {
             vhost: Name::clone(&self.vhost),
             source: clean_name(bind.exchange).into(),
             destination: Destination::Queue(queue),
@@ -80,15 +83,12 @@ impl Session {
             arguments: table::to_broker(bind.arguments),
             asking: Some(self.id),
         })?;
-        if !bind.no_wait {
-            frame::write_method(out, number, &QueueBindOk {});
-        }
-        Ok(())
+        self.answer_once_written(number, bound.written, (!bind.no_wait).then_some(&QueueBindOk {}), out)
     }
 
     pub(super) fn queue_unbind(&mut self, number: u16, unbind: &QueueUnbind<'_>, out: &mut Vec<u8>) -> Handled {
         let (queue, routing_key) = self.binding_ends(number, unbind.queue, unbind.routing_key)?;
-        self.node.apply(Change::Unbind {
+        let unbound = self.node.apply(Change::Unbind {
             vhost: Name::clone(&self.vhost),
             source: clean_name(unbind.exchange).into(),
             destination: Destination::Queue(queue),
@@ -96,8 +96,7 @@ impl Session {
             arguments: table::to_broker(unbind.arguments),
             asking: Some(self.id),
         })?;
-        frame::write_method(out, number, &QueueUnbindOk {});
-        Ok(())
+        self.answer_once_written(number, unbound.written, Some(&QueueUnbindOk {}), out)
     }
 
     /// Queue name and routing key of a binding: with both empty, the key is the name of the queue declared last.
@@ -125,11 +124,25 @@ impl Session {
     pub(super) fn queue_delete(&mut self, number: u16, delete: &QueueDelete<'_>, out: &mut Vec<u8>) -> Handled {
         let name = self.queue_name(number, &clean_name(delete.queue))?;
         let condition = CloseCondition { if_unused: delete.if_unused, if_empty: delete.if_empty };
-        let count = self.node.delete_queue(&self.vhost, &name, self.id, condition)?;
-        if !delete.no_wait {
-            let message_count = u32::try_from(count).unwrap_or(u32::MAX);
-            frame::write_method(out, number, &QueueDeleteOk { message_count });
-        }
-        Ok(())
+        let deleted = self.node.delete_queue(&self.vhost, &name, self.id, condition)?;
+        let ok = QueueDeleteOk { message_count: u32::try_from(deleted.messages).unwrap_or(u32::MAX) };
+        self.answer_once_written(number, deleted.written, (!delete.no_wait).then_some(&ok), out)
     }
+}
+
+/// The argument that says how a generated name begins.
+const PREFIX_ARGUMENT: &str = "x-name-prefix";
+/// Octets it may have.
+const PREFIX_MAX: usize = 64;
+
+/// How the name of a server-named queue begins.
+fn prefix<'a>(declare: &QueueDeclare<'a>) -> Result<&'a str, Fault> {
+    let Some(Value::LongStr(prefix)) = declare.arguments.get(PREFIX_ARGUMENT) else { return Ok("amq.gen-") };
+    let shown = String::from_utf8_lossy(prefix);
+    if prefix.len() > PREFIX_MAX {
+        let explanation = format!("Queue name prefix '{shown}' exceeds the {PREFIX_MAX}-byte limit");
+        return Err(Fault::new(ReplyCode::PreconditionFailed, explanation));
+    }
+    std::str::from_utf8(prefix)
+        .map_err(|_| Fault::new(ReplyCode::PreconditionFailed, format!("Queue name prefix '{shown}' is not UTF-8")))
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use leveret_broker::Name;
-use leveret_broker::mailbox::Inbox;
 use leveret_broker::queue::{Delivery, QueueCell};
 use leveret_protocol::amqp091::method::{BasicAck, BasicNack, BasicRecoverOk, BasicReject};
 use leveret_protocol::amqp091::{ReplyCode, frame};
@@ -156,23 +155,7 @@ impl Session {
                 self.sources.requeue(delivery.key, delivery.position, delivery.message);
             }
         }
-        self.deliver_rest(inbox, out);
-    }
-
-    /// Handles what else was in the mailbox when a channel ended.
-    fn deliver_rest(&mut self, mut inbox: Inbox, out: &mut Vec<u8>) {
-        self.deliver_all(&mut inbox, out);
-        let (events, waiting): (Vec<_>, Vec<_>) =
-            (inbox.events.drain(..).collect(), inbox.awaiting_room.drain(..).collect());
-        self.inbox = inbox;
-        for event in events {
-            self.event(&event, out);
-        }
-        for key in waiting {
-            if let Some(SourceKind::Consumer { queue, id }) = self.sources.get(key).map(super::sources::Source::kind) {
-                queue.resume(*id);
-            }
-        }
+        self.handle_inbox(inbox, out);
     }
 
     /// Ends all channels and what belongs to the connection: exclusive queues go.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leveret_broker::Name;
 use leveret_broker::message::Message;
-use leveret_broker::queue::{ConsumerId, Position, QueueCell};
+use leveret_broker::queue::{ConsumerId, Position, QueueCell, Returned};
 
 /// What a source is.
 #[derive(Debug)]
@@ -149,21 +149,38 @@ impl Sources {
 
     /// Tells every queue what was settled and requeued, and drops sources that are done.
     pub(crate) fn flush(&mut self) {
-        while let Some(key) = self.dirty.pop() {
-            let Some(source) = self.slots.get_mut(key as usize).and_then(Option::as_mut) else { continue };
-            let settled = std::mem::take(&mut source.settled);
-            let mut requeued = std::mem::take(&mut source.requeued);
-            if let Some((queue, consumer)) = source.queue() {
-                if !requeued.is_empty() && source.no_ack {
-                    queue.take_back(&mut requeued);
-                } else if !requeued.is_empty() {
-                    queue.requeue(consumer, &mut requeued);
-                }
-                if settled > 0 {
-                    queue.settle(consumer, settled);
-                }
+        let keys = std::mem::take(&mut self.dirty);
+        // First what goes back, a queue at a time: were it handed out again between two sources, order would be lost.
+        let mut returned: Vec<(Arc<QueueCell>, Vec<Returned>)> = Vec::new();
+        for key in &keys {
+            let Some(source) = self.slots.get_mut(*key as usize).and_then(Option::as_mut) else { continue };
+            if source.requeued.is_empty() {
+                continue;
             }
-            self.drop_if_done(key);
+            let messages = std::mem::take(&mut source.requeued);
+            let Some((queue, consumer)) = source.queue() else { continue };
+            let back = Returned { consumer, settled: source.no_ack, messages };
+            match returned.iter_mut().find(|(other, _)| Arc::ptr_eq(other, queue)) {
+                Some((_, all)) => all.push(back),
+                None => returned.push((Arc::clone(queue), vec![back])),
+            }
+        }
+        for (queue, mut all) in returned {
+            queue.put_back(&mut all);
+        }
+        for key in &keys {
+            let Some(source) = self.slots.get_mut(*key as usize).and_then(Option::as_mut) else { continue };
+            let settled = std::mem::take(&mut source.settled);
+            if let Some((queue, consumer)) = source.queue()
+                && settled > 0
+            {
+                queue.settle(consumer, settled);
+            }
+            self.drop_if_done(*key);
+        }
+        if self.dirty.is_empty() {
+            self.dirty = keys;
+            self.dirty.clear();
         }
     }
 

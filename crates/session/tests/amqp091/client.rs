@@ -60,8 +60,12 @@ pub(crate) struct Client {
 impl Client {
     /// A client that has connected and said nothing.
     pub(crate) fn connect(node: &Arc<Node>) -> Self {
+        Self::connect_from(PeerLocation::Loopback, node)
+    }
+
+    pub(crate) fn connect_from(peer: PeerLocation, node: &Arc<Node>) -> Self {
         let mailbox = Arc::new(Mailbox::default());
-        let session = Session::new(Arc::clone(node), Arc::new(settings()), mailbox, PeerLocation::Loopback);
+        let session = Session::new(Arc::clone(node), Arc::new(settings()), mailbox, peer);
         Self { session, node: Arc::clone(node), to_server: Vec::new(), to_client: Vec::new() }
     }
 
@@ -82,13 +86,18 @@ impl Client {
 
     /// Sends what comes before connection.tune.
     pub(crate) fn log_in(&mut self, user: &str, password: &str) {
-        self.to_server.extend_from_slice(&ProtocolHeader::AMQP_0_9_1.octets());
         let mut properties = Vec::new();
         TableWriter::new(&mut properties).table("capabilities", |capabilities| {
             capabilities.field("consumer_cancel_notify", Value::Bool(true));
             capabilities.field("authentication_failure_close", Value::Bool(true));
         });
-        let client_properties = Table::parse(&properties).unwrap();
+        self.to_server.extend_from_slice(&ProtocolHeader::AMQP_0_9_1.octets());
+        self.start_ok(user, password, &properties);
+    }
+
+    /// Sends connection.start-ok, with the fields of a table as client properties.
+    pub(crate) fn start_ok(&mut self, user: &str, password: &str, properties: &[u8]) {
+        let client_properties = Table::parse(properties).unwrap();
         let response = format!("\0{user}\0{password}").into_bytes();
         let (mechanism, locale) = ("PLAIN", "en_US");
         self.send(0, &ConnectionStartOk { client_properties, mechanism, response: &response, locale });
@@ -155,13 +164,18 @@ impl Client {
 
     /// Lets the session take a turn as the server would, and one more for what that led to. Shows what the client got.
     pub(crate) fn turn(&mut self) -> Vec<String> {
+        self.exchange();
+        self.read()
+    }
+
+    /// Takes a turn and leaves what the client got in `to_client`.
+    pub(crate) fn exchange(&mut self) {
         for _ in 0..2 {
             self.session.deliver(&mut self.to_client);
             let used = self.session.receive(&self.to_server, &mut self.to_client);
             self.to_server.drain(..used);
             self.session.end_turn(&mut self.to_client);
         }
-        self.read()
     }
 
     /// Takes a turn in which the client gets nothing.

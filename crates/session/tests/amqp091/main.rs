@@ -10,5 +10,7 @@ mod flow;
 mod gone;
 mod heartbeat;
 mod input;
+mod login;
 mod memory;
+mod parking;
 mod settle;

@@ -1,0 +1,262 @@
+//! What of the topology survives a restart, as records to be written down.
+//!
+//! A [`Change`] is what somebody asked for; what it did can depend on things that do not survive, such as a transient
+//! queue whose binding kept an auto-delete exchange. So records say what happened to durable things, one by one, and
+//! restoring them decides nothing.
+
+use std::sync::Arc;
+
+use super::name::clean_name;
+use super::vhost::BindingRequest;
+use super::{Applied, Binding, Change, Destination, Origin, QueueId, QueueRecord, Removed, Topology, Vhost};
+use crate::exchange::{Exchange, ExchangeKind};
+use crate::value::Table;
+use crate::{Error, Name};
+
+/// One thing that happened to what is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A vhost was created, with its pre-declared exchanges.
+    VhostCreated {
+        /// Its name.
+        vhost: Name,
+    },
+    /// A vhost was deleted, with everything in it.
+    VhostDeleted {
+        /// Its name.
+        vhost: Name,
+    },
+    /// A durable exchange was declared.
+    ExchangeDeclared {
+        /// Where.
+        vhost: Name,
+        /// Its name.
+        name: Name,
+        /// Its type.
+        kind: ExchangeKind,
+        /// Whether it goes with the last binding from it.
+        auto_delete: bool,
+        /// Whether only other exchanges may publish to it.
+        internal: bool,
+        /// Its arguments.
+        arguments: Table,
+    },
+    /// A durable exchange was deleted, with its bindings.
+    ExchangeDeleted {
+        /// Where.
+        vhost: Name,
+        /// Its name.
+        name: Name,
+    },
+    /// A durable queue was declared.
+    QueueDeclared {
+        /// Where.
+        vhost: Name,
+        /// Its name.
+        name: Name,
+        /// Its id.
+        id: QueueId,
+        /// Whether it goes with its last consumer.
+        auto_delete: bool,
+        /// Its arguments.
+        arguments: Table,
+    },
+    /// A durable queue was deleted, with its bindings.
+    QueueDeleted {
+        /// Where.
+        vhost: Name,
+        /// Its name.
+        name: Name,
+        /// Its id.
+        id: QueueId,
+    },
+    /// A binding between durable things was made.
+    Bound(BindingRecord),
+    /// A binding between durable things was removed, and both of them stay.
+    Unbound(BindingRecord),
+}
+
+/// A binding between durable things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindingRecord {
+    /// Where.
+    pub vhost: Name,
+    /// The exchange messages come from.
+    pub source: Name,
+    /// What they go to.
+    pub destination: Destination,
+    /// The binding key.
+    pub routing_key: Name,
+    /// Its arguments.
+    pub arguments: Table,
+}
+
+/// Whether removing something also removes auto-delete exchanges that it leaves without a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cascade {
+    /// It does: somebody asked for the removal.
+    Yes,
+    /// It does not: what else went has a record of its own.
+    No,
+}
+
+impl Topology {
+    /// Whether a change concerns something that survives a restart, or would if it were made.
+    pub fn concerns_durable(&self, change: &Change) -> bool {
+        let Ok(vhost) = self.vhost(change.vhost()) else { return true };
+        let exchange = |name: &Name| vhost.exchange(&clean_name(name)).is_ok_and(Exchange::durable);
+        let queue = |name: &Name| vhost.any_queue(&clean_name(name)).is_ok_and(QueueRecord::durable);
+        match change {
+            Change::CreateVhost { .. } | Change::DeleteVhost { .. } => true,
+            Change::DeclareExchange { durable, .. } => *durable,
+            Change::DeclareQueue { durable, exclusive, .. } => *durable && exclusive.is_none(),
+            Change::DeleteExchange { name, .. } => exchange(name),
+            Change::DeleteQueue { name, .. } => queue(name),
+            Change::Bind { source, destination, .. } | Change::Unbind { source, destination, .. } => {
+                let reaches = match destination {
+                    Destination::Queue(name) => queue(name),
+                    Destination::Exchange(name) => exchange(name),
+                };
+                reaches && exchange(source)
+            }
+        }
+    }
+
+    /// Takes the records of all changes since the last call, in order. Whoever keeps the topology over restarts writes them
+    /// down; nobody else needs to call this, but records gather until somebody does.
+    pub fn take_records(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.records)
+    }
+
+    /// Everything durable, as the records that make it anew. The order is that in which they can be restored.
+    pub fn durable_records(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        let mut vhosts: Vec<&Vhost> = self.vhosts().collect();
+        vhosts.sort_unstable_by_key(|vhost| vhost.name());
+        for vhost in vhosts {
+            records.push(Record::VhostCreated { vhost: Name::clone(vhost.name()) });
+            vhost.durable_records(&mut records);
+        }
+        records
+    }
+
+    /// Makes true again what a record says. A record that contradicts what is there is an error, and changes nothing.
+    pub fn restore(&mut self, record: Record) -> Result<(), Error> {
+        let restored = match record {
+            Record::VhostCreated { vhost } => self.apply(Change::CreateVhost { vhost }),
+            Record::VhostDeleted { vhost } => self.apply(Change::DeleteVhost { vhost }),
+            Record::ExchangeDeclared { vhost, name, kind, auto_delete, internal, arguments } => {
+                let (durable, origin) = (true, Origin::Broker);
+                self.apply(Change::DeclareExchange {
+                    vhost,
+                    name,
+                    kind,
+                    durable,
+                    auto_delete,
+                    internal,
+                    arguments,
+                    origin,
+                })
+            }
+            Record::QueueDeclared { vhost, name, id, auto_delete, arguments } => self.apply(Change::DeclareQueue {
+                vhost,
+                name,
+                durable: true,
+                exclusive: None,
+                auto_delete,
+                arguments,
+                origin: Origin::Broker,
+                id: Some(id),
+            }),
+            Record::Bound(binding) => self.apply(Change::Bind {
+                vhost: binding.vhost,
+                source: binding.source,
+                destination: binding.destination,
+                routing_key: binding.routing_key,
+                arguments: binding.arguments,
+                asking: None,
+            }),
+            Record::ExchangeDeleted { vhost, name } => self.vhost_mut(&vhost).map(|vhost| {
+                let mut removed = Removed::default();
+                vhost.remove_exchanges(vec![name], Cascade::No, &mut removed);
+                Applied::Deleted(removed)
+            }),
+            Record::QueueDeleted { vhost, name, id } => {
+                self.vhost_mut(&vhost).map(|vhost| vhost.delete_queue(name, Some(id), Cascade::No))
+            }
+            Record::Unbound(binding) => {
+                let BindingRecord { vhost, source, destination, routing_key, arguments } = binding;
+                let request = BindingRequest { source, destination, routing_key, arguments, asking: None };
+                self.vhost_mut(&vhost).and_then(|vhost| vhost.unbind(request, Cascade::No))
+            }
+        };
+        // What is restored is written down already.
+        self.records.clear();
+        for vhost in self.vhosts.values_mut() {
+            vhost.records.clear();
+        }
+        self.generation += 1;
+        restored.map(|_| ())
+    }
+}
+
+impl Vhost {
+    fn durable_records(&self, records: &mut Vec<Record>) {
+        let mut exchanges: Vec<&Exchange> = self.exchanges().filter(|exchange| exchange.durable()).collect();
+        exchanges.sort_unstable_by_key(|exchange| exchange.name());
+        let declared = exchanges.iter().filter(|exchange| !Self::is_predeclared(exchange.name()));
+        records.extend(declared.map(|exchange| self.exchange_record(exchange)));
+        let mut queues: Vec<&QueueRecord> = self.queues().filter(|queue| queue.durable()).collect();
+        queues.sort_unstable_by_key(|queue| queue.id());
+        records.extend(queues.into_iter().map(|queue| self.queue_record(queue)));
+        for exchange in exchanges {
+            let mut bindings: Vec<&Arc<Binding>> =
+                exchange.bindings().filter(|binding| self.is_durable(binding)).collect();
+            bindings.sort_by(|one, two| one.compare(two));
+            records.extend(bindings.into_iter().map(|binding| Record::Bound(self.binding_record(binding))));
+        }
+    }
+
+    /// Whether both ends of a binding survive, and so does it.
+    pub(super) fn is_durable(&self, binding: &Binding) -> bool {
+        let destination = match binding.destination() {
+            Destination::Queue(name) => self.queues.get(name).is_some_and(QueueRecord::durable),
+            Destination::Exchange(name) => self.exchanges.get(name).is_some_and(Exchange::durable),
+        };
+        destination && self.exchanges.get(binding.source()).is_some_and(Exchange::durable)
+    }
+
+    pub(super) fn exchange_record(&self, exchange: &Exchange) -> Record {
+        Record::ExchangeDeclared {
+            vhost: Name::clone(&self.name),
+            name: Name::clone(exchange.name()),
+            kind: exchange.kind(),
+            auto_delete: exchange.auto_delete(),
+            internal: exchange.internal(),
+            arguments: exchange.arguments().clone(),
+        }
+    }
+
+    pub(super) fn queue_record(&self, queue: &QueueRecord) -> Record {
+        Record::QueueDeclared {
+            vhost: Name::clone(&self.name),
+            name: Name::clone(queue.name()),
+            id: queue.id(),
+            auto_delete: queue.auto_delete(),
+            arguments: queue.arguments().clone(),
+        }
+    }
+
+    pub(super) fn binding_record(&self, binding: &Binding) -> BindingRecord {
+        BindingRecord {
+            vhost: Name::clone(&self.name),
+            source: Name::clone(binding.source()),
+            destination: binding.destination().clone(),
+            routing_key: Name::clone(binding.routing_key()),
+            arguments: binding.arguments().clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

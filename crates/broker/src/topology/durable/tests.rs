@@ -1,0 +1,200 @@
+//! What survives: records make the durable part of a topology anew, and nothing else.
+
+use super::*;
+use crate::topology::{ConnectionId, FormatError};
+use crate::value::Value;
+use proptest::prelude::*;
+
+const VHOST: &str = "/";
+
+fn topology() -> Topology {
+    let mut topology = Topology::new();
+    topology.apply(Change::CreateVhost { vhost: VHOST.into() }).unwrap();
+    topology
+}
+
+fn exchange(name: &str, durable: bool, auto_delete: bool) -> Change {
+    Change::DeclareExchange {
+        vhost: VHOST.into(),
+        name: name.into(),
+        kind: ExchangeKind::Topic,
+        durable,
+        auto_delete,
+        internal: false,
+        arguments: [("alternate-exchange".into(), Value::text("other"))].into_iter().collect(),
+        origin: Origin::Client,
+    }
+}
+
+fn queue(name: &str, durable: bool, exclusive: Option<ConnectionId>) -> Change {
+    Change::DeclareQueue {
+        vhost: VHOST.into(),
+        name: name.into(),
+        durable,
+        exclusive,
+        auto_delete: false,
+        arguments: [("x-max-length".into(), Value::I32(7))].into_iter().collect(),
+        origin: Origin::Client,
+        id: None,
+    }
+}
+
+fn bind(source: &str, destination: Destination, routing_key: &str) -> Change {
+    Change::Bind {
+        vhost: VHOST.into(),
+        source: source.into(),
+        destination,
+        routing_key: routing_key.into(),
+        arguments: Table::new(),
+        asking: None,
+    }
+}
+
+fn unbind(source: &str, destination: Destination, routing_key: &str) -> Change {
+    Change::Unbind {
+        vhost: VHOST.into(),
+        source: source.into(),
+        destination,
+        routing_key: routing_key.into(),
+        arguments: Table::new(),
+        asking: None,
+    }
+}
+
+fn delete_queue(name: &str) -> Change {
+    Change::DeleteQueue { vhost: VHOST.into(), name: name.into(), id: None }
+}
+
+fn to_queue(name: &str) -> Destination {
+    Destination::Queue(name.into())
+}
+
+/// What comes of the records, through their octets.
+fn restored(records: Vec<Record>) -> Topology {
+    let mut topology = Topology::new();
+    for record in records {
+        let mut octets = Vec::new();
+        record.encode(&mut octets);
+        assert_eq!(Record::decode(&octets), Ok(record.clone()));
+        topology.restore(record.clone()).unwrap_or_else(|error| panic!("{record:?}: {error}"));
+    }
+    topology.invariants().unwrap();
+    topology
+}
+
+#[test]
+fn what_is_durable_survives_and_nothing_else() {
+    let mut topology = topology();
+    for change in [
+        exchange("stays", true, false),
+        exchange("goes", false, false),
+        queue("stays", true, None),
+        queue("goes", false, None),
+        queue("mine", true, Some(ConnectionId(1))),
+        bind("stays", to_queue("stays"), "a"),
+        bind("stays", to_queue("goes"), "b"),
+        bind("goes", to_queue("stays"), "c"),
+        bind("amq.topic", Destination::Exchange("stays".into()), "d"),
+    ] {
+        topology.apply(change).unwrap();
+    }
+    let records = topology.take_records();
+    assert_eq!(records.len(), 5, "{records:?}");
+    let again = restored(records);
+    assert_eq!(again.durable_records(), topology.durable_records());
+    let vhost = again.vhost(VHOST).unwrap();
+    assert!(vhost.exchange("stays").is_ok() && vhost.any_queue("stays").is_ok());
+    assert!(vhost.exchange("goes").is_err() && vhost.any_queue("goes").is_err() && vhost.any_queue("mine").is_err());
+    assert_eq!(vhost.exchange("stays").unwrap().bindings().count(), 1);
+    assert_eq!(vhost.any_queue("stays").unwrap().bindings().count(), 1);
+}
+
+#[test]
+fn an_exchange_kept_by_a_transient_binding_is_kept_in_the_records() {
+    let mut topology = topology();
+    for change in [
+        exchange("auto", true, true),
+        queue("durable", true, None),
+        queue("transient", false, None),
+        bind("auto", to_queue("durable"), "a"),
+        bind("auto", to_queue("transient"), "a"),
+        unbind("auto", to_queue("durable"), "a"),
+    ] {
+        topology.apply(change).unwrap();
+    }
+    assert!(restored(topology.durable_records()).vhost(VHOST).unwrap().exchange("auto").is_ok());
+    let records = topology.take_records();
+    assert!(restored(records.clone()).vhost(VHOST).unwrap().exchange("auto").is_ok());
+
+    topology.apply(delete_queue("transient")).unwrap();
+    let later = topology.take_records();
+    assert_eq!(later, [Record::ExchangeDeleted { vhost: VHOST.into(), name: "auto".into() }]);
+    let again = restored(records.into_iter().chain(later).collect());
+    assert!(again.vhost(VHOST).unwrap().exchange("auto").is_err());
+}
+
+#[test]
+fn a_queue_declared_anew_has_another_id() {
+    let mut topology = topology();
+    for change in [queue("q", true, None), delete_queue("q"), queue("q", true, None)] {
+        topology.apply(change).unwrap();
+    }
+    let first = topology.vhost(VHOST).unwrap().any_queue("q").unwrap().id();
+    let mut again = restored(topology.take_records());
+    assert_eq!(again.vhost(VHOST).unwrap().any_queue("q").unwrap().id(), first);
+    again.apply(queue("other", false, None)).unwrap();
+    assert!(again.vhost(VHOST).unwrap().any_queue("other").unwrap().id() > first);
+}
+
+#[test]
+fn octets_that_are_no_record_are_refused() {
+    let mut whole = Vec::new();
+    Record::QueueDeleted { vhost: "/".into(), name: "q".into(), id: QueueId(3) }.encode(&mut whole);
+    for cut in 0..whole.len() {
+        assert_eq!(Record::decode(&whole[..cut]), Err(FormatError::Malformed), "{cut}");
+    }
+    for (octets, error) in [
+        ([whole.as_slice(), &[0]].concat(), FormatError::Malformed),
+        (vec![2, 1, 0, 0], FormatError::Version(2)),
+        (vec![1, 99], FormatError::Malformed),
+        (vec![1, 1, 1, 0, 0xff], FormatError::Malformed),
+    ] {
+        assert_eq!(Record::decode(&octets), Err(error), "{octets:?}");
+    }
+}
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    let name = prop::sample::select(vec!["a", "b", "c"]);
+    let ends = (name.clone(), name.clone(), any::<bool>(), prop::sample::select(vec!["x", "y"]));
+    let destination = |name: &str, is_queue: bool| {
+        if is_queue { Destination::Queue(name.into()) } else { Destination::Exchange(name.into()) }
+    };
+    let change = prop_oneof![
+        (name.clone(), any::<bool>(), any::<bool>()).prop_map(|(name, durable, auto)| exchange(name, durable, auto)),
+        (name.clone(), any::<bool>()).prop_map(|(name, durable)| queue(name, durable, None)),
+        ends.clone().prop_map(move |(from, to, is_queue, key)| bind(from, destination(to, is_queue), key)),
+        ends.prop_map(move |(from, to, is_queue, key)| unbind(from, destination(to, is_queue), key)),
+        name.clone().prop_map(delete_queue),
+        name.prop_map(|name| Change::DeleteExchange { vhost: VHOST.into(), name: name.into(), if_unused: false }),
+    ];
+    prop::collection::vec(change, 0..60)
+}
+
+proptest! {
+    /// Whatever happened, its records lead to the same durable things as the topology's own list of them.
+    #[test]
+    fn records_and_snapshot_agree(changes in changes()) {
+        let mut topology = topology();
+        for change in changes {
+            let _ = topology.apply(change);
+        }
+        let snapshot = topology.durable_records();
+        prop_assert_eq!(&restored(topology.take_records()).durable_records(), &snapshot);
+        prop_assert_eq!(&restored(snapshot.clone()).durable_records(), &snapshot);
+    }
+
+    #[test]
+    fn random_octets_are_no_danger(octets in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Record::decode(&octets);
+    }
+}

@@ -1,0 +1,217 @@
+//! What survives the end of a node, the clean one and the other.
+
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod client;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+use client::Client;
+use leveret_protocol::amqp091::method::{
+    Encode, ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare, QueueDelete, QueueUnbind,
+};
+use leveret_protocol::amqp091::{Method, Table, TableWriter, Value, frame};
+use leveret_server::{Config, Running};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn start(folder: &Path) -> (Running, SocketAddr) {
+    let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    let config = Config { listen, data_dir: folder.to_owned(), ..Config::default() };
+    let running = leveret_server::start(&config).unwrap();
+    let address = running.addresses()[0];
+    (running, address)
+}
+
+fn queue(name: &str) -> QueueDeclare<'_> {
+    let (ticket, passive, exclusive, auto_delete, no_wait, arguments) =
+        (0, false, false, false, false, Table::default());
+    QueueDeclare { ticket, queue: name, passive, durable: true, exclusive, auto_delete, no_wait, arguments }
+}
+
+fn exchange(name: &str) -> ExchangeDeclare<'_> {
+    let (ticket, kind, passive, auto_delete, internal, no_wait, arguments) =
+        (0, "topic", false, false, false, false, Table::default());
+    ExchangeDeclare { ticket, exchange: name, kind, passive, durable: true, auto_delete, internal, no_wait, arguments }
+}
+
+fn bind<'a>(queue: &'a str, exchange: &'a str) -> QueueBind<'a> {
+    QueueBind { ticket: 0, queue, exchange, routing_key: "a.#", no_wait: false, arguments: Table::default() }
+}
+
+fn delete(queue: &str) -> QueueDelete<'_> {
+    QueueDelete { ticket: 0, queue, if_unused: false, if_empty: false, no_wait: false }
+}
+
+/// Sends a method and says what the answer is called.
+fn call(client: &mut Client, method: &impl Encode) -> String {
+    client.send(1, method);
+    let payload = client.payload();
+    let shown = format!("{:?}", Method::decode(&payload).unwrap());
+    shown.split('(').next().unwrap_or_default().to_owned()
+}
+
+/// Whether a queue is there, asked on a channel of its own.
+fn exists(address: SocketAddr, name: &str) -> bool {
+    let answer = call(&mut Client::open_channel(address), &QueueDeclare { passive: true, ..queue(name) });
+    answer == "QueueDeclareOk"
+}
+
+#[test]
+fn durable_things_survive_a_clean_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let (running, address) = start(folder.path());
+    let mut arguments = Vec::new();
+    TableWriter::new(&mut arguments).field("x-message-ttl", Value::I32(60_000));
+    let arguments = Table::parse(&arguments).unwrap();
+    let mut client = Client::open_channel(address);
+    let with_ttl = QueueDeclare { arguments, ..queue("kept") };
+    assert_eq!(call(&mut client, &with_ttl), "QueueDeclareOk");
+    assert_eq!(call(&mut client, &queue("deleted")), "QueueDeclareOk");
+    assert_eq!(call(&mut client, &QueueDeclare { durable: false, ..queue("transient") }), "QueueDeclareOk");
+    assert_eq!(call(&mut client, &exchange("kept")), "ExchangeDeclareOk");
+    assert_eq!(call(&mut client, &ExchangeDeclare { durable: false, ..exchange("transient") }), "ExchangeDeclareOk");
+    assert_eq!(call(&mut client, &bind("kept", "kept")), "QueueBindOk");
+    assert_eq!(call(&mut client, &bind("kept", "amq.topic")), "QueueBindOk");
+    let (ticket, routing_key, no_wait, none) = (0, "a.#", false, Table::default());
+    let unbind = QueueUnbind { ticket, queue: "kept", exchange: "amq.topic", routing_key, arguments: none };
+    assert_eq!(call(&mut client, &unbind), "QueueUnbindOk");
+    let to_exchange =
+        ExchangeBind { ticket, destination: "kept", source: "amq.fanout", routing_key: "", no_wait, arguments: none };
+    assert_eq!(call(&mut client, &to_exchange), "ExchangeBindOk");
+    assert_eq!(call(&mut client, &delete("deleted")), "QueueDeleteOk");
+    running.stop();
+
+    let (running, address) = start(folder.path());
+    for (name, there) in [("kept", true), ("deleted", false), ("transient", false)] {
+        assert_eq!(exists(address, name), there, "{name}");
+    }
+    let mut client = Client::open_channel(address);
+    assert_eq!(call(&mut client, &with_ttl), "QueueDeclareOk", "its arguments are what they were");
+    assert_eq!(call(&mut client, &exchange("kept")), "ExchangeDeclareOk");
+    // The bindings are what they were: by amq.fanout a message comes, by amq.topic none.
+    for (name, ready) in [("amq.fanout", 1), ("amq.topic", 1), ("kept", 2)] {
+        publish(&mut client, name, "a.b");
+        assert_eq!(message_count(&mut client, "kept"), ready, "{name}");
+    }
+    assert_eq!(call(&mut client, &QueueDeclare { passive: true, ..queue("transient") }), "ChannelClose");
+    running.stop();
+}
+
+fn publish(client: &mut Client, exchange: &str, routing_key: &str) {
+    use leveret_protocol::amqp091::method::BasicPublish;
+    let publish = BasicPublish { ticket: 0, exchange, routing_key, mandatory: false, immediate: false };
+    let mut octets = Vec::new();
+    frame::write_content(&mut octets, 1, &publish, &[0, 0], b"body", 8192);
+    client.stream.write_all(&octets).unwrap();
+}
+
+fn message_count(client: &mut Client, name: &str) -> u32 {
+    client.send(1, &QueueDeclare { passive: true, ..queue(name) });
+    let payload = client.payload();
+    match Method::decode(&payload) {
+        Ok(Method::QueueDeclareOk(ok)) => ok.message_count,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+/// The broker as a process that can be killed.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn start(folder: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_leveret"))
+            .args(["--listen", "127.0.0.1:0", "--log-level", "off", "--data-dir"])
+            .arg(folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let line = BufReader::new(stdout).lines().map(Result::unwrap).find(|line| line.contains("AMQP"));
+        let address = line.and_then(|line| line.split_whitespace().last()?.parse().ok()).unwrap();
+        Self { child, address }
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Killed already, unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Clients declare and delete queues without a pause, a signal kills the broker in the middle of it, and everything that
+/// was answered has to be so afterwards. What was asked and not answered may be either.
+#[test]
+fn what_was_answered_survives_kill_dash_nine() {
+    let folder = tempfile::tempdir().unwrap();
+    // Whether each queue is there: known from an answer, or unknown while one is missing.
+    let mut known: BTreeMap<String, Option<bool>> = BTreeMap::new();
+    for round in 0..10 {
+        let process = Process::start(folder.path());
+        let address = process.address;
+        for (name, expected) in &mut known {
+            let there = exists(address, name);
+            assert!(expected.is_none_or(|expected| expected == there), "round {round}: {name} is there: {there}");
+            *expected = Some(there);
+        }
+        let (answers, answered) = mpsc::channel();
+        let churn = |id| {
+            // Connected here: the kill is to fall into the work, not into a handshake.
+            let (client, answers) = (Client::open_channel(address), answers.clone());
+            std::thread::spawn(move || churn(client, round, id, &answers))
+        };
+        let clients: Vec<_> = (0..3).map(churn).collect();
+        // With three clients at work the kill falls anywhere between and within their writes.
+        for _ in 0..20 + 31 * round {
+            answered.recv_timeout(DEADLINE).unwrap();
+        }
+        process.kill();
+        for client in clients {
+            known.extend(client.join().unwrap());
+        }
+        // Enough is enough: old queues are not asked for again.
+        while known.len() > 200 {
+            known.pop_first();
+        }
+    }
+}
+
+/// Declares queues and deletes every third one until the broker is gone.
+fn churn(mut client: Client, round: u32, id: usize, answers: &Sender<()>) -> Vec<(String, Option<bool>)> {
+    let mut states = Vec::new();
+    for number in 0.. {
+        let name = format!("round{round:02}-client{id}-{number:05}");
+        states.push((name.clone(), None));
+        client.try_send(1, &queue(&name));
+        if client.try_payload().is_none() {
+            break;
+        }
+        let _ = answers.send(());
+        states.last_mut().unwrap().1 = Some(true);
+        if number % 3 == 0 {
+            states.last_mut().unwrap().1 = None;
+            client.try_send(1, &delete(&name));
+            if client.try_payload().is_none() {
+                break;
+            }
+            states.last_mut().unwrap().1 = Some(false);
+        }
+    }
+    states
+}

@@ -1,0 +1,191 @@
+//! Channels that wait for the disk.
+//!
+//! The answer to a durable declaration says that it survives, so it has to wait until it is written down. Meanwhile the
+//! channel is parked: further declarations are made at once and their answers queue up, so that a client that sends many
+//! costs few syncs; all other frames are kept, in order, and handled once the answers are out. The connection's other
+//! channels go on, and so do deliveries.
+
+use std::collections::VecDeque;
+
+use leveret_broker::journal::{JournalPosition, Written};
+use leveret_protocol::amqp091::{Encode, Frame, FrameKind, Method, frame};
+
+use super::channel::Expecting;
+use super::fault::Fault;
+use super::{Handled, METHODS_MAX, NO_METHOD, OUTPUT_MAX, Phase, Session};
+
+/// Octets of frames and answers that the parked channels of a connection may keep; then it is not read for a while.
+const PARKED_MAX: usize = 1024 * 1024;
+
+/// What a channel waits for, and what waits with it.
+#[derive(Debug, Default)]
+pub(crate) struct Parked {
+    /// Frames of answers, each with the position it waits for.
+    answers: VecDeque<(Option<JournalPosition>, Vec<u8>)>,
+    /// Frames that came since and are not handled yet, as octets.
+    frames: Vec<u8>,
+}
+
+impl Parked {
+    fn octets(&self) -> usize {
+        self.frames.len() + self.answers.iter().map(|(_, answer)| answer.len()).sum::<usize>()
+    }
+}
+
+impl Session {
+    /// Whether reading has to wait because parked channels keep enough.
+    pub fn is_stuck(&self) -> bool {
+        let kept = self.parked_channels.iter().filter_map(|number| self.channels.get(*number)?.parked.as_ref());
+        kept.map(|parked| parked.octets()).sum::<usize>() >= PARKED_MAX
+    }
+
+    /// Answers a method once what it changed is on disk. Without an answer there is nothing to wait for.
+    pub(super) fn answer_once_written(
+        &mut self,
+        number: u16,
+        written: Option<JournalPosition>,
+        answer: Option<&impl Encode>,
+        out: &mut Vec<u8>,
+    ) -> Handled {
+        let Some(answer) = answer else { return Ok(()) };
+        let mut waiting = None;
+        if let Some(position) = written {
+            match self.node.written(position, &self.mailbox) {
+                Written::Synced => {}
+                Written::Failed => return Err(not_written()),
+                Written::Waiting => waiting = Some(position),
+            }
+        }
+        let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
+        if waiting.is_none() && channel.parked.is_none() {
+            frame::write_method(out, number, answer);
+            return Ok(());
+        }
+        if channel.parked.is_none() {
+            self.parked_channels.push(number);
+        }
+        let parked = channel.parked.get_or_insert_default();
+        let mut octets = Vec::new();
+        frame::write_method(&mut octets, number, answer);
+        parked.answers.push_back((waiting, octets));
+        Ok(())
+    }
+
+    /// Keeps a frame if its channel is parked, or handles it if it is a declaration and nothing is kept before it.
+    #[inline]
+    pub(super) fn keep_if_parked(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) -> bool {
+        if self.parked_channels.is_empty() {
+            return false;
+        }
+        let Some(channel) = self.channels.get_mut(frame.channel) else { return false };
+        let Some(parked) = &channel.parked else { return false };
+        let is_next = parked.frames.is_empty() && matches!(channel.expecting, Expecting::Method);
+        // A refusal changes nothing; it is said after the answers that come before it.
+        if is_next && self.declares(frame, out) {
+            return true;
+        }
+        if let Some(parked) = self.channels.get_mut(frame.channel).and_then(|channel| channel.parked.as_mut()) {
+            frame::write_frame(&mut parked.frames, frame.kind, frame.channel, |out| {
+                out.extend_from_slice(frame.payload);
+            });
+        }
+        true
+    }
+
+    /// Handles a frame if it is a method of a kind whose only output is an answer; false if it is not, or was refused.
+    fn declares(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) -> bool {
+        if frame.kind != FrameKind::Method {
+            return false;
+        }
+        let Ok(method) = Method::decode(frame.payload) else { return false };
+        let declares = matches!(
+            method,
+            Method::ExchangeDeclare(_)
+                | Method::ExchangeDelete(_)
+                | Method::ExchangeBind(_)
+                | Method::ExchangeUnbind(_)
+                | Method::QueueDeclare(_)
+                | Method::QueueDelete(_)
+                | Method::QueueBind(_)
+                | Method::QueueUnbind(_)
+        );
+        declares && self.handle(frame.channel, &method, out).is_ok()
+    }
+
+    /// Goes on with the channels whose wait is over.
+    pub(super) fn unpark(&mut self, out: &mut Vec<u8>) {
+        for number in std::mem::take(&mut self.parked_channels) {
+            if self.phase != Phase::Running {
+                return;
+            }
+            self.unpark_channel(number, out);
+        }
+    }
+
+    fn unpark_channel(&mut self, number: u16, out: &mut Vec<u8>) {
+        let Some(mut parked) = self.channels.get_mut(number).and_then(|channel| channel.parked.take()) else { return };
+        while let Some((position, answer)) = parked.answers.pop_front() {
+            let written = position.map_or(Written::Synced, |position| self.node.written(position, &self.mailbox));
+            match written {
+                Written::Synced => out.extend_from_slice(&answer),
+                Written::Failed => {
+                    self.close_with(&not_written(), NO_METHOD, out);
+                    return;
+                }
+                Written::Waiting => {
+                    parked.answers.push_front((position, answer));
+                    self.park_again(number, parked);
+                    return;
+                }
+            }
+        }
+        self.replay(number, &parked.frames, out);
+    }
+
+    fn park_again(&mut self, number: u16, parked: Box<Parked>) {
+        if let Some(channel) = self.channels.get_mut(number) {
+            channel.parked = Some(parked);
+            self.parked_channels.push(number);
+        }
+    }
+
+    /// Handles frames that were kept, as many as one turn may. The channel may be parked again by one of them, which then
+    /// keeps the rest.
+    fn replay(&mut self, number: u16, mut octets: &[u8], out: &mut Vec<u8>) {
+        // Before the cache may fall, what another channel's frames published along it has to be out.
+        self.flush(out);
+        self.routes.validate(self.node.generation());
+        let output_max = out.len() + OUTPUT_MAX;
+        let mut handled = 0;
+        while let Ok(Some((frame, used))) = Frame::decode(octets, usize::MAX) {
+            if out.len() >= output_max || handled >= METHODS_MAX {
+                let rest = Parked { answers: VecDeque::new(), frames: octets.to_vec() };
+                self.park_again(number, Box::new(rest));
+                // The rest is due in the next turn, which comes without waiting for anything.
+                self.journal_moved = true;
+                self.held = true;
+                return;
+            }
+            handled += u32::from(frame.kind == FrameKind::Method);
+            octets = octets.get(used..).unwrap_or_default();
+            self.frame(frame, out);
+        }
+    }
+
+    /// Handles everything that parked channels keep, for a client that has sent all it will. Nobody is left to answer.
+    pub(super) fn finish_parked(&mut self) {
+        for number in std::mem::take(&mut self.parked_channels) {
+            while self.phase == Phase::Running
+                && let Some(parked) = self.channels.get_mut(number).and_then(|channel| channel.parked.take())
+            {
+                self.journal_moved = false;
+                self.replay(number, &parked.frames, &mut Vec::new());
+            }
+        }
+        self.parked_channels.clear();
+    }
+}
+
+fn not_written() -> Fault {
+    Fault::from(leveret_broker::Error::NotWritten)
+}
