@@ -9,13 +9,17 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Which crate may use which; what is not here may not, be it for a test. A new crate needs a decision in `docs/adr`.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     ("leveret-protocol", &[]),
     ("leveret-broker", &[]),
     ("leveret-session", &["leveret-protocol", "leveret-broker"]),
+    ("leveret-storage", &[]),
     ("leveret-perf", &["leveret-protocol"]),
-    ("leveret-server", &["leveret-protocol", "leveret-broker", "leveret-session", "leveret-perf"]),
-    ("leveret-testkit", &["leveret-protocol", "leveret-broker", "leveret-session", "leveret-perf", "leveret-server"]),
+    ("leveret-server", &["leveret-protocol", "leveret-broker", "leveret-session", "leveret-storage", "leveret-perf"]),
+    (
+        "leveret-testkit",
+        &["leveret-protocol", "leveret-broker", "leveret-session", "leveret-storage", "leveret-perf", "leveret-server"],
+    ),
 ];
 
 /// Licences under which others' code may be built into the broker: none asks for more than a notice.
@@ -39,6 +43,9 @@ const UNFINISHED: [&str; 4] =
     [concat!("to", "do!"), concat!("unimple", "mented!"), concat!("#[ig", "nore"), concat!("FIX", "ME")];
 
 const LINES_MAX: usize = 900;
+
+/// The documents at the root; those in `docs` are found.
+const DOCUMENTS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 
 #[test]
 fn crates_use_only_what_the_arrows_allow() {
@@ -88,6 +95,44 @@ fn no_source_file_has_unfinished_work() {
 #[test]
 fn no_source_file_is_too_long_to_read() {
     none(&files_where(|source| source.lines().count() > LINES_MAX, "is too long"));
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut documents: Vec<PathBuf> = DOCUMENTS.iter().map(|name| root().join(name)).collect();
+    collect(&root().join("docs"), "md", &mut documents);
+    assert!(documents.len() > DOCUMENTS.len(), "no documents found in docs");
+    let project = root().canonicalize().unwrap();
+    let mut broken = Vec::new();
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        for link in links(&text) {
+            // What is outside of the project is not there for its readers.
+            let target = document.parent().unwrap().join(link).canonicalize();
+            if !target.is_ok_and(|target| target.starts_with(&project)) {
+                let document = document.strip_prefix(root()).unwrap();
+                broken.push(format!("{}: {link} leads nowhere", document.display()));
+            }
+        }
+    }
+    none(&broken);
+}
+
+#[test]
+fn links_are_the_relative_ones_without_fragment_and_title() {
+    for (text, expected) in [
+        ("[a](b.md)", &["b.md"][..]),
+        ("[a](b.md#c), ![d](e/f.svg) and [g](h \"title\")", &["b.md", "e/f.svg", "h"]),
+        ("[![a](b.svg)](c.md)", &["b.svg", "c.md"]),
+        ("[a]: b.md\n  [c d]: <e.md>", &["b.md", "e.md"]),
+        ("[over\ntwo lines](b.md)", &["b.md"]),
+        ("[a](#b), [c](https://d/e), [f](mailto:g@h)", &[]),
+        ("```rust\ntable[0](b)\n```\n[c](d)", &["d"]),
+        ("`table[0](b)` and `c` [d](e)", &["e"]),
+        ("[a] (b), [c], (d): e", &[]),
+    ] {
+        assert_eq!(links(text), expected, "{text}");
+    }
 }
 
 #[test]
@@ -217,25 +262,46 @@ fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
+/// Where the relative links of a Markdown text lead, without fragments and titles; code has none.
+fn links(text: &str) -> Vec<&str> {
+    let mut links = Vec::new();
+    let mut is_code = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            is_code = !is_code;
+        } else if !is_code {
+            // Every other part of a line is between backticks.
+            let inline = line.split('`').step_by(2).flat_map(|part| part.split("](").skip(1));
+            let inline = inline.filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+            let definition = line.trim_start().strip_prefix('[').and_then(|rest| rest.split_once("]: "));
+            links.extend(inline.chain(definition.map(|(_, target)| target)));
+        }
+    }
+    let targets = links.into_iter().filter_map(|link| link.split_whitespace().next());
+    let targets = targets.map(|target| target.trim_start_matches('<').trim_end_matches('>'));
+    let relative = targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:"));
+    relative.filter_map(|target| target.split('#').next()).filter(|path| !path.is_empty()).collect()
+}
+
 /// The source files that break a rule, each with the rule.
 fn files_where(is_broken: impl Fn(&str) -> bool, rule: &str) -> Vec<String> {
     let mut files = Vec::new();
     for folder in ["crates", "fuzz"] {
-        collect_sources(&root().join(folder), &mut files);
+        collect(&root().join(folder), "rs", &mut files);
     }
     assert!(files.len() > ARROWS.len(), "only {} source files found", files.len());
     files.retain(|file| is_broken(&fs::read_to_string(file).unwrap()));
     files.iter().map(|file| format!("{}: {rule}", file.strip_prefix(root()).unwrap().display())).collect()
 }
 
-/// Adds the Rust files in `folder` and below it, but for what builds and fuzzers leave there.
-fn collect_sources(folder: &Path, files: &mut Vec<PathBuf>) {
+/// Adds the files of a kind in `folder` and below it, but for what builds and fuzzers leave there.
+fn collect(folder: &Path, kind: &str, files: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries {
         let path = entry.unwrap().path();
         if path.is_dir() && !path.ends_with("target") {
-            collect_sources(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            collect(&path, kind, files);
+        } else if path.extension().is_some_and(|extension| extension == kind) {
             files.push(path);
         }
     }

@@ -6,7 +6,7 @@ use leveret_protocol::amqp091::method::{
 };
 use leveret_protocol::amqp091::{Method, ReplyCode, Value};
 use leveret_testkit::amqp091::{Channel, Connection, Reply, basic_consume, queue_declare, table};
-use leveret_testkit::unique;
+use leveret_testkit::{broker, unique};
 
 use crate::refusal::{assert_channel_lost, assert_connection_lost};
 use crate::traffic::{await_acks, next_bodies, publish_surely};
@@ -236,6 +236,26 @@ fn a_priority_must_be_a_number() {
         let text =
             format!("invalid arg 'x-priority' for queue '{queue}' in vhost '/': \"expected integer, got {kind}\"");
         let consume = BasicConsume { arguments, ..basic_consume(&queue) };
+        assert_channel_lost(&connection.channel(), &consume, ReplyCode::PreconditionFailed, &text);
+    }
+}
+
+#[test]
+fn an_argument_of_another_queue_type_is_406() {
+    let connection = Connection::open();
+    let queue = connection.channel().temporary_queue();
+    for (argument, value) in [
+        ("x-stream-offset", Value::LongStr(b"first")),
+        ("x-stream-offset", Value::I32(0)),
+        ("x-stream-filter", Value::LongStr(b"filter")),
+        ("x-stream-match-unfiltered", Value::Bool(true)),
+    ] {
+        if argument != "x-stream-offset" && broker::differs("no queue knows stream filters") {
+            continue;
+        }
+        let consume = BasicConsume { arguments: table(&[(argument, value)]), ..basic_consume(&queue) };
+        let text =
+            format!("invalid arg '{argument}' for queue '{queue}' in vhost '/' of queue type rabbit_classic_queue");
         assert_channel_lost(&connection.channel(), &consume, ReplyCode::PreconditionFailed, &text);
     }
 }

@@ -78,6 +78,15 @@ fn arguments_a_queue_knows_are_compared() {
             shown.0
         );
         assert_channel_lost(&connection.channel(), &none, ReplyCode::PreconditionFailed, &text);
+        let queue = unique("queue");
+        declare(&lasts, &queue_declare(&queue));
+        let some = QueueDeclare { queue: &queue, ..first };
+        let text = format!(
+            "inequivalent arg '{argument}' for queue '{queue}' in vhost '/': received the value '{}' of type '{kind}' \
+             but current is none",
+            shown.0
+        );
+        assert_channel_lost(&connection.channel(), &some, ReplyCode::PreconditionFailed, &text);
     }
 }
 
@@ -171,6 +180,27 @@ fn a_bad_argument_is_406() {
     ] {
         let queue = unique("queue");
         let text = format!("invalid arg '{argument}' for queue '{queue}' in vhost '/': {reason}");
+        let declare = QueueDeclare { arguments: table(&[(argument, value)]), ..queue_declare(&queue) };
+        assert_channel_lost(&connection.channel(), &declare, ReplyCode::PreconditionFailed, &text);
+        assert_gone(&connection, &queue);
+    }
+}
+
+#[test]
+fn an_argument_of_another_queue_type_is_406() {
+    let connection = Connection::open();
+    for (argument, value) in [
+        ("x-max-age", Value::LongStr(b"1D")),
+        ("x-stream-max-segment-size-bytes", Value::I32(1_000_000)),
+        ("x-initial-cluster-size", Value::I32(1)),
+        ("x-delivery-limit", Value::I32(5)),
+        ("x-max-in-memory-length", Value::I32(5)),
+        ("x-max-in-memory-bytes", Value::I32(5)),
+        ("x-quorum-initial-group-size", Value::I32(1)),
+    ] {
+        let queue = unique("queue");
+        let text =
+            format!("invalid arg '{argument}' for queue '{queue}' in vhost '/' of queue type rabbit_classic_queue");
         let declare = QueueDeclare { arguments: table(&[(argument, value)]), ..queue_declare(&queue) };
         assert_channel_lost(&connection.channel(), &declare, ReplyCode::PreconditionFailed, &text);
         assert_gone(&connection, &queue);

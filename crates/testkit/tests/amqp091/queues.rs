@@ -147,6 +147,34 @@ fn the_server_names_a_queue_without_name() {
 }
 
 #[test]
+fn a_client_may_choose_the_prefix_of_a_name_the_server_makes_up() {
+    if broker::differs("x-name-prefix is an argument that no queue knows") {
+        return;
+    }
+    let connection = Connection::open();
+    let channel = connection.channel();
+    let with_prefix = |prefix: &str| table(&[("x-name-prefix", Value::LongStr(prefix.as_bytes()))]);
+    let prefix = unique("prefix");
+    let names = [(); 2].map(|()| channel.declare_queue_with("", with_prefix(&prefix)).queue);
+    assert_ne!(names[0], names[1]);
+    for name in names {
+        assert!(name.starts_with(&prefix) && name.len() > prefix.len(), "{name}");
+        channel.publish("", name, b"by its name");
+        assert_eq!(drain(&channel, name), ["by its name"]);
+    }
+    let longest = "x".repeat(64);
+    let name = channel.declare_queue_with("", with_prefix(&longest)).queue;
+    assert!(name.starts_with(&longest), "{name}");
+    // Bytes count, not letters.
+    for too_long in ["x".repeat(65), "ä".repeat(33)] {
+        let arguments = with_prefix(&too_long);
+        let declare = QueueDeclare { arguments, ..queue_declare("") };
+        let text = format!("Queue name prefix '{too_long}' exceeds the 64-byte limit");
+        assert_channel_lost(&connection.channel(), &declare, ReplyCode::PreconditionFailed, &text);
+    }
+}
+
+#[test]
 fn a_name_with_the_reserved_prefix_can_not_be_declared() {
     let connection = Connection::open();
     for queue in ["amq.", "amq.testkit", "amq.gen-testkit"] {

@@ -1,10 +1,11 @@
 //! Acknowledging, rejecting and requeueing.
 
-use leveret_protocol::amqp091::ReplyCode;
 use leveret_protocol::amqp091::method::{
-    BasicAck, BasicNack, BasicRecover, BasicRecoverAsync, BasicRecoverOk, BasicReject, QueueDeclare, QueueDeclareOk,
+    BasicAck, BasicConsume, BasicNack, BasicRecover, BasicRecoverAsync, BasicRecoverOk, BasicReject, QueueDeclare,
+    QueueDeclareOk,
 };
-use leveret_testkit::amqp091::{Channel, Connection, queue_declare};
+use leveret_protocol::amqp091::{ReplyCode, Value};
+use leveret_testkit::amqp091::{Channel, Connection, basic_consume, queue_declare, table};
 use leveret_testkit::unique;
 
 use crate::refusal::{assert_channel_lost, assert_connection_lost};
@@ -295,6 +296,45 @@ fn a_lost_connection_returns_what_was_not_settled() {
     }
     channel.expect_nothing_from(&queue);
     channel.delete_queue(&queue);
+}
+
+#[test]
+fn what_consumers_of_one_channel_hold_of_a_queue_returns_in_order() {
+    type End = fn(Channel, Connection);
+    let ends: [(&str, End); 3] = [
+        ("the channel is closed", |channel, _connection| channel.close()),
+        ("the connection is closed", |_channel, connection| connection.close()),
+        ("the connection is lost", |channel, connection| drop((channel, connection))),
+    ];
+    let other = Connection::open();
+    for (end, act) in ends {
+        // Whoever of the two got the first message.
+        for tags in [["one", "two"], ["two", "one"]] {
+            let connection = Connection::open();
+            let (channel, third) = (connection.channel(), other.channel());
+            let queue = unique("queue");
+            let _: QueueDeclareOk<'_> = third.call(&QueueDeclare { exclusive: false, ..queue_declare(&queue) });
+            channel.qos(1);
+            for consumer_tag in ["one", "two"] {
+                let priority = Value::I32(i32::from(consumer_tag == tags[0]));
+                let arguments = table(&[("x-priority", priority)]);
+                channel.consume_with(&BasicConsume { consumer_tag, arguments, ..basic_consume(&queue) });
+            }
+            publish_surely(&other, "", &queue, &["1", "2"]);
+            for (tag, body) in tags.into_iter().zip(["1", "2"]) {
+                let delivery = channel.next_delivery();
+                assert_eq!((delivery.consumer_tag, text(&delivery.body).as_str()), (tag, body));
+            }
+            third.consume(&queue);
+            third.expect_nothing_from(&queue);
+            act(channel, connection);
+            for body in ["1", "2"] {
+                let delivery = third.next_delivery();
+                assert_eq!((text(&delivery.body).as_str(), delivery.redelivered), (body, true), "{end}, {tags:?}");
+            }
+            third.delete_queue(&queue);
+        }
+    }
 }
 
 #[test]
