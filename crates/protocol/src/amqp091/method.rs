@@ -27,6 +27,12 @@ pub trait Encode {
     }
 }
 
+/// A method that is expected, so that nobody has to ask which one a payload holds.
+pub trait Decode<'a>: Sized {
+    /// Decodes the payload of a method frame; another method is an unknown one.
+    fn decode(payload: &'a [u8]) -> Result<Self, DecodeError>;
+}
+
 /// A type of method argument.
 trait Field<'a>: Sized {
     fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError>;
@@ -96,6 +102,19 @@ macro_rules! methods {
         #[derive(Debug, Clone, Copy, PartialEq)]
         #[expect(missing_docs, reason = "each variant holds the struct of its name")]
         pub enum Method<'a> { $($name($name $(<$life>)?),)* }
+
+        $(impl<'a> Decode<'a> for $name $(<$life>)? {
+            #[inline]
+            fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
+                let mut reader = Reader::of_arguments(payload);
+                let (class_id, method_id) = (reader.u16()?, reader.u16()?);
+                if (class_id, method_id) != ($class, $method) {
+                    return Err(DecodeError::UnknownMethod { class_id, method_id });
+                }
+                let method = Self { $($field: Field::read(&mut reader)?,)* };
+                if reader.is_empty() { Ok(method) } else { Err(DecodeError::TrailingOctets) }
+            }
+        })*
 
         impl<'a> Method<'a> {
             /// Decodes the payload of a method frame.
@@ -340,6 +359,19 @@ mod tests {
             let long = [octets, b"\0"].concat();
             assert_eq!(Method::decode(&long), Err(DecodeError::TrailingOctets));
         }
+    }
+
+    #[test]
+    fn an_expected_method_is_decoded_as_any_is() {
+        let mut payload = Vec::new();
+        let publish = BasicPublish { ticket: 0, exchange: "x", routing_key: "key", mandatory: true, immediate: false };
+        publish.encode(&mut payload);
+        assert_eq!(BasicPublish::decode(&payload), Ok(publish));
+        assert_eq!(Method::decode(&payload), Ok(Method::BasicPublish(publish)));
+        let other = Err(DecodeError::UnknownMethod { class_id: 60, method_id: 40 });
+        assert_eq!(BasicAck::decode(&payload), other);
+        payload.push(0);
+        assert_eq!(BasicPublish::decode(&payload), Err(DecodeError::TrailingOctets));
     }
 
     #[test]

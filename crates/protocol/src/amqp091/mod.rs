@@ -14,7 +14,7 @@ mod writer;
 pub use content::{BasicProperties, ContentHeader, Properties, RawProperties};
 pub use error::{DecodeError, FrameError, ReplyCode};
 pub use frame::{Frame, FrameKind, ProtocolHeader};
-pub use method::{Encode, Method};
+pub use method::{Decode, Encode, Method};
 pub use table::{Array, Table, TableWriter, Value};
 pub use writer::{Writer, clip_shortstr};
 

@@ -1,9 +1,12 @@
 //! From a frame to the handler of its method.
 
 use leveret_protocol::amqp091::method::{
-    AccessRequestOk, ChannelClose, ChannelCloseOk, ChannelFlowOk, ChannelOpenOk, ConfirmSelectOk, ConnectionCloseOk,
+    AccessRequestOk, BasicAck, BasicPublish, ChannelClose, ChannelCloseOk, ChannelFlowOk, ChannelOpenOk,
+    ConfirmSelectOk, ConnectionCloseOk,
 };
-use leveret_protocol::amqp091::{ContentHeader, DecodeError, Frame, FrameKind, Method, ReplyCode, frame};
+use leveret_protocol::amqp091::{
+    CLASS_BASIC, ContentHeader, Decode, DecodeError, Frame, FrameKind, Method, ReplyCode, frame,
+};
 
 use super::channel::{ChannelPhase, Confirms, Expecting, Mode, Publishing};
 use super::fault::{self, Fault};
@@ -172,10 +175,20 @@ impl Session {
                 }
             }
         }
-        let method = Method::decode(payload).map_err(|error| {
-            let ids = if error == DecodeError::MalformedUtf8 { NO_METHOD } else { ids_of(payload) };
-            (ids, fault::of_payload(error, payload))
-        })?;
+        // Nearly every method is one of these two, which go past the enum of all: it is as large as its largest.
+        match ids_of(payload) {
+            PUBLISH => {
+                let publish = BasicPublish::decode(payload).map_err(|error| undecodable(error, payload))?;
+                self.publish(number, &publish);
+                return Ok(());
+            }
+            ACK => {
+                let ack = BasicAck::decode(payload).map_err(|error| undecodable(error, payload))?;
+                return self.ack(number, ack).map_err(|fault| (ACK, fault));
+            }
+            _ => {}
+        }
+        let method = Method::decode(payload).map_err(|error| undecodable(error, payload))?;
         self.handle(number, &method, out).map_err(|fault| (ids_of(payload), fault))
     }
 
@@ -183,11 +196,6 @@ impl Session {
     pub(super) fn handle(&mut self, number: u16, method: &Method<'_>, out: &mut Vec<u8>) -> Handled {
         // First what comes once per message; none of it needs to see what the turn has collected.
         match method {
-            Method::BasicPublish(publish) => {
-                self.publish(number, publish);
-                return Ok(());
-            }
-            Method::BasicAck(ack) => return self.ack(number, *ack),
             Method::BasicNack(nack) => return self.nack(number, *nack),
             Method::BasicReject(reject) => return self.reject(number, *reject),
             _ => {}
@@ -284,6 +292,14 @@ impl Session {
         let close = ChannelClose { reply_code: fault.code().code(), reply_text: fault.text(), class_id, method_id };
         frame::write_method(out, number, &close);
     }
+}
+
+/// Ids of basic.ack.
+const ACK: (u16, u16) = (CLASS_BASIC, 80);
+
+fn undecodable(error: DecodeError, payload: &[u8]) -> ((u16, u16), Fault) {
+    let ids = if error == DecodeError::MalformedUtf8 { NO_METHOD } else { ids_of(payload) };
+    (ids, fault::of_payload(error, payload))
 }
 
 /// Whether a frame has too few octets for its kind, or any in a heartbeat.
