@@ -232,6 +232,9 @@ fn write(log: &mut MetadataLog, pending: &[(u64, Vec<u8>)]) -> Result<(), String
 fn report(report: &Report) {
     if report.is_damaged() {
         tracing::error!("the metadata log is damaged, and declarations may be lost:\n{report}");
+    } else if report.torn_tail.as_ref().is_some_and(|tail| tail.records > 0) {
+        // Most likely never answered, but the disk may have damaged the last of what was.
+        tracing::warn!("metadata log: {report}");
     } else {
         tracing::info!("metadata log: {report}");
     }

@@ -262,9 +262,8 @@ impl Session {
                 }
                 Ok(None) => return used,
                 // After our connection.close nobody cares what kind a frame is, and its end is known.
-                Err(FrameError::UnknownKind { kind, start }) if self.is_open() => {
+                Err(error @ FrameError::UnknownKind { .. }) if self.is_open() => {
                     if self.phase == Phase::Running {
-                        let error = FrameError::UnknownKind { kind, start };
                         self.close_with(&fault::of_frame(error, self.limits.frame_max), NO_METHOD, out);
                     }
                     used += Frame::announced_size(rest);
@@ -292,10 +291,7 @@ impl Session {
             self.event(&event, out);
         }
         for key in inbox.awaiting_room.drain(..) {
-            if let Some(sources::SourceKind::Consumer { queue, id }) = self.sources.get(key).map(sources::Source::kind)
-            {
-                queue.resume(*id);
-            }
+            self.sources.resume(key);
         }
         self.inbox = inbox;
     }
@@ -347,8 +343,7 @@ impl Session {
 
     /// Ends the connection after an error of its octets or methods.
     fn close_with(&mut self, fault: &Fault, (class_id, method_id): (u16, u16), out: &mut Vec<u8>) {
-        let level_is_forced = fault.code() == ReplyCode::ConnectionForced;
-        if !level_is_forced {
+        if fault.code() != ReplyCode::ConnectionForced {
             tracing::error!(
                 connection = self.id.0,
                 user = &*self.user,
@@ -372,7 +367,7 @@ impl Session {
         let fault = fault::of_frame(error, self.limits.frame_max);
         if self.is_open() {
             if self.phase == Phase::Running {
-                self.close_with(&fault, (0, 0), out);
+                self.close_with(&fault, NO_METHOD, out);
             }
         } else {
             tracing::warn!(connection = self.id.0, "{}", fault.text());
@@ -399,7 +394,7 @@ impl Session {
         match self.phase {
             Phase::Running => {
                 let explanation = "broker forced connection closure with reason 'shutdown'";
-                self.close_with(&Fault::new(ReplyCode::ConnectionForced, explanation), (0, 0), out);
+                self.close_with(&Fault::new(ReplyCode::ConnectionForced, explanation), NO_METHOD, out);
             }
             Phase::Closing | Phase::Over => {}
             _ => self.over(Ending::Now),
@@ -455,11 +450,7 @@ impl Session {
         {
             shared.release(released);
             for (_, key) in &channel.consumers {
-                if let Some(sources::SourceKind::Consumer { queue, id }) =
-                    self.sources.get(*key).map(sources::Source::kind)
-                {
-                    queue.resume(*id);
-                }
+                self.sources.resume(*key);
             }
         }
     }

@@ -1,8 +1,9 @@
 //! The queue class: declare, bind, unbind, purge, delete.
 
-use leveret_broker::Name;
+use leveret_broker::error::{InvalidValue, Resource};
 use leveret_broker::queue::CloseCondition;
 use leveret_broker::topology::{Applied, Change, Destination, Origin, clean_name, inert_arguments};
+use leveret_broker::{Error, Name};
 use leveret_protocol::amqp091::method::{
     QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk,
     QueueUnbind, QueueUnbindOk,
@@ -30,19 +31,22 @@ impl Session {
         }
         let mut origin = Origin::Client;
         let asked = clean_name(declare.queue);
+        let asked_for_name = asked.is_empty();
         let name: Name = if asked.is_empty() && declare.passive {
             self.queue_name(number, "")?
         } else if asked.is_empty() {
-            origin = Origin::Broker;
-            generated_name(prefix(declare)?, (self.settings.random)()).into()
+            // A prefix is the client's choice, so it may not reach into the reserved names either.
+            let prefix = self.prefix(declare)?;
+            origin = if prefix.is_some() { Origin::Client } else { Origin::Broker };
+            generated_name(&clean_name(prefix.unwrap_or("amq.gen-")), (self.settings.random)()).into()
         } else {
             asked.into()
         };
         let mut written = None;
         if !declare.passive {
             let mut arguments = table::to_broker(declare.arguments);
-            if declare.queue.is_empty() {
-                // It has done what it is for.
+            if asked_for_name {
+                // The prefix has done what it is for.
                 arguments = arguments.iter().filter(|(name, _)| &**name != PREFIX_ARGUMENT).cloned().collect();
             }
             let inert = inert_arguments(&arguments).join(", ");
@@ -71,6 +75,25 @@ impl Session {
             consumer_count: u32::try_from(counts.consumers).unwrap_or(u32::MAX),
         };
         self.answer_once_written(number, written, (!declare.no_wait).then_some(&ok), out)
+    }
+
+    /// How the client wants the name of a server-named queue to begin.
+    fn prefix<'a>(&self, declare: &QueueDeclare<'a>) -> Result<Option<&'a str>, Fault> {
+        let Some(value) = declare.arguments.get(PREFIX_ARGUMENT) else { return Ok(None) };
+        let prefix = match value {
+            Value::LongStr(octets) => std::str::from_utf8(octets).ok(),
+            _ => None,
+        };
+        let Some(prefix) = prefix else {
+            let reason = InvalidValue::Type(table::value_to_broker(value).type_name());
+            let resource = Resource::queue(&self.vhost, "");
+            return Err(Error::InvalidArgument { resource, argument: PREFIX_ARGUMENT.into(), reason }.into());
+        };
+        if prefix.len() > PREFIX_MAX {
+            let explanation = format!("Queue name prefix '{prefix}' exceeds the {PREFIX_MAX}-byte limit");
+            return Err(Fault::new(ReplyCode::PreconditionFailed, explanation));
+        }
+        Ok(Some(prefix))
     }
 
     pub(super) fn queue_bind(&mut self, number: u16, bind: &QueueBind<'_>, out: &mut Vec<u8>) -> Handled {
@@ -134,15 +157,3 @@ impl Session {
 const PREFIX_ARGUMENT: &str = "x-name-prefix";
 /// Octets it may have.
 const PREFIX_MAX: usize = 64;
-
-/// How the name of a server-named queue begins.
-fn prefix<'a>(declare: &QueueDeclare<'a>) -> Result<&'a str, Fault> {
-    let Some(Value::LongStr(prefix)) = declare.arguments.get(PREFIX_ARGUMENT) else { return Ok("amq.gen-") };
-    let shown = String::from_utf8_lossy(prefix);
-    if prefix.len() > PREFIX_MAX {
-        let explanation = format!("Queue name prefix '{shown}' exceeds the {PREFIX_MAX}-byte limit");
-        return Err(Fault::new(ReplyCode::PreconditionFailed, explanation));
-    }
-    std::str::from_utf8(prefix)
-        .map_err(|_| Fault::new(ReplyCode::PreconditionFailed, format!("Queue name prefix '{shown}' is not UTF-8")))
-}

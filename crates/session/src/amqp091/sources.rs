@@ -105,6 +105,13 @@ impl Sources {
         self.slots.get(key as usize)?.as_ref()
     }
 
+    /// Lets a consumer's queue go on with it, if that is what the source is.
+    pub(crate) fn resume(&self, key: u32) {
+        if let Some(SourceKind::Consumer { queue, id }) = self.get(key).map(Source::kind) {
+            queue.resume(*id);
+        }
+    }
+
     /// The source for basic.get of a queue on a channel, made if it is not there.
     pub(crate) fn getter(&mut self, channel: u16, queue: &Arc<QueueCell>) -> u32 {
         let is = |source: &Source| {

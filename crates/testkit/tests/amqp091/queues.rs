@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use leveret_protocol::amqp091::method::{
-    BasicGet, QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge,
-    QueuePurgeOk, QueueUnbind, QueueUnbindOk,
+    BasicGet, ChannelClose, QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk,
+    QueuePurge, QueuePurgeOk, QueueUnbind, QueueUnbindOk,
 };
 use leveret_protocol::amqp091::{Method, ReplyCode, Table, Value};
 use leveret_testkit::amqp091::{
@@ -172,6 +172,15 @@ fn a_client_may_choose_the_prefix_of_a_name_the_server_makes_up() {
         let text = format!("Queue name prefix '{too_long}' exceeds the 64-byte limit");
         assert_channel_lost(&connection.channel(), &declare, ReplyCode::PreconditionFailed, &text);
     }
+    let arguments = table(&[("x-name-prefix", Value::I32(1))]);
+    let declare = QueueDeclare { arguments, ..queue_declare("") };
+    let text = "invalid arg 'x-name-prefix' for queue '' in vhost '/': {unacceptable_type,signedint}";
+    assert_channel_lost(&connection.channel(), &declare, ReplyCode::PreconditionFailed, text);
+    // A prefix is no way into the names that are reserved.
+    let channel = connection.channel();
+    channel.send(&QueueDeclare { arguments: with_prefix("amq.mine-"), ..queue_declare("") });
+    let close: ChannelClose<'_> = channel.expect();
+    assert!(close.reply_text.starts_with("ACCESS_REFUSED - queue name 'amq.mine-"), "{}", close.reply_text);
 }
 
 #[test]
