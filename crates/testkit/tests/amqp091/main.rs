@@ -8,6 +8,7 @@ mod confirm;
 mod connection;
 mod consume;
 mod copies;
+mod durable_messages;
 mod exchange_bindings;
 mod exchanges;
 mod frames;
