@@ -20,65 +20,105 @@ pub(crate) struct Shape<'a> {
     pub(crate) size: usize,
 }
 
-/// A row of copies of one message. Only the first 16 octets of their bodies change: the time in nanoseconds at which the
-/// message was to be sent, and, if asked for, a mark that tells its place in the publisher's sequence.
+/// A row of encoded messages: copies of one, or of several in turn. Only the first 16 octets of their bodies change: the
+/// time in nanoseconds at which the message was to be sent, and, if asked for, a mark that tells its place in the
+/// publisher's sequence.
 #[derive(Debug)]
 pub(crate) struct Batch {
     octets: Vec<u8>,
-    stride: usize,
-    body_at: usize,
+    /// Where each message begins and where its body does; at the end, where the octets end.
+    places: Vec<Place>,
+    /// After so many messages they repeat.
+    turn: usize,
     size: usize,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    message: usize,
+    body: usize,
+}
+
+/// Some messages of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// The place of the first one.
+    first: usize,
+    /// How many there are.
+    pub(crate) count: usize,
+}
+
 impl Batch {
-    /// Encodes as many copies as fit a write, for channel 1.
-    pub(crate) fn new(shape: &Shape<'_>, frame_max: usize) -> Self {
-        let mut properties = Vec::new();
-        shape.properties.encode(&mut properties);
-        let mut octets = Vec::new();
-        write_method(&mut octets, 1, &shape.publish);
-        write_header(&mut octets, 1, &properties, shape.size as u64);
-        let body_at = octets.len() + FRAME_HEAD;
-        octets.clear();
-        write_content(&mut octets, 1, &shape.publish, &properties, &vec![b'x'; shape.size], frame_max);
-        let stride = octets.len();
-        Self { octets: octets.repeat((WRITE_MAX / stride).max(1)), stride, body_at, size: shape.size }
+    /// Encodes as many copies as fit a write, for channel 1. Of several shapes, which have one size, each gets its turn.
+    pub(crate) fn new(shapes: &[Shape<'_>], frame_max: usize) -> Self {
+        let size = shapes.first().map_or(0, |shape| shape.size);
+        let (mut octets, mut places) = (Vec::new(), Vec::new());
+        while places.is_empty() || octets.len() + octets.len() / (places.len() / shapes.len().max(1)) <= WRITE_MAX {
+            for shape in shapes {
+                let message = octets.len();
+                let mut properties = Vec::new();
+                shape.properties.encode(&mut properties);
+                write_method(&mut octets, 1, &shape.publish);
+                write_header(&mut octets, 1, &properties, size as u64);
+                places.push(Place { message, body: octets.len() + FRAME_HEAD });
+                octets.truncate(message);
+                write_content(&mut octets, 1, &shape.publish, &properties, &vec![b'x'; size], frame_max);
+            }
+            if shapes.is_empty() {
+                break;
+            }
+        }
+        places.push(Place { message: octets.len(), body: octets.len() });
+        Self { octets, places, turn: shapes.len().max(1), size }
     }
 
-    /// How many messages one write takes.
-    pub(crate) fn capacity(&self) -> usize {
-        self.octets.len() / self.stride
-    }
-
-    /// Octets of one encoded message.
-    pub(crate) fn stride(&self) -> usize {
-        self.stride
-    }
-
-    /// Gives the first `count` messages their times and, through `mark`, their marks; both take the position in the batch.
+    /// The messages that one write takes after `sent` ones, at most `count`.
     #[inline]
-    pub(crate) fn stamp(&mut self, count: usize, time_ns: impl Fn(u64) -> u64, mark: Option<impl Fn(u64) -> u64>) {
+    pub(crate) fn run(&self, sent: u64, count: usize) -> Run {
+        // Below `turn`, which is the length of a slice.
+        let first = usize::try_from(sent % self.turn as u64).unwrap_or_default();
+        if self.turn == 1 {
+            return Run { first, count: count.min(self.places.len() - 1) };
+        }
+        let end = self.begin(first) + WRITE_MAX;
+        let fit = self.places.partition_point(|place| place.message <= end).saturating_sub(first + 1);
+        Run { first, count: count.min(fit.max(1)) }
+    }
+
+    fn begin(&self, place: usize) -> usize {
+        self.places.get(place).map_or(self.octets.len(), |place| place.message)
+    }
+
+    /// How many messages of a run are in its first so many octets, whole.
+    pub(crate) fn whole(&self, run: Run, octets: usize) -> usize {
+        let end = self.begin(run.first) + octets;
+        self.places.partition_point(|place| place.message <= end).saturating_sub(run.first + 1).min(run.count)
+    }
+
+    /// Gives the messages of a run their times and, through `mark`, their marks; both take the position in the run.
+    #[inline]
+    pub(crate) fn stamp(&mut self, run: Run, time_ns: impl Fn(u64) -> u64, mark: Option<impl Fn(u64) -> u64>) {
         if self.size < 8 {
             return;
         }
-        let body_at = self.body_at;
         let mark = mark.filter(|_| self.size >= 16);
-        for (at, message) in (0..).zip(self.octets.chunks_exact_mut(self.stride).take(count)) {
-            if let Some(slot) = message.get_mut(body_at..body_at + 8) {
+        let places = self.places.get(run.first..run.first + run.count).unwrap_or_default();
+        for (at, Place { body, .. }) in (0..).zip(places) {
+            if let Some(slot) = self.octets.get_mut(*body..body + 8) {
                 slot.copy_from_slice(&time_ns(at).to_be_bytes());
             }
             if let Some(mark) = &mark
-                && let Some(slot) = message.get_mut(body_at + 8..body_at + 16)
+                && let Some(slot) = self.octets.get_mut(body + 8..body + 16)
             {
                 slot.copy_from_slice(&mark(at).to_be_bytes());
             }
         }
     }
 
-    /// The octets of the first `count` messages from octet `from` on.
+    /// The octets of a run from its octet `from` on.
     #[inline]
-    pub(crate) fn octets(&self, count: usize, from: usize) -> &[u8] {
-        self.octets.get(from..count * self.stride).unwrap_or_default()
+    pub(crate) fn octets(&self, run: Run, from: usize) -> &[u8] {
+        self.octets.get(self.begin(run.first) + from..self.begin(run.first + run.count)).unwrap_or_default()
     }
 }
 
@@ -89,19 +129,53 @@ mod tests {
     use crate::walker::{Delivery, Settled, Sink, Walker};
     use leveret_protocol::amqp091::{Frame, FrameKind, Method};
 
-    fn batch(size: usize) -> Batch {
-        let publish = BasicPublish { ticket: 0, exchange: "x", routing_key: "key", mandatory: false, immediate: false };
+    fn shape(routing_key: &str, size: usize) -> Shape<'_> {
+        let publish = BasicPublish { ticket: 0, exchange: "x", routing_key, mandatory: false, immediate: false };
         let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
-        Batch::new(&Shape { publish, properties, size }, 4096)
+        Shape { publish, properties, size }
+    }
+
+    fn batch(size: usize) -> Batch {
+        Batch::new(&[shape("key", size)], 4096)
     }
 
     #[test]
     fn a_batch_is_as_many_whole_messages_as_fit_a_write() {
         for size in [0, 1, 7, 8, 16, 1024, 5000, 200_000] {
             let batch = batch(size);
-            assert_eq!(batch.octets.len() % batch.stride(), 0);
-            assert!(batch.capacity() == 1 || batch.octets.len() <= WRITE_MAX, "size {size}");
-            assert_eq!(batch.octets(batch.capacity() + 1, 0), b"", "more than there is is nothing");
+            let run = batch.run(3, usize::MAX);
+            let (all, one) = (batch.octets(run, 0).len(), batch.octets(batch.run(0, 1), 0).len());
+            assert_eq!(all, one * run.count, "size {size}");
+            assert!(run.count == 1 || all <= WRITE_MAX && all + one > WRITE_MAX, "size {size}");
+            assert_eq!(batch.whole(run, all), run.count);
+            assert_eq!(batch.whole(run, all - 1), run.count - 1);
+        }
+    }
+
+    #[test]
+    fn shapes_come_in_turn_wherever_a_run_begins() {
+        let names: Vec<_> = (0..150).map(|number| format!("queue-{number}")).collect();
+        for (size, queues) in [(0, 3), (16, 3), (16, 150), (1024, 150), (100_000, 2)] {
+            let shapes: Vec<_> = names.iter().take(queues).map(|name| shape(name, size)).collect();
+            let batch = Batch::new(&shapes, 131_072);
+            let (mut sent, mut keys) = (0, Vec::new());
+            while keys.len() < 400 {
+                let run = batch.run(sent, if sent % 3 == 0 { 2 } else { usize::MAX });
+                assert!(run.count > 0 && (run.count == 1 || batch.octets(run, 0).len() <= WRITE_MAX));
+                let mut rest = batch.octets(run, 0);
+                assert_eq!(batch.whole(run, rest.len()), run.count);
+                while let Some((frame, used)) = Frame::decode(rest, 131_072).unwrap() {
+                    if let (FrameKind::Method, Ok(Method::BasicPublish(publish))) =
+                        (frame.kind, Method::decode(frame.payload))
+                    {
+                        keys.push(publish.routing_key.to_owned());
+                    }
+                    rest = &rest[used..];
+                }
+                sent += run.count as u64;
+                assert_eq!(keys.len() as u64, sent);
+            }
+            assert!(keys.iter().zip(names.iter().take(queues).cycle()).all(|(key, name)| key == name), "{queues}");
         }
     }
 
@@ -121,8 +195,9 @@ mod tests {
         for (size, stamped) in [(7, "xxxxxxx"), (8, "\0\0\0\0\0\0\0\x09"), (16, "\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x07")]
         {
             let mut batch = batch(size);
-            batch.stamp(3, |at| at + 7, Some(|at| at + 5));
-            let mut rest = batch.octets(3, batch.stride() * 2);
+            let run = batch.run(0, 3);
+            batch.stamp(run, |at| at + 7, Some(|at| at + 5));
+            let mut rest = batch.octets(run, batch.octets(batch.run(0, 2), 0).len());
             let mut bodies = Vec::new();
             while let Some((frame, used)) = Frame::decode(rest, 4096).unwrap() {
                 if frame.kind == FrameKind::Body {
@@ -134,7 +209,7 @@ mod tests {
         }
         let mut walker = Walker::new(4096);
         let mut seen = Bodies(Vec::new());
-        walker.walk(batch(16).octets(1, 0), &mut seen).unwrap_or_default();
+        walker.walk(batch(16).octets(batch(16).run(0, 1), 0), &mut seen).unwrap_or_default();
         assert!(seen.0.is_empty(), "a publish is no delivery");
     }
 }

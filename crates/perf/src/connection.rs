@@ -116,6 +116,13 @@ impl Connection {
         self.await_method(what, ANSWER_NS, answer)
     }
 
+    /// Sends a method that has no answer.
+    pub(crate) fn tell(&mut self, channel: u16, method: &impl Encode) -> Result<(), Error> {
+        let mut octets = Vec::new();
+        write_method(&mut octets, channel, method);
+        self.send_all(&octets)
+    }
+
     /// Makes the buffer large; to be called once, by who expects load.
     pub(crate) fn enlarge_buffer(&mut self) {
         self.buffer.resize(BUFFER_LARGE.max(2 * self.frame_max), 0);

@@ -20,6 +20,8 @@ use crate::walker::{Delivery, Settled, Sink};
 /// look at the clock, so that at full speed more samples would cost time and tell nothing.
 const SAMPLE_ALL: u64 = 32;
 const SAMPLE_STEP: u64 = 16;
+/// What consumer tags begin with; the number of the queue follows.
+const TAG: char = 'c';
 /// A stamp this old is none: the body was written by somebody else.
 const STAMP_AGE_MAX_NS: u64 = 3600 * SECOND_NS;
 
@@ -28,8 +30,8 @@ const STAMP_AGE_MAX_NS: u64 = 3600 * SECOND_NS;
 pub(crate) struct Consumer {
     /// Where from.
     pub(crate) connection: Connection,
-    /// Name of the queue.
-    pub(crate) queue: String,
+    /// Names of the queues.
+    pub(crate) queues: Vec<String>,
     /// How to acknowledge.
     pub(crate) ack: AckMode,
     /// Whether the start of a body is the time it was to be sent.
@@ -52,26 +54,36 @@ pub(crate) enum Stamps {
 }
 
 impl Consumer {
-    /// Sets the prefetch (0 is no limit) and subscribes. Deliveries may be waiting when this returns.
+    /// Sets the prefetch (0 is no limit), which each queue has for itself, and subscribes. Deliveries may be waiting when
+    /// this returns.
     pub(crate) fn subscribe(&mut self, prefetch: u16) -> Result<(), Error> {
         if prefetch > 0 {
             let qos = BasicQos { prefetch_size: 0, prefetch_count: prefetch, global: false };
             self.connection
                 .call(1, "basic.qos", &qos, |method| matches!(method, Method::BasicQosOk(_)).then_some(()))?;
         }
-        let consume = BasicConsume {
-            ticket: 0,
-            queue: &self.queue,
-            // Short, because it comes with every delivery.
-            consumer_tag: "c",
-            no_local: false,
-            no_ack: self.ack == AckMode::Auto,
-            exclusive: false,
-            no_wait: false,
-            arguments: Table::default(),
-        };
-        self.connection
-            .call(1, "basic.consume", &consume, |method| matches!(method, Method::BasicConsumeOk(_)).then_some(()))
+        for (number, queue) in self.queues.iter().enumerate() {
+            let consume = BasicConsume {
+                ticket: 0,
+                queue,
+                // Short, because it comes with every delivery.
+                consumer_tag: &format!("{TAG}{number}"),
+                no_local: false,
+                no_ack: self.ack == AckMode::Auto,
+                exclusive: false,
+                // From the first answer on, deliveries may come before any other.
+                no_wait: number > 0,
+                arguments: Table::default(),
+            };
+            if number > 0 {
+                self.connection.tell(1, &consume)?;
+                continue;
+            }
+            self.connection.call(1, "basic.consume", &consume, |method| {
+                matches!(method, Method::BasicConsumeOk(_)).then_some(())
+            })?;
+        }
+        Ok(())
     }
 
     /// Consumes until it is told to stop; returns the ledger.
@@ -93,7 +105,7 @@ impl Consumer {
             if read {
                 let now_ns = clock::now_ns();
                 let mut events = Events {
-                    queue: &self.queue,
+                    queues: &self.queues,
                     now_ns,
                     count: 0,
                     stamps: self.stamps,
@@ -181,7 +193,7 @@ enum Reach {
 
 /// What a consumer makes of one read.
 struct Events<'a> {
-    queue: &'a str,
+    queues: &'a [String],
     now_ns: u64,
     count: u64,
     stamps: Stamps,
@@ -219,7 +231,11 @@ impl Sink for Events<'_> {
 
     fn method(&mut self, method: Method<'_>) -> Result<(), Error> {
         match method {
-            Method::BasicCancel(_) => Err(Error::Cancelled(self.queue.to_owned())),
+            Method::BasicCancel(cancel) => {
+                let number = cancel.consumer_tag.strip_prefix(TAG).and_then(|number| number.parse::<usize>().ok());
+                let queue = number.and_then(|number| self.queues.get(number));
+                Err(Error::Cancelled(queue.cloned().unwrap_or_default()))
+            }
             other => self.counters.common_method(other, self.control),
         }
     }
@@ -268,7 +284,7 @@ mod tests {
             let mut acks = Acks { mode: AckMode::Auto, pending: Vec::new(), unacked: 0, last_tag: 0 };
             let now_ns = STAMP_AGE_MAX_NS * 2;
             let mut events = Events {
-                queue: "q",
+                queues: &["q".to_owned()],
                 now_ns,
                 count: 0,
                 stamps: Stamps::Read,

@@ -41,9 +41,13 @@ pub use options::Options;
 ///
 /// Ctrl-C ends a run early and still prints what was measured; a second one ends the process.
 pub fn run(options: Options) -> Result<(), Error> {
-    let plan = plan::Plan::new(options)?;
     let interrupted = load::interrupt_flag()?;
     raise_descriptor_limit();
+    if let Some(messages) = options.fill {
+        let (fill, drain) = plan::Plan::fill_and_drain(options, messages)?;
+        return load::run_fill(&fill, &drain, &interrupted);
+    }
+    let plan = plan::Plan::new(options)?;
     if plan.options.idle_connections.is_some() || plan.options.idle_queues.is_some() {
         idle::run(&plan, &interrupted)
     } else {

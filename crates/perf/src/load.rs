@@ -19,7 +19,7 @@ use crate::pace::Pace;
 use crate::plan::Plan;
 use crate::process::Process;
 use crate::publisher::Publisher;
-use crate::report::{self, Report};
+use crate::report::{self, FillReport, Report};
 use crate::topology;
 use crate::watch::{QUIET_NS, TICK_NS, Watch};
 use crate::window::Window;
@@ -49,6 +49,26 @@ pub(crate) fn interrupt_flag() -> Result<Arc<AtomicBool>, Error> {
 
 /// Runs the plan and prints the report.
 pub(crate) fn run(plan: &Plan, interrupted: &AtomicBool) -> Result<(), Error> {
+    let report = measure(plan, interrupted)?;
+    report::print(&report, plan.options.json, Report::text)
+}
+
+/// Fills queues, drains them again and prints what was measured of both.
+pub(crate) fn run_fill(fill: &Plan, drain: &Plan, interrupted: &AtomicBool) -> Result<(), Error> {
+    let filled = measure(fill, interrupted)?;
+    // Queues of the run itself go in any case; with others, what an interrupted run has published stays.
+    let drained = if interrupted.load(Ordering::Relaxed) {
+        let mut admin = Connection::open(&drain.options.url, "leveret perf")?;
+        topology::remove(&mut admin, drain)?;
+        admin.close();
+        None
+    } else {
+        Some(measure(drain, interrupted)?)
+    };
+    report::print(&FillReport { fill: filled, drain: drained }, fill.options.json, FillReport::text)
+}
+
+fn measure(plan: &Plan, interrupted: &AtomicBool) -> Result<Report, Error> {
     let broker = Process::broker(&plan.options)?;
     let mut admin = Connection::open(&plan.options.url, "leveret perf")?;
     topology::prepare(&mut admin, plan)?;
@@ -57,8 +77,7 @@ pub(crate) fn run(plan: &Plan, interrupted: &AtomicBool) -> Result<(), Error> {
     let removed = topology::remove(&mut admin, plan);
     admin.close();
     let report = outcome?;
-    report::print(&report, plan.options.json, Report::text)?;
-    removed
+    removed.map(|()| report)
 }
 
 /// Connections that are open, and the threads on them.
@@ -104,15 +123,15 @@ impl<'a> Load<'a> {
     }
 
     fn open_consumer(&mut self, index: usize) -> Result<Consumer, Error> {
-        let (plan, queue) = (self.plan, self.plan.queue_of(index));
+        let (plan, queues) = (self.plan, self.plan.queues_of(index));
         let mut connection = Connection::open(&plan.options.url, &format!("leveret perf consumer {index}"))?;
         if plan.options.exclusive {
-            topology::declare_and_bind(&mut connection, plan, queue)?;
+            topology::declare_and_bind(&mut connection, plan, plan.queue_of(index))?;
         }
         connection.enlarge_buffer();
         Ok(Consumer {
             connection,
-            queue: plan.queue(queue).to_owned(),
+            queues: queues.into_iter().map(|queue| plan.queue(queue).to_owned()).collect(),
             ack: plan.options.ack,
             stamps: if plan.options.drain { Stamps::Ignored } else { Stamps::Read },
             ledger: plan.options.check.then(|| Ledger::new(self.run, plan.publishers)),
@@ -130,16 +149,20 @@ impl<'a> Load<'a> {
             })?;
         }
         connection.enlarge_buffer();
-        let publish = BasicPublish {
-            ticket: 0,
-            exchange: &self.plan.exchange,
-            routing_key: self.plan.routing_key(index),
-            mandatory: options.mandatory,
-            immediate: false,
+        let shape = |routing_key| Shape {
+            publish: BasicPublish {
+                ticket: 0,
+                exchange: &self.plan.exchange,
+                routing_key,
+                mandatory: options.mandatory,
+                immediate: false,
+            },
+            properties: Properties { delivery_mode: options.persistent.then_some(2), ..Properties::default() },
+            size: options.size,
         };
-        let properties = Properties { delivery_mode: options.persistent.then_some(2), ..Properties::default() };
+        let shapes: Vec<_> = self.plan.routing_keys(index).into_iter().map(shape).collect();
         Ok(Publisher {
-            batch: Batch::new(&Shape { publish, properties, size: options.size }, connection.frame_max()),
+            batch: Batch::new(&shapes, connection.frame_max()),
             connection,
             pace: None,
             window: options.confirm.map(Window::new),
@@ -186,7 +209,7 @@ impl<'a> Load<'a> {
     fn await_stragglers(&self, interrupted: &AtomicBool) {
         let published: u64 = self.meter.published_each().iter().sum();
         let copies = match self.plan.spread {
-            Spread::Own => 1,
+            Spread::Own | Spread::Turns => 1,
             Spread::Every => self.plan.queues_consumed() as u64,
             Spread::Unknown => u64::MAX,
         };

@@ -17,6 +17,8 @@ use crate::histogram::Histogram;
 pub(crate) struct Counters {
     /// Messages published, or consumed.
     pub(crate) messages: AtomicU64,
+    /// Octets of the messages published, with all that frames them.
+    pub(crate) octets: AtomicU64,
     /// Publishes confirmed by an ack.
     pub(crate) confirmed: AtomicU64,
     /// Publishes refused by a nack.
@@ -110,6 +112,8 @@ impl Control {
 pub(crate) struct Totals {
     /// Messages published.
     pub(crate) published: u64,
+    /// Octets of these, with all that frames them.
+    pub(crate) published_octets: u64,
     /// Publishes confirmed.
     pub(crate) confirmed: u64,
     /// Publishes refused.
@@ -127,6 +131,7 @@ impl Totals {
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             published: self.published - earlier.published,
+            published_octets: self.published_octets - earlier.published_octets,
             confirmed: self.confirmed - earlier.confirmed,
             refused: self.refused - earlier.refused,
             returned: self.returned - earlier.returned,
@@ -163,6 +168,7 @@ impl Meter {
         let now_ns = clock::now_ns();
         Totals {
             published: sum(&self.publishers, |counters| &counters.messages),
+            published_octets: sum(&self.publishers, |counters| &counters.octets),
             confirmed: sum(&self.publishers, |counters| &counters.confirmed),
             refused: sum(&self.publishers, |counters| &counters.refused),
             returned: sum(&self.publishers, |counters| &counters.returned),

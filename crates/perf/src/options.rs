@@ -8,6 +8,9 @@ use crate::url::Url;
 ///
 /// Publishers and consumers are spread over the queues in turn. Without --queue the queues are the run's own and are
 /// deleted at its end.
+///
+/// What storing messages costs shows with, say, --durable --persistent --confirm 100 --broker-pid auto: the broker's CPU
+/// time and memory, and the bytes it wrote to disks.
 #[derive(Debug, Clone, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "the switches of a command line")]
 pub struct Options {
@@ -31,6 +34,10 @@ pub struct Options {
     #[arg(long)]
     pub(crate) drain: bool,
 
+    /// Publish so many messages in all while nobody consumes, report, then drain the queues and report that
+    #[arg(long, value_name = "N", conflicts_with_all = ["publisher_only", "consumer_only", "drain", "messages", "exclusive"])]
+    pub(crate) fill: Option<u64>,
+
     /// Body of a message in bytes; from 8 on it carries a time, and latency is measured
     #[arg(long, short = 's', value_name = "BYTES", default_value_t = 16)]
     pub(crate) size: usize,
@@ -40,10 +47,10 @@ pub struct Options {
     /// Messages in all, then the run ends
     #[arg(long, short = 'C', value_name = "N")]
     pub(crate) messages: Option<u64>,
-    /// Seconds to measure; 0 is until Ctrl-C [default: 10, or no limit with --messages or --drain]
+    /// Seconds to measure; 0 is until Ctrl-C [default: 10, or no limit with --messages, --fill or --drain]
     #[arg(long, short = 'z', value_name = "SECONDS")]
     pub(crate) duration: Option<f64>,
-    /// Seconds to run before measuring [default: 2, or 0 with --messages or --drain]
+    /// Seconds to run before measuring [default: 2, or 0 with --messages, --fill or --drain]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) warm_up: Option<f64>,
 
@@ -70,6 +77,9 @@ pub struct Options {
     /// Number of queues
     #[arg(long, value_name = "N")]
     pub(crate) queues: Option<usize>,
+    /// Publish to all queues in turn, and let every consumer take from its share of all queues
+    #[arg(long, conflicts_with = "exclusive")]
+    pub(crate) round_robin: bool,
     /// Argument of queue.declare, such as x-queue-type=quorum; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) queue_arg: Vec<Argument>,
@@ -119,13 +129,13 @@ pub struct Options {
     pub(crate) quiet: bool,
 
     /// Send nothing: open so many connections and say what each costs the broker
-    #[arg(long, value_name = "N", conflicts_with_all = ["publisher_only", "consumer_only", "drain"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["publisher_only", "consumer_only", "drain", "fill"])]
     pub(crate) idle_connections: Option<usize>,
     /// Channels of each idle connection
     #[arg(long, value_name = "M", default_value_t = 1, requires = "idle_connections")]
     pub(crate) channels: u16,
     /// Send nothing: declare so many queues and say what each costs the broker
-    #[arg(long, value_name = "N", conflicts_with_all = ["publisher_only", "consumer_only", "drain"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["publisher_only", "consumer_only", "drain", "fill"])]
     pub(crate) idle_queues: Option<usize>,
 }
 

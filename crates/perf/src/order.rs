@@ -92,6 +92,8 @@ pub(crate) enum Spread {
     Own,
     /// Every message to every queue.
     Every,
+    /// To each queue in turn.
+    Turns,
     /// Somebody else's bindings decide.
     Unknown,
 }
@@ -141,6 +143,8 @@ pub(crate) fn judge(
             let distinct: u64 = seen.iter().map(|word| u64::from(word.count_ones())).sum();
             verdict.duplicated += received - distinct;
             let due = match spread {
+                // Never checked: consumers of several queues see a mix of several orders.
+                Spread::Turns => distinct,
                 Spread::Own if publisher % queues_all.max(1) != queue => 0,
                 _ => *published,
             };

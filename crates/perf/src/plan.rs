@@ -78,6 +78,21 @@ impl Plan {
         })
     }
 
+    /// A run that fills queues, and one that drains them.
+    pub(crate) fn fill_and_drain(mut options: Options, messages: u64) -> Result<(Self, Self), Error> {
+        refuse(options.check, "--check needs publishers and consumers at the same time").map_err(Error::Options)?;
+        refuse(options.publishers == 0 || options.consumers == 0, "--fill needs publishers and consumers")
+            .map_err(Error::Options)?;
+        if options.queue.is_empty() {
+            options.queue.push(format!("{NAME}-{}", std::process::id()));
+            options.delete = true;
+        }
+        options.fill = None;
+        let fill = Options { messages: Some(messages), publisher_only: true, delete: false, ..options.clone() };
+        let drain = Options { drain: true, rate: 0.0, ..options };
+        Ok((Self::new(fill)?, Self::new(drain)?))
+    }
+
     /// Whether a number of messages ends the run, not the clock.
     pub(crate) fn is_limited(&self) -> bool {
         self.options.messages.is_some() || self.options.drain
@@ -93,9 +108,25 @@ impl Plan {
         self.queues.get(queue).map_or("", String::as_str)
     }
 
-    /// The routing key of publisher `index`.
-    pub(crate) fn routing_key(&self, index: usize) -> &str {
-        self.options.routing_key.as_deref().unwrap_or_else(|| self.queue(self.queue_of(index)))
+    /// The numbers of the queues that consumer `index` takes from.
+    pub(crate) fn queues_of(&self, index: usize) -> Vec<usize> {
+        if self.options.round_robin && self.consumers < self.queues.len() {
+            return (index..self.queues.len()).step_by(self.consumers.max(1)).collect();
+        }
+        vec![self.queue_of(index)]
+    }
+
+    /// The routing keys of publisher `index`, which come in turn.
+    pub(crate) fn routing_keys(&self, index: usize) -> Vec<&str> {
+        if let Some(key) = &self.options.routing_key {
+            return vec![key];
+        }
+        if self.options.round_robin {
+            // Publishers begin at different queues, so that they do not all load the same one at the same time.
+            let (before, from) = self.queues.split_at(self.queue_of(index));
+            return from.iter().chain(before).map(String::as_str).collect();
+        }
+        vec![self.queue(self.queue_of(index))]
     }
 
     /// The key that binds queue number `queue`.
@@ -113,7 +144,10 @@ impl Plan {
 
     /// Queues that have a consumer.
     pub(crate) fn queues_consumed(&self) -> usize {
-        self.queues.len().min(self.consumers)
+        match (self.options.round_robin, self.consumers) {
+            (true, 1..) => self.queues.len(),
+            (_, consumers) => self.queues.len().min(consumers),
+        }
     }
 
     /// How many deliveries follow from the messages the run publishes, if that can be told.
@@ -121,6 +155,7 @@ impl Plan {
         let messages = self.options.messages?;
         match self.spread {
             Spread::Unknown => None,
+            Spread::Turns => Some(messages),
             Spread::Every => Some(messages.saturating_mul(self.queues_consumed() as u64)),
             Spread::Own => {
                 let consumed = (0..self.publishers).filter(|index| self.queue_of(*index) < self.queues_consumed());
@@ -130,8 +165,11 @@ impl Plan {
     }
 }
 
+fn refuse(wrong: bool, text: &str) -> Result<(), String> {
+    if wrong { Err(text.to_owned()) } else { Ok(()) }
+}
+
 fn check(options: &Options) -> Result<(), String> {
-    let refuse = |wrong: bool, text: &str| if wrong { Err(text.to_owned()) } else { Ok(()) };
     let span = |seconds: Option<f64>| seconds.is_some_and(|seconds| Duration::try_from_secs_f64(seconds).is_err());
     let consume_only = options.consumer_only || options.drain;
     let publishers = if consume_only { 0 } else { options.publishers };
@@ -153,6 +191,12 @@ fn check(options: &Options) -> Result<(), String> {
     refuse(options.check && (publishers == 0 || consumers == 0), "--check needs publishers and consumers in one run")?;
     refuse(options.check && options.size < 16, "--check needs a --size of 16 or more")?;
     refuse(options.check && publishers > PUBLISHERS_MAX, "--check takes 4,096 publishers at most")?;
+    refuse(options.check && options.round_robin, "--check follows publishers to one queue, not --round-robin")?;
+    refuse(
+        options.round_robin && options.routing_key.is_some(),
+        "--round-robin takes the names of the queues as routing keys, so there is no --routing-key to give",
+    )?;
+    refuse(options.fill == Some(0), "--fill is at least 1")?;
     refuse(options.channels == 0, "--channels is at least 1")?;
     refuse(options.exclusive && consumers == 0, "--exclusive needs consumers: the queues are theirs")
 }
@@ -186,6 +230,8 @@ fn exchange(options: &Options, own_name: &str) -> (String, Option<String>) {
 fn spread(options: &Options, exchange: &str, declared: Option<&str>) -> Spread {
     let keys = (options.routing_key.is_some(), options.binding_key.is_some());
     match (exchange, declared) {
+        ("", _) if options.round_robin => Spread::Turns,
+        (_, Some("direct" | "topic")) if options.round_robin && !keys.1 => Spread::Turns,
         ("", _) if !keys.0 => Spread::Own,
         (_, Some("fanout")) => Spread::Every,
         (_, Some("direct" | "topic")) => match keys {
@@ -229,9 +275,39 @@ mod tests {
         let plan = plan("-x 3 -y 4 --queue q --queues 2 --messages 10").unwrap();
         assert_eq!(plan.queues, ["q-1", "q-2"]);
         assert_eq!([0, 1, 2].map(|index| plan.quota(index)), [4, 3, 3]);
-        assert_eq!([0, 1, 2].map(|index| plan.routing_key(index)), ["q-1", "q-2", "q-1"]);
+        assert_eq!([0, 1, 2].map(|index| plan.routing_keys(index)), [["q-1"], ["q-2"], ["q-1"]]);
         assert_eq!((plan.exchange.as_str(), plan.deliveries(), plan.duration_ns), ("", Some(10), None));
         assert_eq!(plan.cleanup, Cleanup::Keep);
+    }
+
+    #[test]
+    fn queues_in_turn_are_shared_out_among_consumers() {
+        let queues = |line: &str, consumers: usize| -> Vec<_> {
+            let plan = plan(line).unwrap();
+            (0..consumers).map(|index| plan.queues_of(index)).collect()
+        };
+        assert_eq!(queues("--round-robin --queues 5 -y 2", 2), [vec![0, 2, 4], vec![1, 3]]);
+        assert_eq!(queues("--round-robin --queues 2 -y 3", 3), [[0], [1], [0]]);
+        assert_eq!(queues("--queues 5 -y 2", 2), [[0], [1]]);
+        let plan = plan("--round-robin --queue a,b,c -x 2 -y 1 --messages 10").unwrap();
+        assert_eq!([0, 1].map(|index| plan.routing_keys(index)), [["a", "b", "c"], ["b", "c", "a"]]);
+        assert_eq!((plan.queues_consumed(), plan.deliveries()), (3, Some(10)));
+    }
+
+    #[test]
+    fn filling_and_draining_use_the_same_queues_and_leave_none_of_their_own() {
+        for (line, queues, cleanup) in [
+            ("--queues 2", [1, 2].map(|number| format!("{NAME}-{}-{number}", std::process::id())), Cleanup::Delete),
+            ("--queue a,b", ["a".to_owned(), "b".to_owned()], Cleanup::Keep),
+        ] {
+            let words = std::iter::once("perf").chain(line.split_whitespace());
+            let options = Line::try_parse_from(words).unwrap().options;
+            let (fill, drain) = Plan::fill_and_drain(options, 10).unwrap();
+            assert_eq!((fill.publishers, fill.consumers, drain.publishers, drain.consumers), (1, 0, 0, 1));
+            assert_eq!((&fill.queues[..], &drain.queues[..]), (&queues[..], &queues[..]));
+            assert_eq!((fill.cleanup, drain.cleanup), (Cleanup::Keep, cleanup));
+            assert_eq!((fill.options.messages, drain.duration_ns), (Some(10), None));
+        }
     }
 
     #[test]
@@ -259,6 +335,9 @@ mod tests {
             ("--queues 2 -y 2 -t headers", Spread::Unknown, None),
             ("-k elsewhere", Spread::Unknown, None),
             ("-e amq.fanout", Spread::Unknown, None),
+            ("--round-robin --queues 4", Spread::Turns, Some(100)),
+            ("--round-robin --queues 4 -t direct", Spread::Turns, Some(100)),
+            ("--round-robin --queues 4 -t fanout", Spread::Every, Some(400)),
         ] {
             let plan = plan(&format!("--messages 100 {line}")).unwrap();
             assert_eq!((plan.spread, plan.deliveries()), (spread, deliveries), "{line}");
@@ -314,6 +393,11 @@ mod tests {
             "--url http://host",
             "--channels 5",
             "--exclusive --publisher-only",
+            "--fill 0",
+            "--fill 10 --messages 10",
+            "--fill 10 --drain",
+            "--round-robin --check",
+            "--round-robin --routing-key key",
         ] {
             assert!(plan(line).is_err(), "{line}");
         }

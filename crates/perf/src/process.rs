@@ -66,6 +66,17 @@ impl Process {
     pub(crate) fn rss_kib(self) -> Option<u64> {
         rss_of(&fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?)
     }
+
+    /// Octets that the process has had written to disks, or will have once the kernel gets to it; `None` if it is gone or
+    /// somebody else's. What it writes to file systems in memory does not count.
+    pub(crate) fn written(self) -> Option<u64> {
+        written_of(&fs::read_to_string(format!("/proc/{}/io", self.pid)).ok()?)
+    }
+}
+
+/// Octets for disks in a text of /proc/PID/io.
+fn written_of(io: &str) -> Option<u64> {
+    io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?.trim().parse().ok()
 }
 
 /// The process that listens on a TCP port of this machine.
@@ -142,6 +153,13 @@ mod tests {
         ] {
             assert_eq!(rss_of(status), rss, "{status}");
         }
+    }
+
+    #[test]
+    fn octets_for_disks_are_read() {
+        let io = "rchar: 9\nwchar: 8\nsyscr: 7\nsyscw: 6\nread_bytes: 5\nwrite_bytes: 4096\ncancelled_write_bytes: 3\n";
+        assert_eq!(written_of(io), Some(4096));
+        assert_eq!(written_of("wchar: 8\n"), None);
     }
 
     #[test]

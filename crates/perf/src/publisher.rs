@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use leveret_protocol::amqp091::Method;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Run};
 use crate::clock::{self, MILLISECOND_NS, SECOND_NS};
 use crate::connection::{Connection, Interest, PATIENCE_NS, Wait};
 use crate::error::Error;
@@ -104,13 +104,15 @@ impl Publisher {
                 None => u64::MAX,
             };
             let allowed = usize::try_from(due.min(self.quota - sent)).unwrap_or(usize::MAX);
-            let count = allowed.min(room).min(self.batch.capacity());
-            self.stamp(sent, count, now_ns);
-            let written = self.write(count)?;
+            let run = self.batch.run(sent, allowed.min(room));
+            self.stamp(sent, run, now_ns);
+            let octets = self.write(run)?;
+            let written = self.batch.whole(run, octets);
             sent += written as u64;
             self.counters.messages.store(sent, Ordering::Relaxed);
+            self.counters.octets.fetch_add(octets as u64, Ordering::Relaxed);
             self.counters.last_ns.store(now_ns, Ordering::Relaxed);
-            if written < count {
+            if written < run.count {
                 return Ok(Progress::Stuck);
             }
             writes = writes.wrapping_add(1);
@@ -122,41 +124,38 @@ impl Publisher {
     }
 
     /// Stamps the next messages with the time they were to be sent, not the time they are.
-    fn stamp(&mut self, sent: u64, count: usize, now_ns: u64) {
+    fn stamp(&mut self, sent: u64, run: Run, now_ns: u64) {
         let mark = self.mark.map(|mark| move |at| mark.of(sent + at));
         match self.pace {
-            Some(pace) => self.batch.stamp(count, |at| pace.intended_ns(sent + at), mark),
-            None => self.batch.stamp(count, |_| now_ns, mark),
+            Some(pace) => self.batch.stamp(run, |at| pace.intended_ns(sent + at), mark),
+            None => self.batch.stamp(run, |_| now_ns, mark),
         }
         if let Some(window) = &mut self.window {
-            for at in (0..).take(count) {
+            for at in (0..).take(run.count) {
                 window.sent(self.pace.map_or(now_ns, |pace| pace.intended_ns(sent + at)));
             }
         }
     }
 
-    /// Writes the first messages of the batch; returns how many. They are fewer only if the broker takes nothing any
-    /// more and the run is over.
-    fn write(&mut self, count: usize) -> Result<usize, Error> {
+    /// Writes messages of the batch; returns how many octets. Some are left only if the broker takes nothing any more and
+    /// the load is over.
+    fn write(&mut self, run: Run) -> Result<usize, Error> {
         let mut at = 0;
         let mut give_up_ns = None;
         loop {
-            let rest = self.batch.octets(count, at);
-            if rest.is_empty() {
-                return Ok(count);
-            }
+            let rest = self.batch.octets(run, at);
             let length = rest.len();
-            let sent = self.connection.send(rest)?;
+            let sent = if rest.is_empty() { 0 } else { self.connection.send(rest)? };
             at += sent;
             if sent == length {
-                return Ok(count);
+                return Ok(at);
             }
             // Confirms are read while the write waits: a broker that cannot get rid of them may stop reading.
             if self.connection.wait(Interest::ReadOrWrite, PATIENCE_NS)? {
                 self.read_events(Wait::Never)?;
             }
             if self.stopped() && clock::now_ns() > *give_up_ns.get_or_insert_with(|| clock::now_ns() + FAREWELL_NS) {
-                return Ok(at / self.batch.stride());
+                return Ok(at);
             }
         }
     }

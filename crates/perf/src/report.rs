@@ -64,6 +64,7 @@ pub(crate) struct Setting {
     exchange: String,
     exchange_type: Option<String>,
     drain: bool,
+    round_robin: bool,
 }
 
 impl Setting {
@@ -86,6 +87,7 @@ impl Setting {
             exchange: plan.exchange.clone(),
             exchange_type: plan.declare_exchange.clone(),
             drain: options.drain,
+            round_robin: options.round_robin,
         }
     }
 }
@@ -143,6 +145,12 @@ pub(crate) struct BrokerUse {
     pub(crate) rss_after_kib: u64,
     /// The most seen, in looks a tenth of a second apart.
     pub(crate) rss_peak_kib: u64,
+    /// Octets of the messages published to it, with all that frames them.
+    pub(crate) received_octets: u64,
+    /// Octets it wrote to disks, as far as /proc/PID/io can be read.
+    pub(crate) written_octets: Option<u64>,
+    /// Octets written for each octet received.
+    pub(crate) written_per_received: Option<f64>,
 }
 
 /// What the loader used.
@@ -192,6 +200,23 @@ pub(crate) struct IdleReport {
     pub(crate) remove_seconds: f64,
     /// Whether Ctrl-C ended it.
     pub(crate) interrupted: bool,
+}
+
+/// The result of filling queues and draining them again.
+#[derive(Debug, Serialize)]
+pub(crate) struct FillReport {
+    /// Publishing, while nobody consumed.
+    pub(crate) fill: Report,
+    /// Consuming, once all was published; nothing if Ctrl-C came before.
+    pub(crate) drain: Option<Report>,
+}
+
+impl FillReport {
+    /// Two tables for people.
+    pub(crate) fn text(&self) -> String {
+        let drain = self.drain.as_ref().map_or_else(String::new, |drain| format!("\n\ndrain\n{}", drain.text()));
+        format!("fill\n{}{drain}", self.fill.text())
+    }
 }
 
 /// Prints a result: as one JSON object or as text.
@@ -272,6 +297,14 @@ impl Report {
                 mib(broker.rss_after_kib),
                 mib(broker.rss_peak_kib)
             ));
+        }
+        if let Some((broker, written)) =
+            self.broker.as_ref().and_then(|broker| Some((broker, broker.written_octets.filter(|octets| *octets > 0)?)))
+        {
+            let per_received = broker.written_per_received.map_or_else(String::new, |ratio| {
+                format!(", {ratio:.2} bytes for each byte of messages and frames received")
+            });
+            lines.add(format_args!("broker disk     {:.1} MiB written{per_received}", mib(written / 1024)));
         }
         let LoaderUse { cpu_seconds, user_seconds, system_seconds } = self.loader;
         lines.add(format_args!(

@@ -44,6 +44,8 @@ struct Mark {
     totals: Totals,
     broker: Cpu,
     loader: Cpu,
+    /// Octets that the broker has written to disks.
+    written: Option<u64>,
 }
 
 impl Mark {
@@ -53,6 +55,7 @@ impl Mark {
             totals,
             broker: broker.and_then(Process::cpu).unwrap_or_default(),
             loader: Process::own().cpu().unwrap_or_default(),
+            written: broker.and_then(Process::written),
         }
     }
 }
@@ -181,6 +184,7 @@ impl<'a> Watch<'a> {
     fn broker_use(&self, broker: Process, end: Mark) -> BrokerUse {
         let totals = end.totals.since(self.mark.totals);
         let messages = if totals.consumed > 0 { totals.consumed } else { totals.published };
+        let written_octets = end.written.zip(self.mark.written).map(|(end, begin)| end.saturating_sub(begin));
         let cpu_seconds = seconds(end.broker.since(self.mark.broker).total_ns());
         BrokerUse {
             pid: broker.pid,
@@ -189,6 +193,11 @@ impl<'a> Watch<'a> {
             rss_before_kib: self.rss_before_kib,
             rss_after_kib: self.rss_kib(),
             rss_peak_kib: self.rss_peak_kib,
+            received_octets: totals.published_octets,
+            written_octets,
+            written_per_received: written_octets
+                .filter(|_| totals.published_octets > 0)
+                .map(|written| float(written) / float(totals.published_octets)),
         }
     }
 
