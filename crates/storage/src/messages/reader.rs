@@ -1,0 +1,313 @@
+//! Reading messages, from any thread.
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use super::QueueKey;
+use super::directory::Directory;
+use super::format::{MESSAGE, file_and_index, references};
+use super::state::{Index, Shared, State};
+use crate::disk::DiskFile;
+use crate::record::{self, Decoded};
+
+/// So many messages are looked up at once.
+const BATCH: usize = 4096;
+
+/// Messages are taken to be of this size at least, in bytes, when it is said how many are looked up.
+const SMALL_BYTES: usize = 8;
+
+/// So much is read at once, in bytes, unless a message is larger.
+const WINDOW_BYTES: usize = 1 << 20;
+
+/// Messages further apart than this, in bytes, are not read together.
+const BRIDGE_BYTES: u32 = 16 << 10;
+
+/// The size of a record that nothing is known about, in bytes.
+const GUESS_BYTES: usize = 4 << 10;
+
+/// Buffers kept for later.
+const BUFFERS_MAX: usize = 16;
+
+/// Reads messages, from any thread, while the log is written. Clones are cheap.
+#[derive(Clone)]
+pub struct Reader {
+    shared: Arc<Shared>,
+}
+
+/// Messages of a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Loaded {
+    /// Live messages with their positions, ascending.
+    pub messages: Vec<(u64, Arc<[u8]>)>,
+    /// How far was looked: every live position below it, from the start of the range on, is in `messages` or `lost`.
+    pub up_to: u64,
+    /// Positions whose message is damaged on disk, ascending. They stay live until they are settled.
+    pub lost: Vec<u64>,
+}
+
+/// Messages at positions that follow each other, in one file.
+pub(super) struct Found {
+    pub(super) number: u64,
+    file: Arc<dyn DiskFile>,
+    length: u64,
+    pub(super) first: u64,
+    count: usize,
+    places: Places,
+}
+
+enum Places {
+    Known(Vec<u32>),
+    Table { directory: Arc<Directory>, index: u32 },
+}
+
+/// What a place in a file was found to hold.
+pub(super) enum Place<'a> {
+    /// The payload of the record of the message that should be there.
+    Message {
+        payload: &'a [u8],
+        octets: &'a [u8],
+    },
+    Damaged,
+}
+
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The live messages of a queue from the start of the range on, in order, to its end or until about `max_octets` are
+    /// read; one at least, if there is any. An error is the disk's, and may go away.
+    pub fn load(&self, queue: QueueKey, range: Range<u64>, max_octets: usize) -> Result<Loaded, io::Error> {
+        let mut buffer = self.take_buffer();
+        let loaded = self.load_with(queue, range, max_octets, &mut buffer);
+        self.give_buffer(buffer);
+        loaded
+    }
+
+    fn load_with(
+        &self,
+        queue: QueueKey,
+        range: Range<u64>,
+        max_octets: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Loaded, io::Error> {
+        let mut loaded = Loaded { up_to: range.start, ..Loaded::default() };
+        let mut octets_left = max_octets;
+        loop {
+            let most = BATCH.min(octets_left / SMALL_BYTES + 1);
+            let found = self.shared.lock().find(queue, loaded.up_to..range.end, most);
+            let Some(found) = found else {
+                loaded.up_to = range.end.max(loaded.up_to);
+                return Ok(loaded);
+            };
+            loaded.up_to = found.first;
+            let mut doubtful = None;
+            let read = found.read(queue, octets_left, buffer, &mut |position, place| match place {
+                Place::Message { octets, .. } => {
+                    loaded.messages.push((position, Arc::from(octets)));
+                    loaded.up_to = position + 1;
+                    octets_left = octets_left.saturating_sub(octets.len());
+                    octets_left > 0
+                }
+                Place::Damaged => {
+                    doubtful = Some(position);
+                    false
+                }
+            });
+            // A file may have been given back since it was looked up: what is no longer there is not lost.
+            let is_there = |position| self.shared.lock().is_in(queue, position, found.number);
+            match (read, doubtful) {
+                (Ok(()), Some(position)) if is_there(position) => {
+                    self.shared.damaged.fetch_add(1, Ordering::Relaxed);
+                    loaded.lost.push(position);
+                    loaded.up_to = position + 1;
+                }
+                (Err(error), _) if is_there(loaded.up_to) => return Err(error),
+                _ => {}
+            }
+            if octets_left == 0 && !loaded.messages.is_empty() {
+                return Ok(loaded);
+            }
+        }
+    }
+
+    fn take_buffer(&self) -> Vec<u8> {
+        self.shared.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give_buffer(&self, buffer: Vec<u8>) {
+        let mut buffers = self.shared.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffers.len() < BUFFERS_MAX && buffer.len() <= 2 * WINDOW_BYTES {
+            buffers.push(buffer);
+        }
+    }
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Finds the first live messages of a range, so many at most.
+    pub(super) fn find(&self, queue: QueueKey, range: Range<u64>, most: usize) -> Option<Found> {
+        let piece = self.queues.get(&queue)?.live.within(range).next()?;
+        let file = self.files.get(&piece.file)?;
+        let first = piece.positions.start;
+        let most = usize::try_from(piece.count()).unwrap_or(most).min(most);
+        let (count, places) = match &file.index {
+            Index::Open(index) => {
+                let offsets = index.find(queue, first);
+                let offsets = offsets.get(..most.min(offsets.len())).unwrap_or_default();
+                (offsets.len(), Places::Known(offsets.to_vec()))
+            }
+            Index::Sealed(directory) => match directory.find(queue, first) {
+                Some((index, count)) => {
+                    (most.min(count as usize), Places::Table { directory: Arc::clone(directory), index })
+                }
+                None => (0, Places::Known(Vec::new())),
+            },
+        };
+        let number = piece.file;
+        Some(Found { number, file: Arc::clone(&file.handle), length: file.length, first, count, places })
+    }
+
+    /// Whether a message is live and in this file.
+    pub(super) fn is_in(&self, queue: QueueKey, position: u64, file: u64) -> bool {
+        let queue = self.queues.get(&queue);
+        let piece = queue.and_then(|queue| queue.live.within(position..position.saturating_add(1)).next());
+        piece.is_some_and(|piece| piece.file == file)
+    }
+}
+
+impl Found {
+    /// Reads messages one after the other and hands out what is found, until `take` has enough. After damage, it ends.
+    pub(super) fn read(
+        &self,
+        queue: QueueKey,
+        octets: usize,
+        buffer: &mut Vec<u8>,
+        take: &mut dyn FnMut(u64, Place<'_>) -> bool,
+    ) -> io::Result<()> {
+        let read;
+        let offsets = match &self.places {
+            Places::Known(offsets) => offsets,
+            Places::Table { directory, index } => {
+                read = directory.offsets(&*self.file, *index, u32::try_from(self.count).unwrap_or(u32::MAX))?;
+                &read
+            }
+        };
+        if offsets.is_empty() {
+            // It is said to be here and its place is not known.
+            take(self.first, Place::Damaged);
+            return Ok(());
+        }
+        let mut position = self.first;
+        let mut rest = offsets.as_slice();
+        let mut octets = octets;
+        while !rest.is_empty() {
+            let (start, count, bytes) = window(rest, octets);
+            let bytes = bytes.min(usize::try_from(self.length.saturating_sub(u64::from(start))).unwrap_or(bytes));
+            let window = fill(&*self.file, u64::from(start), bytes, buffer)?;
+            let mut partial = None;
+            for (done, offset) in rest.iter().take(count).enumerate() {
+                let at = window.get((offset - start) as usize..).unwrap_or_default();
+                let place = match self.check(queue, position, at) {
+                    Checked::Place(place) => place,
+                    // The first one always gets its own size, so this ends.
+                    Checked::Partial(bytes) => {
+                        partial = Some((done, bytes));
+                        break;
+                    }
+                };
+                octets = match &place {
+                    Place::Message { octets: found, .. } => octets.saturating_sub(found.len()),
+                    Place::Damaged => 0,
+                };
+                if !take(position, place) {
+                    return Ok(());
+                }
+                position += 1;
+            }
+            let (done, larger) = partial.map_or((count, None), |(done, bytes)| (done, Some(bytes)));
+            rest = rest.get(done..).unwrap_or_default();
+            if let (Some(bytes), Some((offset, behind))) = (larger, rest.split_first()) {
+                let window = fill(&*self.file, u64::from(*offset), bytes, buffer)?;
+                let place = match self.check(queue, position, window) {
+                    Checked::Place(place) => place,
+                    Checked::Partial(_) => Place::Damaged,
+                };
+                octets = octets.saturating_sub(bytes);
+                if !take(position, place) {
+                    return Ok(());
+                }
+                position += 1;
+                rest = behind;
+            }
+        }
+        Ok(())
+    }
+
+    fn check<'a>(&self, queue: QueueKey, position: u64, bytes: &'a [u8]) -> Checked<'a> {
+        let record = match record::decode(bytes) {
+            Decoded::Complete { record, .. } => record,
+            Decoded::Torn => {
+                // Places are so far apart that this is missing only at the end of the file.
+                let Some((length, _)) = bytes.split_first_chunk() else { return Checked::Place(Place::Damaged) };
+                let bytes_needed = u32::from_le_bytes(*length) as usize + 8;
+                return if bytes_needed as u64 <= self.length && bytes_needed > bytes.len() {
+                    Checked::Partial(bytes_needed)
+                } else {
+                    Checked::Place(Place::Damaged)
+                };
+            }
+            Decoded::Damaged => return Checked::Place(Place::Damaged),
+        };
+        let (file, _) = file_and_index(record.sequence);
+        let place = references(record.payload)
+            .filter(|_| file == self.number && record.kind == MESSAGE)
+            .filter(|(references, _)| references.clone().any(|reference| reference == (queue, position)))
+            .map_or(Place::Damaged, |(_, octets)| Place::Message { payload: record.payload, octets });
+        Checked::Place(place)
+    }
+}
+
+enum Checked<'a> {
+    Place(Place<'a>),
+    /// The record is longer than what was read.
+    Partial(usize),
+}
+
+/// Which of the places are read together: where they start, how many they are, how many bytes.
+fn window(offsets: &[u32], octets: usize) -> (u32, usize, usize) {
+    let start = offsets.first().copied().unwrap_or_default();
+    let most = octets.saturating_add(octets / 4).clamp(GUESS_BYTES, WINDOW_BYTES);
+    let (mut last, mut count, mut guess) = (start, 1, GUESS_BYTES);
+    for offset in offsets.iter().skip(1) {
+        let Some(distance) = offset.checked_sub(last).filter(|distance| *distance <= BRIDGE_BYTES) else { break };
+        count += 1;
+        if distance == 0 {
+            // The same message once more.
+            continue;
+        }
+        // What comes next says how long this one can be.
+        guess = distance as usize;
+        if (offset - start) as usize + guess > most {
+            return (start, count - 1, (last - start) as usize + guess);
+        }
+        last = *offset;
+    }
+    (start, count, (last - start) as usize + guess)
+}
+
+fn fill<'a>(file: &dyn DiskFile, offset: u64, bytes: usize, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+    if buffer.len() < bytes {
+        buffer.resize(bytes, 0);
+    }
+    let window = buffer.get_mut(..bytes).unwrap_or_default();
+    file.read_at(offset, window)?;
+    Ok(window)
+}
