@@ -17,6 +17,7 @@ import os
 import pathlib
 import resource
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -56,7 +57,7 @@ def wait_for_port(port, process, seconds):
                 if probe.recv(1):
                     return
             except OSError:
-                time.sleep(0.1)
+                time.sleep(0.01)
     sys.exit(f"no broker answers on port {port}")
 
 
@@ -66,14 +67,22 @@ class Leveret:
     def __init__(self, binary):
         self.folder = tempfile.mkdtemp()
         self.port = free_port()
-        command = [binary, "--listen", f"127.0.0.1:{self.port}", "--data-dir", self.folder, "--log-level", "warn"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        wait_for_port(self.port, self.process, 10)
+        listen = f"127.0.0.1:{self.port}"
+        self.command = [binary, "--listen", listen, "--data-dir", self.folder, "--log-level", "warn"]
+        self.start()
+
+    def start(self, seconds=10):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
         self.pid = self.process.pid
+        wait_for_port(self.port, self.process, seconds)
+
+    def end(self, how=signal.SIGTERM, seconds=60):
+        """Ends the process; its data stays."""
+        self.process.send_signal(how)
+        self.process.wait(seconds)
 
     def stop(self):
-        self.process.terminate()
-        self.process.wait(10)
+        self.end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -96,18 +105,31 @@ class RabbitMq:
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{self.folder}/enabled_plugins",
         }
         pathlib.Path(self.folder, "enabled_plugins").write_text("[].\n")
+        self.server = server
+        self.start()
+
+    def start(self, seconds=60):
         self.process = subprocess.Popen(
-            [server], env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            [self.server],
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
-        wait_for_port(self.port, self.process, 60)
+        wait_for_port(self.port, self.process, seconds)
         self.pid = int(pathlib.Path(self.folder, "pid").read_text())
 
-    def stop(self):
-        os.killpg(self.process.pid, 15)
+    def end(self, how=signal.SIGTERM, seconds=60):
+        """Ends the processes; their data stays."""
+        os.killpg(self.process.pid, how)
         try:
-            self.process.wait(60)
+            self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, 9)
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(seconds)
+
+    def stop(self):
+        self.end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -172,6 +194,18 @@ def median(runs, *path):
     return values
 
 
+def brokers_at_hand(binary):
+    """The brokers to compare, each with what it is started from."""
+    if not pathlib.Path(binary).exists():
+        sys.exit(f"{binary} is not there: run `cargo build --release` first, or say where it is with --leveret")
+    brokers = [(Leveret, binary)]
+    if server := rabbitmq_server():
+        brokers.append((RabbitMq, server))
+    else:
+        print("RabbitMQ is not installed, so there is nothing to compare with", file=sys.stderr)
+    return brokers
+
+
 def ratio(one, two):
     return f"{statistics.median(one) / statistics.median(two):.1f}" if one and two else "–"
 
@@ -188,15 +222,9 @@ def main():
     if o.list:
         print("\n".join([*LOADS, *LATENCY, *IDLE]))
         return
-    if not pathlib.Path(o.leveret).exists():
-        sys.exit(f"{o.leveret} is not there: run `cargo build --release` first, or say where it is with --leveret")
+    brokers = brokers_at_hand(o.leveret)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    brokers = [(Leveret, o.leveret)]
-    if server := rabbitmq_server():
-        brokers.append((RabbitMq, server))
-    else:
-        print("RabbitMQ is not installed, so there is nothing to compare with", file=sys.stderr)
     wanted = [part for part in o.only.split(",") if part]
     chosen = lambda loads: {k: v for k, v in loads.items() if not wanted or any(part in k for part in wanted)}
 
