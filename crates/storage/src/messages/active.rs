@@ -167,6 +167,15 @@ impl Active {
         Ok(start)
     }
 
+    /// The room for a group, which begins with a mark if there is something new to say.
+    pub(super) fn room_after_mark(&self) -> Room {
+        let mut room = self.room;
+        if self.marked < self.synced {
+            room.take(Cost { record: MARK_BYTES, directory: 0 });
+        }
+        room
+    }
+
     /// Writes what was appended.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         let bytes = self.buffer.len();

@@ -178,6 +178,11 @@ impl MessageLog {
             left = left.saturating_sub(octets.len());
             left > 0
         });
+        if (read.is_err() || is_damaged) && self.shared.check_table(number) {
+            // Where it was looked for, it was not to be found; all of it is looked at again.
+            self.compaction.begin(number, &self.shared.lock());
+            return Some((queue, copies));
+        }
         if read.is_err() {
             // It may be better another time.
             self.compaction.refused.insert(number);

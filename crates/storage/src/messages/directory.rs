@@ -6,10 +6,11 @@ use std::ops::Range;
 
 use super::QueueKey;
 use super::format::{
-    Ranges, number_bytes, put_number, put_numbers, put_pairs, put_ranges, take_number, take_numbers, take_pairs,
-    take_ranges,
+    OFFSETS, Ranges, file_and_index, number_bytes, put_number, put_numbers, put_pairs, put_ranges, take_number,
+    take_numbers, take_pairs, take_ranges,
 };
 use crate::disk::DiskFile;
+use crate::record::{self, Decoded};
 
 /// What is in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -119,6 +120,28 @@ impl Directory {
         self.runs.get(behind).is_some_and(|run| run.queue == queue && run.first < positions.end)
     }
 
+    /// Whether all offsets are as they were written.
+    pub(super) fn has_offsets(&self, file: &dyn DiskFile, length: u64, number: u64) -> bool {
+        let Some(start) = self.offsets_at.checked_sub(record::HEADER_BYTES as u64) else { return false };
+        let Ok(bytes) = usize::try_from(self.references()).map(|count| record::HEADER_BYTES + count * OFFSET_BYTES)
+        else {
+            return false;
+        };
+        if start.saturating_add(bytes as u64) > length {
+            return false;
+        }
+        let mut bytes = vec![0; bytes];
+        let Ok(()) = file.read_at(start, &mut bytes) else { return false };
+        let Decoded::Complete { record, bytes: length } = record::decode(&bytes) else { return false };
+        record.kind == OFFSETS && file_and_index(record.sequence).0 == number && length == bytes.len()
+    }
+
+    /// Where these offsets end in the file.
+    pub(super) fn offsets_end(&self, index: u32, count: u32) -> u64 {
+        let behind = (u64::from(index) + u64::from(count)) * OFFSET_BYTES as u64;
+        self.offsets_at.saturating_add(behind)
+    }
+
     /// Reads offsets of messages from the file.
     pub(super) fn offsets(&self, file: &dyn DiskFile, index: u32, count: u32) -> io::Result<Vec<u32>> {
         let mut bytes = vec![0; count as usize * OFFSET_BYTES];
@@ -175,14 +198,32 @@ pub(super) struct OpenIndex {
 }
 
 impl OpenIndex {
-    /// Adds messages at positions that follow each other.
+    /// Adds messages at positions that follow each other. Those that are here already stay as they are.
     pub(super) fn add(&mut self, queue: QueueKey, first: u64, offsets: &[u32]) {
+        let end = first.saturating_add(offsets.len() as u64);
+        // No caller gives a position twice, but a file may say anything.
+        let next = self.runs.range((queue, first)..(queue, end)).next().map(|(&(_, next), _)| next);
+        if let Some((before, behind)) =
+            next.and_then(|next| offsets.split_at_checked(usize::try_from(next - first).ok()?))
+        {
+            self.add_apart(queue, first, before);
+            let known = self.find(queue, end - behind.len() as u64).len().min(behind.len());
+            let behind = behind.get(known..).unwrap_or_default();
+            return self.add(queue, end - behind.len() as u64, behind);
+        }
+        self.add_apart(queue, first, offsets);
+    }
+
+    /// Adds messages that no later run reaches into.
+    fn add_apart(&mut self, queue: QueueKey, first: u64, offsets: &[u32]) {
         let before = self.runs.range_mut((queue, 0)..=(queue, first)).next_back();
-        match before {
-            Some((&(_, start), run)) if start + run.len() as u64 == first => run.extend_from_slice(offsets),
-            _ => {
-                self.runs.insert((queue, first), offsets.to_vec());
-            }
+        if let Some((&(_, start), run)) = before
+            && let Some(known) = (start + run.len() as u64).checked_sub(first)
+        {
+            let known = usize::try_from(known).unwrap_or(usize::MAX);
+            run.extend_from_slice(offsets.get(known..).unwrap_or_default());
+        } else if !offsets.is_empty() {
+            self.runs.insert((queue, first), offsets.to_vec());
         }
     }
 
@@ -204,7 +245,7 @@ impl OpenIndex {
                 Some(Run { queue: last, first: start, count: before, .. })
                     if *last == queue && *start + u64::from(*before) == first =>
                 {
-                    *before += count;
+                    *before = before.saturating_add(count);
                 }
                 _ => runs.push(Run { queue, first, count, index }),
             }

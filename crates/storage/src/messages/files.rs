@@ -167,10 +167,12 @@ impl MessageLog {
                 about: std::collections::BTreeSet::new(),
                 length: next.size,
                 used: 0,
+                is_checked: false,
             },
         );
         begin(&mut active, preamble).map_err(failed("a new file could not be begun"))?;
         self.active = Some(active);
+        self.owes_marks = false;
         Ok(())
     }
 

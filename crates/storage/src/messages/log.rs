@@ -36,6 +36,8 @@ pub struct MessageLog {
     pub(super) next_number: u64,
     /// Files of which settlements could not be written for want of space.
     pub(super) owed: BTreeSet<u64>,
+    /// Whether marks of what was delivered could not be written. The next file begins with them.
+    pub(super) owes_marks: bool,
     pub(super) scratch: Scratch,
     pub(super) compaction: Compaction,
     /// Whether space was missing since the last file was made.
@@ -75,6 +77,9 @@ pub struct Stats {
     pub bytes_written: u64,
     /// Messages copied by compaction since the log was opened.
     pub copied: u64,
+    /// Whether there was no space left even for settlements or marks of what was delivered, so that some of them are only
+    /// in memory and would be lost in a crash, synced or not. [`MessageLog::maintain`] writes them when there is space.
+    pub is_owing: bool,
     /// Messages that were found damaged on disk since the log was opened, once for each attempt to load.
     pub damaged: u64,
 }
@@ -114,6 +119,7 @@ impl MessageLog {
             spares,
             next_number: next,
             owed: BTreeSet::new(),
+            owes_marks: false,
             scratch: Scratch::default(),
             compaction: Compaction::default(),
             is_pressed: false,
@@ -191,6 +197,7 @@ impl MessageLog {
             live: state.files.values().map(|file| file.live).sum(),
             bytes_written: self.bytes_written + self.active.as_ref().map_or(0, |active| active.written),
             copied: self.compaction.copied,
+            is_owing: self.owes_marks || !self.owed.is_empty(),
             damaged: self.shared.damaged.load(Ordering::Relaxed),
         }
     }

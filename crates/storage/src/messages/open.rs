@@ -11,12 +11,12 @@ use super::active::seal;
 use super::directory::{Directory, Others};
 use super::files::Spare;
 use super::format::{
-    DIRECTORY, HEADER_BYTES, Header, Name, Numbers, TRAILER_BYTES, Trailer, decode_header, decode_trailer,
-    encode_header, encode_trailer, file_and_index,
+    DIRECTORY, FILE_NUMBER_MAX, HEADER_BYTES, Header, Name, Numbers, TRAILER_BYTES, Trailer, decode_header,
+    decode_trailer, encode_header, encode_trailer, file_and_index,
 };
 use super::log::{MessageLog, Trouble};
 use super::report::{Damage, Recovered, RecoveredQueue, Report, TornTail};
-use super::scan::{Scan, scan};
+use super::scan::{Age, Scan, scan};
 use super::state::{File, Index, Shared, State};
 use super::{OpenError, Options};
 use crate::disk::{Disk, DiskFile};
@@ -42,8 +42,8 @@ pub(super) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(MessageLog,
 
     // From here on, things are changed. What the last run saw before it ended may be a name that never reached the disk.
     disk.sync_folder().map_err(in_folder)?;
-    keep_aside(&*disk, &files, &mut report)?;
-    let number_max = folder.number_max(&spares, &files);
+    keep_aside(&*disk, &folder, &files, &mut report)?;
+    let number_max = folder.number_max(&spares);
     for file in files {
         repair(file, &mut state, &mut report)?;
     }
@@ -98,14 +98,13 @@ impl Folder {
 
     /// The largest number that a file had. A number is not used again: records of its first use could look like ones of
     /// the second.
-    fn number_max(&self, spares: &[SpareFile], files: &[LogFile]) -> u64 {
+    fn number_max(&self, spares: &[SpareFile]) -> u64 {
         let of_spares = spares.iter().map(|spare| spare.numbers.number);
         let of_names = spares.iter().filter_map(|spare| match Name::parse(&spare.name) {
             Some(Name::Spare(number)) => Some(number),
             _ => None,
         });
-        let known = files.iter().flat_map(|file| file.directory.others.files.iter().chain(&file.directory.others.gone));
-        let all = of_spares.chain(of_names).chain(known.copied());
+        let all = of_spares.filter(|number| *number <= FILE_NUMBER_MAX).chain(of_names);
         all.chain(self.logs.iter().copied()).chain(self.kept_aside.iter().copied()).max().unwrap_or_default()
     }
 }
@@ -221,7 +220,8 @@ impl LogFile {
             return Ok(Self { number, name, handle, length, used, directory, broken: None });
         }
         let bytes = handle.read_all().map_err(&on_disk)?;
-        let scan = scan(&bytes, number, is_newest);
+        let is_new = matches!(header, Header::Valid(Numbers { before: 0, .. }));
+        let scan = scan(&bytes, number, if is_newest { Age::Newest { is_new } } else { Age::Older });
         let damage_at = |start: u64, end: u64, records| Damage { file: name.clone(), range: start..end, records };
         let mut damage: Vec<Damage> = scan
             .damage
@@ -304,13 +304,12 @@ fn merge(files: &[LogFile]) -> State {
         about.retain(|other| state.files.contains_key(other));
         let references = directory.references();
         let (handle, length, used) = (Arc::clone(handle), *length, *used);
-        state.files.insert(*number, File { handle, index, references, live: 0, about, length, used });
+        state
+            .files
+            .insert(*number, File { handle, index, references, live: 0, about, length, used, is_checked: false });
         for run in &directory.runs {
             // In two files, it was being copied, and the newer one counts.
-            let replaced = state.insert(run.queue, run.first..run.end(), *number);
-            if let Some(file) = state.files.get_mut(number) {
-                file.about.extend(replaced);
-            }
+            state.insert(run.queue, run.first..run.end(), *number);
         }
     }
     for others in files.iter().map(|file| &file.directory.others) {
@@ -355,17 +354,24 @@ fn queues(state: &State) -> Vec<RecoveredQueue> {
 }
 
 /// Copies damaged files, before anything is changed in them.
-fn keep_aside(disk: &dyn Disk, files: &[LogFile], report: &mut Report) -> Result<(), OpenError> {
+fn keep_aside(disk: &dyn Disk, folder: &Folder, files: &[LogFile], report: &mut Report) -> Result<(), OpenError> {
     for file in files {
         let Some(broken) = file.broken.as_ref().filter(|broken| !broken.damage.is_empty()) else { continue };
         let name = Name::Damaged(file.number).to_string();
+        report.kept_aside.push(name.clone());
+        // A crash may have come between: what is there now may be repaired in part.
+        if folder.kept_aside.contains(&file.number) {
+            continue;
+        }
+        // Under its name, a copy is complete.
+        let unfinished = Name::Spare(file.number).to_string();
         let copy = || {
-            let copy = disk.create(&name)?;
+            let copy = disk.create(&unfinished)?;
             copy.write_at(0, &broken.bytes)?;
-            copy.sync_data()
+            copy.sync_data()?;
+            disk.rename(&unfinished, &name)
         };
         copy().map_err(in_file(&name))?;
-        report.kept_aside.push(name);
     }
     if report.kept_aside.is_empty() {
         return Ok(());
@@ -376,7 +382,8 @@ fn keep_aside(disk: &dyn Disk, files: &[LogFile], report: &mut Report) -> Result
 /// Ends a file that has no end, or not the right one, durably.
 fn repair(file: LogFile, state: &mut State, report: &mut Report) -> Result<(), OpenError> {
     let LogFile { number, name, handle, length, broken, .. } = file;
-    let Some(Broken { bytes, scan, numbers, is_header_damaged, damage }) = broken else { return Ok(()) };
+    let Some(Broken { bytes, mut scan, numbers, is_header_damaged, damage }) = broken else { return Ok(()) };
+    scan.others.about = state.files.get(&number).map(|file| file.about.iter().copied().collect()).unwrap_or_default();
     report.damaged.extend(damage);
     if let Some((offset, records)) = scan.torn {
         report.torn_tail = Some(TornTail { file: name.clone(), offset: offset as u64, records });

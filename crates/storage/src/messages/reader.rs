@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use super::QueueKey;
 use super::directory::Directory;
 use super::format::{MESSAGE, file_and_index, references};
+use super::scan::{Age, scan};
 use super::state::{Index, Shared, State};
 use crate::disk::DiskFile;
 use crate::record::{self, Decoded};
@@ -118,6 +119,9 @@ impl Reader {
             });
             // A file may have been given back since it was looked up: what is no longer there is not lost.
             let is_there = |position| self.shared.lock().is_in(queue, position, found.number);
+            if (read.is_err() || doubtful.is_some()) && self.shared.check_table(found.number) {
+                continue;
+            }
             match (read, doubtful) {
                 (Ok(()), Some(position)) if is_there(position) => {
                     self.shared.damaged.fetch_add(1, Ordering::Relaxed);
@@ -148,6 +152,30 @@ impl Reader {
 impl std::fmt::Debug for Reader {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Looks whether it is the table of offsets that is damaged, once for each file, and makes it anew from the file.
+    /// `true` if it was and what was not found may be found now.
+    pub(super) fn check_table(&self, number: u64) -> bool {
+        let (file, directory, length) = {
+            let mut state = self.lock();
+            let Some(file) = state.files.get_mut(&number).filter(|file| !file.is_checked) else { return false };
+            let Index::Sealed(directory) = &file.index else { return false };
+            let directory = Arc::clone(directory);
+            file.is_checked = true;
+            (Arc::clone(&file.handle), directory, file.length)
+        };
+        if directory.has_offsets(&*file, length, number) {
+            return false;
+        }
+        let Ok(bytes) = file.read_all() else { return false };
+        let scan = scan(&bytes, number, Age::Older);
+        if let Some(file) = self.lock().files.get_mut(&number) {
+            file.index = Index::Open(scan.index);
+        }
+        true
     }
 }
 
@@ -196,7 +224,12 @@ impl Found {
         let offsets = match &self.places {
             Places::Known(offsets) => offsets,
             Places::Table { directory, index } => {
-                read = directory.offsets(&*self.file, *index, u32::try_from(self.count).unwrap_or(u32::MAX))?;
+                let count = u32::try_from(self.count).unwrap_or(u32::MAX);
+                read = if directory.offsets_end(*index, count) <= self.length {
+                    directory.offsets(&*self.file, *index, count)?
+                } else {
+                    Vec::new()
+                };
                 &read
             }
         };
@@ -211,11 +244,12 @@ impl Found {
         while !rest.is_empty() {
             let (start, count, bytes) = window(rest, octets);
             let bytes = bytes.min(usize::try_from(self.length.saturating_sub(u64::from(start))).unwrap_or(bytes));
-            let window = fill(&*self.file, u64::from(start), bytes, buffer)?;
+            // A place behind the end is damage and reads as nothing.
+            let window = if bytes == 0 { &[] } else { fill(&*self.file, u64::from(start), bytes, buffer)? };
             let mut partial = None;
             for (done, offset) in rest.iter().take(count).enumerate() {
                 let at = window.get((offset - start) as usize..).unwrap_or_default();
-                let place = match self.check(queue, position, at) {
+                let place = match self.check(queue, position, u64::from(*offset), at) {
                     Checked::Place(place) => place,
                     // The first one always gets its own size, so this ends.
                     Checked::Partial(bytes) => {
@@ -236,7 +270,7 @@ impl Found {
             rest = rest.get(done..).unwrap_or_default();
             if let (Some(bytes), Some((offset, behind))) = (larger, rest.split_first()) {
                 let window = fill(&*self.file, u64::from(*offset), bytes, buffer)?;
-                let place = match self.check(queue, position, window) {
+                let place = match self.check(queue, position, u64::from(*offset), window) {
                     Checked::Place(place) => place,
                     Checked::Partial(_) => Place::Damaged,
                 };
@@ -251,14 +285,15 @@ impl Found {
         Ok(())
     }
 
-    fn check<'a>(&self, queue: QueueKey, position: u64, bytes: &'a [u8]) -> Checked<'a> {
+    fn check<'a>(&self, queue: QueueKey, position: u64, offset: u64, bytes: &'a [u8]) -> Checked<'a> {
         let record = match record::decode(bytes) {
             Decoded::Complete { record, .. } => record,
             Decoded::Torn => {
                 // Places are so far apart that this is missing only at the end of the file.
                 let Some((length, _)) = bytes.split_first_chunk() else { return Checked::Place(Place::Damaged) };
                 let bytes_needed = u32::from_le_bytes(*length) as usize + 8;
-                return if bytes_needed as u64 <= self.length && bytes_needed > bytes.len() {
+                let is_possible = bytes_needed as u64 <= self.length.saturating_sub(offset);
+                return if is_possible && bytes_needed > bytes.len() {
                     Checked::Partial(bytes_needed)
                 } else {
                     Checked::Place(Place::Damaged)

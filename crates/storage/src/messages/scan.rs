@@ -52,12 +52,24 @@ struct Gap {
     records: Option<u64>,
 }
 
-/// Reads a file. In the newest, a write may be torn.
-pub(super) fn scan(bytes: &[u8], number: u64, is_newest: bool) -> Scan {
+/// Which file it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    /// In this one, a write may be torn. One that `is_new` is not written over an older file.
+    Newest { is_new: bool },
+    /// All of it was durable before the next was begun.
+    Older,
+}
+
+/// Reads a file.
+pub(super) fn scan(bytes: &[u8], number: u64, age: Age) -> Scan {
     let walk = Walk { bytes, number };
     let (mut found, mut gaps) = walk.run();
     let has_records = !found.is_empty();
-    let proven = if is_newest { proven(&found, number) } else { u32::MAX };
+    let (proven, is_new) = match age {
+        Age::Newest { is_new } => (proven(&found, number), is_new),
+        Age::Older => (u32::MAX, false),
+    };
     let mut torn = None;
     let mut stale_end = 0;
     if let Some(cut) = gaps.iter().position(|gap| gap.expected > proven) {
@@ -65,7 +77,8 @@ pub(super) fn scan(bytes: &[u8], number: u64, is_newest: bool) -> Scan {
         if let Some(Gap { range, found: before, .. }) = gap {
             let behind = found.split_off(before);
             stale_end = behind.last().map_or(0, |found| found.end);
-            torn = (walk.is_likely(range.start) || !behind.is_empty()).then_some((range.start, behind.len() as u64));
+            let begun = walk.looks_begun(range.start, is_new);
+            torn = (begun || !behind.is_empty()).then_some((range.start, behind.len() as u64));
         }
     }
     // What ends a file is written anew.
@@ -90,6 +103,9 @@ fn proven(found: &[Found<'_>], number: u64) -> u32 {
     });
     proven.max().unwrap_or_default()
 }
+
+/// So far from its end a write that was torn is looked for, in bytes.
+const BEGUN_BYTES: usize = 64 << 10;
 
 struct Walk<'a> {
     bytes: &'a [u8],
@@ -145,6 +161,20 @@ impl<'a> Walk<'a> {
             return Some(found);
         }
         (offset + 1..self.bytes.len()).filter(|start| self.is_likely(*start)).find_map(next_at)
+    }
+
+    /// Whether it looks as if something had been written from here on.
+    fn looks_begun(&self, start: usize, is_new: bool) -> bool {
+        let rest = self.bytes.get(start..).unwrap_or_default();
+        if is_new {
+            return rest.iter().any(|byte| *byte != 0);
+        }
+        (start..self.bytes.len()).take(BEGUN_BYTES).any(|start| {
+            let length = self.bytes.get(start..).and_then(|rest| rest.first_chunk());
+            let is_possible =
+                length.is_some_and(|length| (9..=self.bytes.len()).contains(&(u32::from_le_bytes(*length) as usize)));
+            is_possible && self.is_likely(start)
+        })
     }
 
     /// Whether what would be the number of a record is one of this file.

@@ -75,6 +75,8 @@ pub(super) struct File {
     pub(super) length: u64,
     /// Up to where it is written.
     pub(super) used: u64,
+    /// Whether its table of offsets was looked at as a whole.
+    pub(super) is_checked: bool,
 }
 
 impl File {
@@ -106,26 +108,30 @@ impl Index {
 pub(super) type Settled = Vec<(QueueKey, Piece)>;
 
 impl State {
-    /// Messages are in a file, now. Returns the other files that had them.
-    pub(super) fn insert(&mut self, queue: QueueKey, positions: Range<u64>, file: u64) -> Vec<u64> {
+    /// Messages are in a file, now.
+    ///
+    /// Where they were until now is hidden by this, and so is what was hidden there: while one of those files exists, this
+    /// one has to.
+    pub(super) fn insert(&mut self, queue: QueueKey, positions: Range<u64>, file: u64) {
         let Self { queues, files, has_work } = self;
         let entry = queues.entry(queue).or_default();
         entry.next = entry.next.max(positions.end);
         let count = positions.end - positions.start;
         entry.messages += count;
-        let mut others = Vec::new();
-        let (messages, count_out) = (&mut entry.messages, &mut others);
+        let mut hidden = BTreeSet::new();
+        let messages = &mut entry.messages;
         entry.live.insert(positions, file, |piece| {
             *messages -= piece.count();
             discount(files, &piece, has_work);
             if piece.file != file {
-                count_out.push(piece.file);
+                hidden.insert(piece.file);
+                hidden.extend(files.get(&piece.file).into_iter().flat_map(|other| other.about.iter().copied()));
             }
         });
         if let Some(file) = files.get_mut(&file) {
             file.live += count;
+            file.about.append(&mut hidden);
         }
-        others
     }
 
     /// Positions are done with. Hands out those that were live.

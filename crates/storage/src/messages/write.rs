@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
-use super::active::{Cost, Purpose, Room, message_cost, prefix_bytes, reference_cost};
+use super::active::{Active, Cost, Purpose, Room, message_cost, prefix_bytes, reference_cost};
 use super::directory::sorted;
 use super::format::{
     DELETED, DELIVERED, MESSAGE, Ranges, SETTLED, number_bytes, pair_bytes, put_number, put_numbers, put_pairs,
@@ -28,6 +28,8 @@ const OTHERS_MIN: usize = 4096;
 pub(super) struct Scratch {
     items: Vec<Item>,
     extras: Vec<Extra>,
+    /// The items before which a new file is begun.
+    begins: Vec<usize>,
     shared: HashMap<(usize, usize), usize, BuildHasherDefault<AddressHasher>>,
     written: Written,
     prefix: Vec<u8>,
@@ -123,16 +125,17 @@ impl MessageLog {
         let mut scratch = std::mem::take(&mut self.scratch);
         let elided_count = collect(group, &elided, &mut scratch);
         let messages = scratch.items.len();
-        let planned = self.make_room(group, &scratch);
+        let planned = self.make_room(group, &mut scratch);
         let written = match &planned {
             Ok(()) => self.write_messages(group, &mut scratch),
-            Err(_) => Ok(()),
+            Err(Trouble::Full) => Ok(()),
+            Err(Trouble::Failed { .. }) => return planned.map(|()| Wrote::default()),
         };
         self.scratch = scratch;
         written?;
         // Messages come first: one that is moved must not be settled in one queue before it is in the other.
         self.take_settled(group)?;
-        self.take_delivered(group)?;
+        self.take_delivered(group, planned.is_err())?;
         self.finish()?;
         if let Err(trouble) = planned {
             group.retain_messages(|queue, position| !elided.contains(queue, position));
@@ -225,6 +228,7 @@ impl MessageLog {
         let cost = Cost { record: (record::HEADER_BYTES + payload.len()) as u64, directory };
         let active = match self.with_room(cost, Purpose::Space) {
             Err(Trouble::Full) => {
+                self.owes_marks |= kind == DELIVERED;
                 self.owed.extend(files);
                 return Ok(false);
             }
@@ -238,19 +242,29 @@ impl MessageLog {
         Ok(true)
     }
 
-    /// Marks of what was handed out. They are written if a message is live that they are about.
-    fn take_delivered<M>(&mut self, group: &Group<M>) -> Result<(), Trouble> {
-        if group.delivered.is_empty() {
-            return Ok(());
-        }
+    /// Marks of what was handed out. They are written if a message is live that they are about, or still to be written.
+    fn take_delivered<M>(&mut self, group: &Group<M>, has_waiting: bool) -> Result<(), Trouble> {
         let mut raised = Vec::new();
         {
             let mut state = self.shared.lock();
+            let mut messages = group.messages.as_slice();
+            for run in group.runs.iter().filter(|_| !has_waiting) {
+                let first = messages.first().map_or(u64::MAX, |(position, _)| *position);
+                messages = messages.get(run.count..).unwrap_or_default();
+                let mark = state.queues.get(&run.queue).map_or(0, |entry| entry.delivered_before);
+                if first < mark {
+                    // They waited for space while others were handed out.
+                    raised.push((run.queue, mark));
+                }
+            }
             for (queue, before) in &group.delivered {
+                if has_waiting && !group.deleted.contains(queue) {
+                    state.queues.entry(*queue).or_default();
+                }
                 let Some(entry) = state.queues.get_mut(queue) else { continue };
                 if *before > entry.delivered_before {
                     entry.delivered_before = *before;
-                    raised.extend(entry.has_delivered().then_some((*queue, *before)));
+                    raised.extend((has_waiting || entry.has_delivered()).then_some((*queue, *before)));
                 }
             }
         }
@@ -275,11 +289,13 @@ impl MessageLog {
     }
 
     /// Makes sure that there are files for all messages, before one is written.
-    fn make_room<M: Payload>(&mut self, group: &Group<M>, scratch: &Scratch) -> Result<(), Trouble> {
-        if scratch.items.is_empty() {
+    fn make_room<M: Payload>(&mut self, group: &Group<M>, scratch: &mut Scratch) -> Result<(), Trouble> {
+        let Scratch { items, extras, begins, .. } = scratch;
+        begins.clear();
+        if items.is_empty() {
             return Ok(());
         }
-        let mut room = self.active.as_ref().map(|active| active.room);
+        let mut room = self.active.as_ref().map(Active::room_after_mark);
         let most =
             Cost { record: group.octets() as u64, directory: MESSAGE_BYTES_AROUND * group.messages.len() as u64 };
         if room.is_some_and(|room| room.fits(most, Purpose::Messages)) {
@@ -288,8 +304,8 @@ impl MessageLog {
         let mut preamble = None;
         let mut sizes: Vec<u64> = Vec::new();
         let mut before = None;
-        for item in &scratch.items {
-            let cost = cost(item, &mut before, group, &scratch.extras);
+        for (index, item) in items.iter().enumerate() {
+            let cost = cost(item, &mut before, group, extras);
             let room = match &mut room {
                 Some(room) if room.fits(cost, Purpose::Messages) => room,
                 room => {
@@ -300,6 +316,7 @@ impl MessageLog {
                     let ready = self.ready.get(sizes.len()).map_or(0, |ready| ready.size);
                     let size = Room::size_for(begun, cost).max(self.options.file_bytes).max(ready);
                     sizes.push(size);
+                    begins.push(index);
                     let new = room.insert(Room::new(size));
                     new.take(begun);
                     new
@@ -317,10 +334,12 @@ impl MessageLog {
 
     fn write_messages<M: Payload>(&mut self, group: &Group<M>, scratch: &mut Scratch) -> Result<(), Trouble> {
         let mut before = None;
-        let Scratch { items, extras, written, prefix, .. } = scratch;
-        for item in items.iter() {
+        let Scratch { items, extras, begins, written, prefix, .. } = scratch;
+        let mut begins = begins.iter().peekable();
+        for (index, item) in items.iter().enumerate() {
             let cost = cost(item, &mut before, group, extras);
-            if !self.active.as_ref().is_some_and(|active| active.room.fits(cost, Purpose::Messages)) {
+            // As planned, though more may fit than was thought: the next file may be made for the next message.
+            if begins.next_if_eq(&&index).is_some() {
                 self.publish_written(written)?;
                 self.go_on()?;
             }
@@ -367,10 +386,7 @@ impl MessageLog {
                 }
                 file.references += *count as u64;
             }
-            let replaced = state.insert(*queue, *first..*first + *count as u64, active.number);
-            if let Some(file) = state.files.get_mut(&active.number).filter(|_| !replaced.is_empty()) {
-                file.about.extend(replaced);
-            }
+            state.insert(*queue, *first..*first + *count as u64, active.number);
         }
         drop(state);
         written.clear();
