@@ -78,16 +78,18 @@ struct Folder {
     logs: Vec<u64>,
     spares: Vec<String>,
     kept_aside: Vec<u64>,
+    unfinished: Vec<String>,
 }
 
 impl Folder {
     fn list(disk: &dyn Disk) -> Result<Self, OpenError> {
-        let mut folder = Self { logs: Vec::new(), spares: Vec::new(), kept_aside: Vec::new() };
+        let mut folder = Self { logs: Vec::new(), spares: Vec::new(), kept_aside: Vec::new(), unfinished: Vec::new() };
         for name in disk.list().map_err(in_folder)? {
             match Name::parse(&name) {
                 Some(Name::Log(number)) => folder.logs.push(number),
                 Some(Name::Spare(_)) => folder.spares.push(name),
                 Some(Name::Damaged(number)) => folder.kept_aside.push(number),
+                Some(Name::Unfinished(_)) => folder.unfinished.push(name),
                 None => {}
             }
         }
@@ -355,6 +357,9 @@ fn queues(state: &State) -> Vec<RecoveredQueue> {
 
 /// Copies damaged files, before anything is changed in them.
 fn keep_aside(disk: &dyn Disk, folder: &Folder, files: &[LogFile], report: &mut Report) -> Result<(), OpenError> {
+    for name in &folder.unfinished {
+        disk.remove(name).map_err(in_file(name))?;
+    }
     for file in files {
         let Some(broken) = file.broken.as_ref().filter(|broken| !broken.damage.is_empty()) else { continue };
         let name = Name::Damaged(file.number).to_string();
@@ -364,7 +369,7 @@ fn keep_aside(disk: &dyn Disk, folder: &Folder, files: &[LogFile], report: &mut 
             continue;
         }
         // Under its name, a copy is complete.
-        let unfinished = Name::Spare(file.number).to_string();
+        let unfinished = Name::Unfinished(file.number).to_string();
         let copy = || {
             let copy = disk.create(&unfinished)?;
             copy.write_at(0, &broken.bytes)?;
@@ -373,7 +378,7 @@ fn keep_aside(disk: &dyn Disk, folder: &Folder, files: &[LogFile], report: &mut 
         };
         copy().map_err(in_file(&name))?;
     }
-    if report.kept_aside.is_empty() {
+    if report.kept_aside.is_empty() && folder.unfinished.is_empty() {
         return Ok(());
     }
     disk.sync_folder().map_err(in_folder)
