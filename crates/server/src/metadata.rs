@@ -9,13 +9,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use leveret_broker::journal::{Journal, JournalPosition, Written};
 use leveret_broker::mailbox::{Event, Mailbox};
 use leveret_broker::node::Node;
 use leveret_broker::topology::{Record, Topology};
 use leveret_storage::disk::RealDisk;
-use leveret_storage::metadata::{AppendError, SnapshotError};
+use leveret_storage::metadata::{AppendError, CommitError, SnapshotError};
 use leveret_storage::{MetadataLog, Report};
 use parking_lot::{Condvar, Mutex};
 
@@ -23,6 +24,9 @@ use crate::error::StartError;
 
 /// The folder of the metadata log within the data folder.
 const FOLDER: &str = "metadata";
+
+/// Pause before a commit to a full disk is tried again.
+const FULL_RETRY: Duration = Duration::from_millis(500);
 
 /// The journal of a node.
 #[derive(Debug)]
@@ -88,6 +92,11 @@ impl MetadataJournal {
         let _ = self.shared.node.set(Arc::downgrade(node));
     }
 
+    /// Whether a position is on disk.
+    pub(crate) fn is_synced(&self, position: JournalPosition) -> bool {
+        self.shared.synced.load(Ordering::Acquire) >= position.0
+    }
+
     /// Writes what is left and ends the thread.
     pub(crate) fn stop(&self) {
         self.shared.state.lock().stopping = true;
@@ -148,7 +157,8 @@ impl Shared {
     fn run(&self, mut log: MetadataLog) {
         while let Some(pending) = self.next_batch() {
             let last = pending.last().map_or(0, |(position, _)| *position);
-            self.moved(write(&mut log, &pending).map(|()| last));
+            let Some(written) = self.write(&mut log, &pending) else { return };
+            self.moved(written.map(|()| last));
             if log.wants_snapshot() && log.failure().is_none() {
                 match self.snapshot(&mut log) {
                     Ok(position) => self.moved(Ok(position)),
@@ -156,6 +166,46 @@ impl Shared {
                     // The log goes on in the file it has.
                     Err(error) => tracing::warn!("{error}"),
                 }
+            }
+        }
+    }
+
+    /// Writes records and syncs, in as few goes as the log allows; `None` if the node stops while the disk is full.
+    fn write(&self, log: &mut MetadataLog, pending: &[(u64, Vec<u8>)]) -> Option<Result<(), String>> {
+        for (_, octets) in pending {
+            let mut appended = log.append([octets.as_slice()]);
+            if let Err(AppendError::Full) = appended {
+                if let Err(error) = self.commit(log)? {
+                    return Some(Err(error));
+                }
+                appended = log.append([octets.as_slice()]);
+            }
+            if let Err(error) = appended {
+                return Some(Err(error.to_string()));
+            }
+        }
+        self.commit(log)
+    }
+
+    /// Commits, as soon as there is space; `None` if the node stops before there is.
+    fn commit(&self, log: &mut MetadataLog) -> Option<Result<(), String>> {
+        let mut is_told = false;
+        loop {
+            match log.commit() {
+                Ok(_) => return Some(Ok(())),
+                Err(CommitError::Full) => {}
+                Err(error) => return Some(Err(error.to_string())),
+            }
+            if !is_told {
+                is_told = true;
+                tracing::error!("the disk is full: declarations of durable things have to wait until there is space");
+            }
+            let mut state = self.state.lock();
+            if !state.stopping {
+                self.changed.wait_for(&mut state, FULL_RETRY);
+            }
+            if state.stopping {
+                return None;
             }
         }
     }
@@ -210,22 +260,6 @@ impl Shared {
             waker.wake();
         }
     }
-}
-
-/// Writes records and syncs, in as few goes as the log allows.
-fn write(log: &mut MetadataLog, pending: &[(u64, Vec<u8>)]) -> Result<(), String> {
-    for (_, octets) in pending {
-        match log.append([octets.as_slice()]) {
-            Err(AppendError::Full) => {
-                log.commit().map_err(|error| error.to_string())?;
-                log.append([octets.as_slice()]).map_err(|error| error.to_string())?;
-            }
-            result => {
-                result.map_err(|error| error.to_string())?;
-            }
-        }
-    }
-    log.commit().map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// Says in what state the log was.

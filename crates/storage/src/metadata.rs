@@ -44,13 +44,16 @@ pub enum AppendError {
     Full,
 }
 
-/// Why changes are not durable. Each is final: from now on the log is [`Poisoned`].
+/// Why changes are not durable. Each but [`CommitError::Full`] is final: from now on the log is [`Poisoned`].
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// It failed before.
     #[error(transparent)]
     Poisoned(#[from] Poisoned),
-    /// The write failed. [`io::ErrorKind::StorageFull`] is a full disk.
+    /// The disk is full. Nothing was written, and what was appended waits for the next commit.
+    #[error("there is no space for changes of the metadata log")]
+    Full,
+    /// The write failed.
     #[error("changes could not be written to the metadata log: {0}")]
     Write(#[source] io::Error),
     /// The sync failed. The changes may come back at the next start, or not.

@@ -318,10 +318,20 @@ fn a_full_disk_is_told_and_costs_nothing_committed() {
     assert_eq!(disk.names(), [LOG_1]);
     commit(&mut log, &["b"]);
     log.append([[0; 1000].as_slice()]).unwrap();
-    let refused = log.commit().unwrap_err();
-    assert!(matches!(refused, CommitError::Write(error) if error.kind() == io::ErrorKind::StorageFull));
+    for _ in 0..2 {
+        assert!(matches!(log.commit().unwrap_err(), CommitError::Full));
+    }
+    // With space, it goes on where it was.
+    disk.mend();
+    log.append([b"c".as_slice()]).unwrap();
+    log.commit().unwrap();
     disk.crash(0);
-    assert_eq!(texts(&open(&disk).unwrap().1), ["a", "b"]);
+    let found = open(&disk).unwrap().1;
+    assert_eq!(found.records.len(), 4);
+    assert_eq!(
+        (found.records[1].as_slice(), found.records[2].len(), found.records[3].as_slice()),
+        (&b"b"[..], 1000, &b"c"[..])
+    );
 }
 
 #[test]

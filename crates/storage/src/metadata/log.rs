@@ -97,10 +97,25 @@ impl MetadataLog {
     }
 
     /// Writes what was appended and waits until it is on disk. Returns the number up to which everything is durable.
+    ///
+    /// After [`CommitError::Full`] what was appended still waits, and the call can be repeated once there is space.
     pub fn commit(&mut self) -> Result<Sequence, CommitError> {
         self.check()?;
         if self.pending.is_empty() {
             return Ok(self.durable);
+        }
+        // A full disk has to show before anything is written, or nobody could tell what of it is on disk.
+        match self.file.allocate(self.length, self.pending.len() as u64) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                // Part of it may have been reserved, and is wanted elsewhere now.
+                let _ = self.file.truncate(self.length);
+                return Err(CommitError::Full);
+            }
+            Err(error) => {
+                self.poison("space could not be reserved", &error);
+                return Err(CommitError::Write(error));
+            }
         }
         if let Err(error) = self.file.write_at(self.length, &self.pending) {
             self.poison("a write failed", &error);

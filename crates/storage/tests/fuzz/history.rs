@@ -151,6 +151,7 @@ impl World {
                 let all = self.model.all();
                 self.model.settle(all, sequence.0);
             }
+            Err(CommitError::Full) => assert!(self.has_faults && log.failure().is_none()),
             Err(error) => {
                 assert!(self.has_faults || had_failed, "{error}");
                 assert_eq!(matches!(error, CommitError::Poisoned(_)), had_failed, "{error}");
