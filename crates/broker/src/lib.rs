@@ -6,12 +6,15 @@
 pub mod access;
 pub mod error;
 pub mod exchange;
+#[cfg(test)]
+mod fake_store;
 mod hash;
 pub mod journal;
 pub mod mailbox;
 pub mod message;
 pub mod node;
 pub mod queue;
+pub mod store;
 pub mod topology;
 pub mod value;
 #[cfg(test)]

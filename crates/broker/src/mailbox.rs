@@ -28,7 +28,8 @@ pub enum Event {
     },
     /// A queue that had asked for a pause in publishing drained.
     PublishingResumed,
-    /// The journal wrote, or failed to write, something the connection waits for.
+    /// The journal or the message log wrote, or failed to write, something the connection waits for; or the store read
+    /// what it asked for.
     JournalMoved,
     /// The node closes the connection, for this reason.
     Close(CloseReason),
@@ -112,8 +113,13 @@ impl Mailbox {
     pub fn post(&self, event: Event) -> Option<Waker> {
         let mut state = self.state.lock();
         // Told once is told; a connection that takes nothing for a while must not gather the same word a thousand times.
-        let is_said = matches!(event, Event::PublishingResumed)
-            && state.inbox.events.iter().any(|event| matches!(event, Event::PublishingResumed));
+        let is_said = match event {
+            Event::PublishingResumed => {
+                state.inbox.events.iter().any(|event| matches!(event, Event::PublishingResumed))
+            }
+            Event::JournalMoved => state.inbox.events.iter().any(|event| matches!(event, Event::JournalMoved)),
+            _ => false,
+        };
         if !is_said {
             state.inbox.events.push(event);
         }

@@ -3,9 +3,12 @@
 //! ```text
 //! 0              1             2        4                    8
 //! +--------------+-------------+--------+--------------------+----------+-------------+------------+------+
-//! | exchange len | key len     | unused | properties len, LE | exchange | routing key | properties | body |
+//! | exchange len | key len     | flags  | properties len, LE | exchange | routing key | properties | body |
 //! +--------------+-------------+--------+--------------------+----------+-------------+------------+------+
 //! ```
+//! Flags, of 16 bits: 1 is persistent; the others are 0. The octets are also what stands on disk, so they only change with
+//! the version of the message log.
+//!
 //! One allocation holds everything, so that fan-out copies a pointer and a queue entry is one. The properties are the
 //! protocol's own octets, forwarded as they came.
 
@@ -13,6 +16,10 @@ use std::sync::Arc;
 
 /// Octets in front of the exchange name.
 const HEAD: usize = 8;
+/// Where the flags are.
+const FLAGS: usize = 2;
+/// The flag of a persistent message.
+const PERSISTENT: u8 = 1;
 
 /// A published message: exchange, routing key, raw properties, body. A clone shares the allocation.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,6 +58,28 @@ impl Message {
     #[inline]
     pub fn size(&self) -> usize {
         self.0.len()
+    }
+
+    /// Whether its publisher wants it to survive a restart, which it does in a durable queue.
+    #[inline]
+    pub fn is_persistent(&self) -> bool {
+        self.0.get(FLAGS).is_some_and(|flags| flags & PERSISTENT != 0)
+    }
+
+    /// All octets, as they are kept on disk.
+    #[inline]
+    pub fn octets(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A message from its [`octets`](Self::octets), unless they cannot be those of one.
+    pub fn from_octets(octets: Arc<[u8]>) -> Option<Self> {
+        let message = Self(octets);
+        let key = HEAD + message.exchange_len();
+        let properties = key + message.key_len();
+        let body = properties.checked_add(message.properties_len())?;
+        let is_text = |range| message.0.get(range).is_some_and(|name| std::str::from_utf8(name).is_ok());
+        (message.0.len() >= body && is_text(HEAD..key) && is_text(key..properties)).then_some(message)
     }
 
     fn exchange_len(&self) -> usize {
@@ -131,6 +160,14 @@ impl Draft {
         self.octets.extend_from_slice(raw);
     }
 
+    /// Marks the message as one that is to survive a restart.
+    #[inline]
+    pub fn set_persistent(&mut self) {
+        if let Some(flags) = self.octets.get_mut(FLAGS) {
+            *flags |= PERSISTENT;
+        }
+    }
+
     /// Adds a piece of the body.
     #[inline]
     pub fn body(&mut self, piece: &[u8]) {
@@ -174,6 +211,37 @@ mod tests {
             let message = draft.message();
             assert_eq!((message.exchange(), message.routing_key()), (exchange, key));
             assert_eq!((message.properties(), message.body()), (properties, pieces.concat().as_slice()));
+            assert!(!message.is_persistent());
+            draft.set_persistent();
+            let persistent = draft.message();
+            assert!(persistent.is_persistent());
+            assert_eq!(Message::from_octets(persistent.octets().into()), Some(persistent));
         }
+    }
+
+    #[test]
+    fn octets_of_anything_else_are_no_message() {
+        let mut draft = Draft::new(Vec::new(), "exchange", "key");
+        draft.properties(b"\0\0");
+        let octets = draft.message().octets().to_vec();
+        let with = |index: usize, octet: u8| {
+            let mut changed = octets.clone();
+            changed[index] = octet;
+            changed
+        };
+        for damaged in [
+            vec![],
+            vec![0; 7],
+            octets[..20].to_vec(),
+            with(0, 200),
+            with(1, 200),
+            with(4, 3),
+            with(7, 255),
+            with(9, 0xFF),
+        ] {
+            assert_eq!(Message::from_octets(damaged.as_slice().into()), None, "{damaged:?}");
+        }
+        assert!(Message::from_octets(octets.as_slice().into()).is_some());
+        assert!(Message::from_octets(vec![0; 8].into()).is_some(), "all parts may be empty");
     }
 }

@@ -1,6 +1,6 @@
 //! What the connections of a node share: the topology, the queues behind it, the users.
 //!
-//! Lock order: the topology, then a queue, then a mailbox. Publishing takes the topology's lock only for a route that is
+//! Lock order: the topology, then a queue, then the store, then a mailbox. Publishing takes the topology's lock only for a route that is
 //! not in the connection's cache; [`Node::generation`] tells whether the cache still holds.
 
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use crate::hash::Map;
 use crate::journal::{Journal, JournalPosition, Written};
 use crate::mailbox::{CloseReason, Event, Mailbox};
 use crate::message::Message;
-use crate::queue::{CloseCondition, Delivery, Position, QueueCell, QueueInfo, Sink};
+use crate::queue::{CloseCondition, Delivery, Loaded, Position, QueueCell, QueueInfo, Restored, Sink};
+use crate::store::{MessageStore, StorePosition};
 use crate::topology::{Applied, Change, ConnectionId, QueueId, Record, Removed, Routes, RoutingInput, Topology};
 use crate::{Error, Name};
 
@@ -38,6 +39,8 @@ pub struct Node {
     next_connection: AtomicU64,
     /// Where durable changes are written down; a node without one forgets everything when it stops.
     journal: Option<Arc<dyn Journal>>,
+    /// Where messages are kept beside memory; a node without one keeps them in memory only.
+    store: Option<Arc<dyn MessageStore>>,
 }
 
 /// What a change did, and what to wait for before saying so.
@@ -76,15 +79,27 @@ pub struct Routed {
 impl Node {
     /// A node with the default vhost `/` and the default user, which forgets everything when it stops.
     pub fn new() -> Self {
-        Self::with_topology(Topology::new(), None)
+        Self::with_topology(Topology::new(), None, None, |_| None)
     }
 
-    /// A node that goes on with a topology, and writes down what becomes of it.
-    pub fn restored(topology: Topology, journal: Arc<dyn Journal>) -> Self {
-        Self::with_topology(topology, Some(journal))
+    /// A node that goes on with a topology, and writes down what becomes of it and of the messages.
+    ///
+    /// `messages` says what a durable queue has in the store.
+    pub fn restored(
+        topology: Topology,
+        journal: Arc<dyn Journal>,
+        store: Arc<dyn MessageStore>,
+        messages: impl FnMut(QueueId) -> Option<Restored>,
+    ) -> Self {
+        Self::with_topology(topology, Some(journal), Some(store), messages)
     }
 
-    fn with_topology(topology: Topology, journal: Option<Arc<dyn Journal>>) -> Self {
+    fn with_topology(
+        topology: Topology,
+        journal: Option<Arc<dyn Journal>>,
+        store: Option<Arc<dyn MessageStore>>,
+        mut messages: impl FnMut(QueueId) -> Option<Restored>,
+    ) -> Self {
         let mut state = State { topology, cells: Map::default() };
         // It is there already, or can be created: neither is refused.
         let _ = state.topology.apply(Change::CreateVhost { vhost: "/".into() });
@@ -97,8 +112,9 @@ impl Node {
         for vhost in state.topology.vhosts() {
             for queue in vhost.queues() {
                 let (vhost, name) = (Name::clone(vhost.name()), Name::clone(queue.name()));
-                let info = QueueInfo { id: queue.id(), vhost, name, auto_delete: queue.auto_delete() };
-                state.cells.insert(queue.id(), Arc::new(QueueCell::new(info)));
+                let (id, auto_delete, durable) = (queue.id(), queue.auto_delete(), queue.durable());
+                let info = QueueInfo { id, vhost, name, auto_delete, durable };
+                state.cells.insert(id, Arc::new(cell(info, store.as_ref(), messages(id))));
             }
         }
         let generation = AtomicU64::new(state.topology.generation());
@@ -110,6 +126,7 @@ impl Node {
             connections: Mutex::new(Map::default()),
             next_connection: AtomicU64::new(1),
             journal,
+            store,
         }
     }
 
@@ -144,8 +161,8 @@ impl Node {
         let applied = state.topology.apply(change)?;
         match (&applied, declared) {
             (Applied::QueueDeclared { id }, Some((vhost, name, auto_delete))) => {
-                let cell = QueueCell::new(QueueInfo { id: *id, vhost, name, auto_delete });
-                state.cells.insert(*id, Arc::new(cell));
+                let info = QueueInfo { id: *id, vhost, name, auto_delete, durable };
+                state.cells.insert(*id, Arc::new(cell(info, self.store.as_ref(), None)));
             }
             (Applied::Deleted(removed), _) => Self::close_removed(&mut state, removed),
             _ => {}
@@ -179,6 +196,29 @@ impl Node {
     /// How far a position of the journal is; see [`Written::Waiting`].
     pub fn written(&self, position: JournalPosition, mailbox: &Arc<Mailbox>) -> Written {
         self.journal.as_ref().map_or(Written::Synced, |journal| journal.written(position, mailbox))
+    }
+
+    /// How far a position of the message log is; see [`Written::Waiting`].
+    pub fn stored(&self, position: StorePosition, mailbox: &Arc<Mailbox>) -> Written {
+        self.store.as_ref().map_or(Written::Synced, |store| store.wait(position, mailbox))
+    }
+
+    /// Up to which position the message log is on disk.
+    pub fn store_synced(&self) -> StorePosition {
+        self.store.as_ref().map_or(StorePosition(u64::MAX), |store| store.synced())
+    }
+
+    /// Whether no persistent message can be taken at the moment; the mailbox is told when that may have changed.
+    pub fn is_store_blocked(&self, mailbox: &Arc<Mailbox>) -> bool {
+        self.store.as_ref().is_some_and(|store| store.is_blocked(mailbox))
+    }
+
+    /// Gives a queue what was read back from disk for it.
+    pub fn loaded(&self, queue: QueueId, loaded: Loaded) {
+        let cell = self.state.read().cells.get(&queue).map(Arc::clone);
+        if let Some(cell) = cell {
+            cell.loaded(loaded);
+        }
     }
 
     /// Everything durable, as records that make it anew, and the position they are as of.
@@ -355,6 +395,13 @@ impl Node {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+}
+
+fn cell(info: QueueInfo, store: Option<&Arc<dyn MessageStore>>, restored: Option<Restored>) -> QueueCell {
+    match store {
+        Some(store) => QueueCell::stored(info, store, restored),
+        None => QueueCell::new(info),
     }
 }
 

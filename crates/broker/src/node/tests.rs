@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::exchange::ExchangeKind;
+use crate::fake_store::FakeStore;
 use crate::mailbox::{Inbox, MAILBOX_BYTES};
 use crate::message::Draft;
-use crate::queue::{ConsumerId, Pace, Subscription};
+use crate::queue::{ConsumerId, Enqueued, Fanout, Pace, Subscription, Taken};
+use crate::store::Area;
 use crate::topology::{Destination, Origin};
 use crate::value::Table;
 use crate::wakes::Wakes;
@@ -64,6 +66,12 @@ fn consume(cell: &QueueCell, mailbox: &Arc<Mailbox>) -> ConsumerId {
     let (no_ack, exclusive, priority, prefetch) = (false, false, 0, 1);
     let subscription = Subscription { sink, key: 0, tag, no_ack, exclusive, priority, prefetch, shared: None };
     cell.subscribe(subscription).unwrap()
+}
+
+fn persistent(key: &str) -> Message {
+    let mut draft = Draft::new(Vec::new(), "", key);
+    draft.set_persistent();
+    draft.message()
 }
 
 fn message(routing_key: &str, body_size: usize) -> Message {
@@ -154,7 +162,8 @@ fn a_queue_is_deleted_only_under_its_conditions() {
         for _ in 0..consumers {
             consume(&cell, &mailbox);
         }
-        assert_eq!(cell.enqueue(&mut vec![message("q", 1); messages], &mailbox), Pace::Go);
+        let enqueued = cell.enqueue(&mut vec![message("q", 1); messages], Fanout::One, &mailbox);
+        assert_eq!(enqueued, Enqueued { pace: Pace::Go, stored: None });
         let generation = node.generation();
         let result = node.delete_queue(&vhost(), "q", ONE, condition).map_err(|error| error.to_string());
         let gone = result.is_ok();
@@ -174,7 +183,7 @@ fn deleting_a_vhost_closes_its_queues() {
     consume(&cell, &mailbox);
     node.apply(Change::DeleteVhost { vhost: vhost() }).unwrap();
     assert_eq!(take(&mailbox).events.len(), 1);
-    assert_eq!(cell.take(true).unwrap_err().to_string(), "no queue 'q' in vhost '/'");
+    assert_eq!(cell.take(true, &mailbox).unwrap_err().to_string(), "no queue 'q' in vhost '/'");
     assert_eq!(node.queue("/", "q", ONE).err().unwrap().to_string(), "vhost / not found");
 }
 
@@ -317,7 +326,8 @@ impl Journal for Kept {
 #[test]
 fn what_survives_is_written_down_and_comes_back() {
     let journal = Arc::new(Kept::default());
-    let node = Node::restored(Topology::new(), Arc::clone(&journal) as Arc<dyn Journal>);
+    let (journal_of, store) = (Arc::clone(&journal) as Arc<dyn Journal>, FakeStore::new());
+    let node = Node::restored(Topology::new(), journal_of, store.shared(), |_| None);
     let durable = |name: &str| match declare_queue(name, None, false) {
         Change::DeclareQueue { vhost, name, exclusive, auto_delete, arguments, origin, id, .. } => {
             Change::DeclareQueue { vhost, name, durable: true, exclusive, auto_delete, arguments, origin, id }
@@ -334,13 +344,39 @@ fn what_survives_is_written_down_and_comes_back() {
     assert!(node.delete_queue(&vhost(), "deleted", ONE, CloseCondition::default()).unwrap().written.is_some());
     assert!(node.delete_queue(&vhost(), "transient", ONE, CloseCondition::default()).unwrap().written.is_none());
     assert_eq!(node.durable_records().1, Some(journal.last()));
+    let mailbox = Arc::default();
+    for (queue, is_stored) in [("kept", true), ("mine", false)] {
+        let cell = node.queue("/", queue, ONE).unwrap();
+        let enqueued = cell.enqueue(&mut vec![persistent("q"), message("q", 1)], Fanout::One, &mailbox);
+        assert_eq!(enqueued.stored.is_some(), is_stored, "{queue}");
+    }
+    let id = node.queue("/", "kept", ONE).unwrap().info().id;
+    assert_eq!(store.kept(Area::Log, id), [0]);
+    let position = store.write(Area::Log, 0);
+    assert_eq!(node.stored(position, &mailbox), Written::Synced);
+    assert_eq!(node.stored(StorePosition(position.0 + 1), &mailbox), Written::Waiting);
+    let (store, restored) = store.after_crash(id, store.write(Area::Log, u64::MAX));
 
     let mut topology = Topology::new();
     for record in journal.records.lock().clone() {
         topology.restore(record).unwrap();
     }
-    let again = Node::restored(topology, Arc::new(Kept::default()));
+    let mut asked = Vec::new();
+    let again = Node::restored(topology, Arc::new(Kept::default()), store.shared(), |queue| {
+        asked.push(queue);
+        Some(restored)
+    });
+    assert_eq!(asked, [id]);
     assert_eq!(again.durable_records().0, node.durable_records().0);
     assert!(again.queue("/", "kept", ONE).is_ok());
     assert!(again.queue("/", "deleted", ONE).is_err() && again.queue("/", "mine", ONE).is_err());
+    let kept = again.queue("/", "kept", ONE).unwrap();
+    assert_eq!(kept.take(true, &mailbox), Ok((Taken::OnDisk, 1)));
+    assert_eq!(take(&mailbox).events.len(), 0);
+    again.loaded(id, store.answer(id, 1).unwrap());
+    again.loaded(QueueId(1_000), Loaded::default());
+    assert!(matches!(take(&mailbox).events.as_slice(), [Event::JournalMoved]));
+    assert_eq!(kept.take(true, &mailbox), Ok((Taken::Message(Position(0), persistent("q"), false), 0)));
+    again.delete_queue(&vhost(), "kept", ONE, CloseCondition::default()).unwrap();
+    assert_eq!(store.kept(Area::Log, id), [0; 0]);
 }

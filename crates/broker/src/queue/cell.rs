@@ -1,17 +1,21 @@
 //! A queue in its cell: the short lock under which a queue changes, and nothing but.
 //!
 //! Publishers' and consumers' tasks call it directly with batches. Nothing inside waits, does I/O or takes a lock other
-//! than a mailbox's. Wakers are called after the lock is released.
+//! than the store's or a mailbox's. Wakers are called after the lock is released.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Classic, ConsumerId, Position, Returned, SharedPrefetch, Subscription};
+use super::stored::Stored;
+use super::{Classic, ConsumerId, Fanout, Loaded, Position, Restored, Returned, SharedPrefetch, Subscription, Taken};
 use crate::error::Resource;
 use crate::mailbox::{Event, Mailbox};
 use crate::message::Message;
+use crate::store::{MessageStore, StorePace, StorePosition};
 use crate::topology::QueueId;
 use crate::{Error, Name};
 
@@ -38,6 +42,8 @@ pub struct QueueInfo {
     pub name: Name,
     /// Whether it goes with its last consumer.
     pub auto_delete: bool,
+    /// Whether its persistent messages survive a restart.
+    pub durable: bool,
 }
 
 /// Whether a publisher should go on.
@@ -48,6 +54,17 @@ pub enum Pace {
     /// Read nothing from this connection until [`Event::PublishingResumed`], or until a short while has passed: consumers
     /// lag behind, and in = out serves everybody better than a growing queue.
     Pause,
+    /// Read nothing from this connection until the store is as far as it was told: it has enough to write.
+    AwaitDisk,
+}
+
+/// What became of a batch of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enqueued {
+    /// Whether the publisher should go on.
+    pub pace: Pace,
+    /// The position of the log with which what has to survive is on disk; none if there is nothing of the kind.
+    pub stored: Option<StorePosition>,
 }
 
 /// A queue's counters, read at one moment.
@@ -64,6 +81,9 @@ pub struct QueueCounts {
 #[derive(Debug)]
 struct State {
     queue: Classic<Arc<Mailbox>>,
+    stored: Option<Stored>,
+    /// Who waits for the first message to be read from disk (basic.get).
+    getters: Vec<Arc<Mailbox>>,
     /// Publishers that paused.
     paused: Vec<Arc<Mailbox>>,
     /// No pause is asked for before this many deliveries.
@@ -75,19 +95,39 @@ struct State {
 #[derive(Debug)]
 pub struct QueueCell {
     info: QueueInfo,
+    /// Whether the store has to hear of settlements; set before the first message that it concerns is handed out.
+    is_stored: AtomicBool,
     state: Mutex<State>,
 }
 
 impl QueueCell {
-    /// An empty queue.
+    /// An empty queue, all in memory.
     pub fn new(info: QueueInfo) -> Self {
-        let state = State { queue: Classic::default(), paused: Vec::new(), no_pause_before: 0, closed: false };
-        Self { info, state: Mutex::new(state) }
+        Self::with(info, Classic::default(), None)
+    }
+
+    /// A queue with a store, and what it has there.
+    pub fn stored(info: QueueInfo, store: &Arc<dyn MessageStore>, restored: Option<Restored>) -> Self {
+        let stored = Stored::new(Arc::clone(store), info.id, info.durable, restored.is_some());
+        Self::with(info, restored.map(Classic::restored).unwrap_or_default(), Some(stored))
+    }
+
+    fn with(info: QueueInfo, queue: Classic<Arc<Mailbox>>, stored: Option<Stored>) -> Self {
+        let (paused, getters) = (Vec::new(), Vec::new());
+        let is_stored = AtomicBool::new(stored.as_ref().is_some_and(Stored::holds_messages));
+        let state = State { queue, stored, getters, paused, no_pause_before: 0, closed: false };
+        Self { info, is_stored, state: Mutex::new(state) }
     }
 
     /// What it was declared as.
     pub fn info(&self) -> &QueueInfo {
         &self.info
+    }
+
+    /// Whether positions of settled messages matter: to [`QueueCell::settle`] and [`QueueCell::discard`].
+    #[inline]
+    pub fn is_stored(&self) -> bool {
+        self.is_stored.load(Ordering::Relaxed)
     }
 
     /// The queue as errors name it.
@@ -101,16 +141,50 @@ impl QueueCell {
     }
 
     /// Appends messages in order, emptying `batch`. A queue that was deleted meanwhile drops them.
-    pub fn enqueue(&self, batch: &mut Vec<Message>, publisher: &Arc<Mailbox>) -> Pace {
-        let mut state = self.state.lock();
+    pub fn enqueue(&self, batch: &mut Vec<Message>, fanout: Fanout, publisher: &Arc<Mailbox>) -> Enqueued {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
         if state.closed {
             batch.clear();
-            return Pace::Go;
+            return Enqueued { pace: Pace::Go, stored: None };
+        }
+        let (mut appended, mut relieved) = (None, StorePace::Go);
+        if let Some(stored) = &mut state.stored {
+            appended = stored.append(state.queue.next_position(), batch, fanout);
+            if appended.is_some() && !self.is_stored() {
+                self.is_stored.store(true, Ordering::Relaxed);
+            }
         }
         state.queue.enqueue(batch);
-        let pace = state.pace(publisher);
-        finish(state);
-        pace
+        if let Some(stored) = &mut state.stored {
+            relieved = stored.page_out(&mut state.queue);
+            if stored.holds_messages() && !self.is_stored() {
+                self.is_stored.store(true, Ordering::Relaxed);
+            }
+        }
+        let pace = match appended {
+            Some((_, StorePace::Pause)) => Pace::AwaitDisk,
+            _ if relieved == StorePace::Pause => Pace::Pause,
+            _ => state.pace(publisher),
+        };
+        finish(guard);
+        Enqueued { pace, stored: appended.map(|(position, _)| position) }
+    }
+
+    /// Takes in what was read back from disk, and goes on.
+    pub fn loaded(&self, loaded: Loaded) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if state.closed {
+            return;
+        }
+        if let Some(stored) = &mut state.stored {
+            stored.loaded(&mut state.queue, loaded);
+        }
+        let mut wakers: Vec<Waker> = Vec::new();
+        wakers.extend(state.getters.drain(..).filter_map(|getter| getter.post(Event::JournalMoved)));
+        finish(guard);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Tells that a pause, begun when `delivered` messages had been handed out, passed without a resume.
@@ -158,20 +232,32 @@ impl QueueCell {
         finish(state);
     }
 
-    /// Takes the first message: where it stood, itself, whether it was handed out before; and how many still wait.
-    pub fn take(&self, no_ack: bool) -> Result<Option<(Position, Message, bool, usize)>, Error> {
+    /// Takes the first message, and says how many still wait. If it has to be read from disk, the mailbox is told when to ask
+    /// again ([`Event::JournalMoved`]).
+    pub fn take(&self, no_ack: bool, mailbox: &Arc<Mailbox>) -> Result<(Taken, usize), Error> {
         let mut state = self.open()?;
         let taken = state.queue.take(no_ack);
+        if taken == Taken::OnDisk && !state.getters.iter().any(|getter| Arc::ptr_eq(getter, mailbox)) {
+            state.getters.push(Arc::clone(mailbox));
+        }
         let waiting = state.queue.ready_count();
         finish(state);
-        Ok(taken.map(|(position, message, redelivered)| (position, message, redelivered, waiting)))
+        Ok((taken, waiting))
     }
 
-    /// Counts deliveries settled.
-    pub fn settle(&self, consumer: Option<ConsumerId>, count: u32) {
+    /// Counts deliveries settled, and drops what stood at these positions. Gives back the position of the log with which
+    /// that is on disk, if the log has to do with it.
+    pub fn settle(&self, consumer: Option<ConsumerId>, count: u32, positions: &[Range<u64>]) -> Option<StorePosition> {
         let mut state = self.state.lock();
+        let written = state.drop_stored(positions);
         state.queue.settle(consumer, count);
         finish(state);
+        written
+    }
+
+    /// Drops what stood at these positions and counted as settled when it was handed out (`no_ack`).
+    pub fn discard(&self, positions: &[Range<u64>]) {
+        self.state.lock().drop_stored(positions);
     }
 
     /// Puts messages back where they stood, those of all consumers before anything is handed out again. A queue that was
@@ -196,12 +282,13 @@ impl QueueCell {
         self.put_back(&mut vec![Returned { consumer: None, settled: true, messages: std::mem::take(messages) }]);
     }
 
-    /// Drops everything that waits; says how much that was.
-    pub fn purge(&self) -> Result<usize, Error> {
+    /// Drops everything that waits; says how much that was, and the position of the log with which that is on disk.
+    pub fn purge(&self) -> Result<(usize, Option<StorePosition>), Error> {
         let mut state = self.open()?;
-        let count = state.queue.purge();
+        let (count, positions) = state.queue.purge();
+        let written = state.drop_stored(&positions);
         finish(state);
-        Ok(count)
+        Ok((count, written))
     }
 
     /// Ends the queue unless a condition forbids it; consumers are told. Says how many messages waited.
@@ -216,12 +303,16 @@ impl QueueCell {
         }
         state.closed = true;
         let (count, consumers) = state.queue.close();
+        if let Some(stored) = &mut state.stored {
+            stored.delete();
+        }
         let mut wakers: Vec<Waker> = Vec::new();
         for consumer in consumers {
             let event = Event::ConsumerCancelled { key: consumer.key, queue: self.info.id };
             wakers.extend(consumer.sink.post(event));
         }
         wakers.extend(state.paused.drain(..).filter_map(|publisher| publisher.post(Event::PublishingResumed)));
+        wakers.extend(state.getters.drain(..).filter_map(|getter| getter.post(Event::JournalMoved)));
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         Ok(count)
@@ -251,8 +342,17 @@ impl State {
         }
     }
 
+    /// Whether publishers should wait for consumers that lag behind, if there are any.
+    fn is_above(&self, octets: usize) -> bool {
+        self.queue.ready_bytes() >= octets || self.queue.has_cold()
+    }
+
+    fn drop_stored(&self, positions: &[Range<u64>]) -> Option<StorePosition> {
+        if self.closed { None } else { self.stored.as_ref()?.settle(positions) }
+    }
+
     fn pace(&mut self, publisher: &Arc<Mailbox>) -> Pace {
-        if self.queue.ready_bytes() < PAUSE_ABOVE
+        if !self.is_above(PAUSE_ABOVE)
             || self.queue.consumer_count() == 0
             || self.queue.delivered_count() < self.no_pause_before
         {
@@ -267,13 +367,20 @@ impl State {
     }
 }
 
-/// Ends a batch: releases the lock, then wakes whoever got something.
-fn finish(mut state: MutexGuard<'_, State>) {
+/// Ends a batch: tells the store, releases the lock, then wakes whoever got something.
+fn finish(mut guard: MutexGuard<'_, State>) {
+    let state = &mut *guard;
     let mut wakers = state.queue.take_wakers();
-    if !state.paused.is_empty() && (state.queue.ready_bytes() < RESUME_BELOW || state.queue.consumer_count() == 0) {
+    let has_consumers = state.queue.consumer_count() > 0;
+    if !state.paused.is_empty() && (!state.is_above(RESUME_BELOW) || !has_consumers) {
         wakers.extend(state.paused.drain(..).filter_map(|publisher| publisher.post(Event::PublishingResumed)));
     }
-    drop(state);
+    if let Some(stored) = &mut state.stored
+        && !state.closed
+    {
+        stored.finish(&state.queue, has_consumers || !state.getters.is_empty());
+    }
+    drop(guard);
     wakers.into_iter().for_each(Waker::wake);
 }
 

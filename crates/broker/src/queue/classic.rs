@@ -1,14 +1,14 @@
 //! The classic queue: messages in order, handed to consumers in turn.
 //!
-//! Positions count up from the first message ever. Messages never handed out stand in `ready`, whose positions are
-//! contiguous; messages that came back stand in `returned` by position. Everything in `returned` is older than everything
-//! in `ready`, because messages leave from the front only, so "first returned, then ready" is the queue's order and a
-//! requeued message takes its old place.
+//! Positions count up from the first message ever, and the order of positions is the queue's order: a requeued message takes
+//! its old place. What waits stands in the [`Backlog`], some of it perhaps on disk only; then nothing is handed out until
+//! it is read back.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::backlog::{Backlog, Loaded, Restored};
 use super::consumers::{Consumers, Turn};
 use super::{ConsumerId, Position, SharedPrefetch, Sink, Subscription};
 use crate::message::Message;
@@ -22,11 +22,7 @@ pub struct ExclusiveUse;
 /// their sinks.
 #[derive(Debug)]
 pub struct Classic<S> {
-    returned: BTreeMap<u64, Message>,
-    ready: VecDeque<Message>,
-    /// Position of the front of `ready`.
-    front: u64,
-    ready_bytes: usize,
+    backlog: Backlog,
     unsettled: usize,
     consumers: Consumers<S>,
     exclusive: Option<ConsumerId>,
@@ -37,10 +33,7 @@ pub struct Classic<S> {
 impl<S> Default for Classic<S> {
     fn default() -> Self {
         Self {
-            returned: BTreeMap::new(),
-            ready: VecDeque::new(),
-            front: 0,
-            ready_bytes: 0,
+            backlog: Backlog::default(),
             unsettled: 0,
             consumers: Consumers::default(),
             exclusive: None,
@@ -60,18 +53,68 @@ pub struct Returned {
     pub messages: Vec<(Position, Message)>,
 }
 
-/// Messages that `ready` keeps room for when it is empty.
-const READY_KEPT: usize = 1024;
+/// What taking the first message came to (basic.get).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// A message: where it stood, itself, and whether it was handed out before.
+    Message(Position, Message, bool),
+    /// The first message is on disk only, and has to be read first.
+    OnDisk,
+    /// Nothing waits.
+    Nothing,
+}
 
 impl<S: Sink> Classic<S> {
-    /// Messages waiting to be handed out.
-    pub fn ready_count(&self) -> usize {
-        self.ready.len() + self.returned.len()
+    /// A queue with messages that are on disk when a node starts.
+    pub fn restored(restored: Restored) -> Self {
+        Self { backlog: Backlog::restored(restored), ..Self::default() }
     }
 
-    /// Octets of the messages waiting to be handed out, names and properties included.
+    /// Messages waiting to be handed out.
+    pub fn ready_count(&self) -> usize {
+        self.backlog.len()
+    }
+
+    /// Octets of the messages that wait in memory, names and properties included.
     pub fn ready_bytes(&self) -> usize {
-        self.ready_bytes
+        self.backlog.bytes()
+    }
+
+    /// Whether some messages are on disk only.
+    pub fn has_cold(&self) -> bool {
+        self.backlog.has_cold()
+    }
+
+    /// The position that the next message gets.
+    pub fn next_position(&self) -> u64 {
+        self.backlog.next_position()
+    }
+
+    /// Everything before this position has been handed out at least once.
+    pub fn delivered_before(&self) -> u64 {
+        self.backlog.delivered_before()
+    }
+
+    /// The messages in memory from a position on, as far as they were never handed out nor on disk only.
+    pub fn ready_from(&self, position: u64) -> impl Iterator<Item = (u64, &Message)> {
+        self.backlog.ready_from(position)
+    }
+
+    /// Keeps messages before a position, which have to be on disk, there only, but for so many octets at the front.
+    pub fn page_out(&mut self, until: u64, front_kept: usize) {
+        self.backlog.page_out(until, front_kept);
+    }
+
+    /// What to read back from disk now, if anything is due.
+    pub fn wanted(&self) -> Option<Range<u64>> {
+        self.backlog.wanted()
+    }
+
+    /// Takes in what was read back, and goes on.
+    pub fn loaded(&mut self, loaded: Loaded) {
+        self.backlog.loaded(loaded);
+        self.consumers.begin_batch();
+        self.dispatch();
     }
 
     /// Messages handed out and not yet settled.
@@ -104,20 +147,14 @@ impl<S: Sink> Classic<S> {
                 && let Some(turn) = self.consumers.next()
                 && let Some(message) = batch.next()
             {
-                let position = Position(self.front);
-                self.front += 1;
+                let position = self.backlog.pass();
                 self.hand_out(turn, position, message, false);
             }
         }
         for message in batch {
-            self.push(message);
+            self.backlog.push(message);
         }
         self.dispatch();
-    }
-
-    fn push(&mut self, message: Message) {
-        self.ready_bytes += message.size();
-        self.ready.push_back(message);
     }
 
     /// Adds a consumer, which at once gets what waits.
@@ -157,12 +194,17 @@ impl<S: Sink> Classic<S> {
         self.resume(id);
     }
 
-    /// Takes the first message (basic.get); says where it stood and whether it was handed out before.
-    pub fn take(&mut self, no_ack: bool) -> Option<(Position, Message, bool)> {
-        let taken = self.pop()?;
-        self.delivered += 1;
-        self.unsettled += usize::from(!no_ack);
-        Some(taken)
+    /// Takes the first message (basic.get).
+    pub fn take(&mut self, no_ack: bool) -> Taken {
+        match self.backlog.pop() {
+            Some((position, message, redelivered)) => {
+                self.delivered += 1;
+                self.unsettled += usize::from(!no_ack);
+                Taken::Message(position, message, redelivered)
+            }
+            None if self.backlog.has_cold() => Taken::OnDisk,
+            None => Taken::Nothing,
+        }
     }
 
     /// Counts deliveries settled: of a consumer, or without one those of basic.get.
@@ -197,43 +239,22 @@ impl<S: Sink> Classic<S> {
                 self.consumers.settle(id, u32::try_from(messages.len()).unwrap_or(u32::MAX));
             }
             for (position, message) in messages {
-                self.ready_bytes += message.size();
-                self.returned.insert(position.0, message);
+                self.backlog.put_back(position, message);
             }
         }
         self.dispatch();
     }
 
-    /// Drops everything that waits; says how much that was.
-    pub fn purge(&mut self) -> usize {
+    /// Drops everything that waits; says how much that was, and which positions.
+    pub fn purge(&mut self) -> (usize, Vec<Range<u64>>) {
         let count = self.ready_count();
-        self.front += self.ready.len() as u64;
-        self.ready = VecDeque::new();
-        self.returned.clear();
-        self.ready_bytes = 0;
-        count
+        (count, self.backlog.clear())
     }
 
     /// Ends the queue: drops what waits and gives back the consumers, to be told. Says how many messages waited.
     pub fn close(&mut self) -> (usize, Vec<Subscription<S>>) {
         self.exclusive = None;
-        (self.purge(), std::mem::take(&mut self.consumers).into_subscriptions())
-    }
-
-    fn pop(&mut self) -> Option<(Position, Message, bool)> {
-        let taken = if let Some((position, message)) = self.returned.pop_first() {
-            (Position(position), message, true)
-        } else {
-            let message = self.ready.pop_front()?;
-            let position = Position(self.front);
-            self.front += 1;
-            if self.ready.is_empty() && self.ready.capacity() > READY_KEPT {
-                self.ready.shrink_to(READY_KEPT);
-            }
-            (position, message, false)
-        };
-        self.ready_bytes = self.ready_bytes.saturating_sub(taken.1.size());
-        Some(taken)
+        (self.purge().0, std::mem::take(&mut self.consumers).into_subscriptions())
     }
 
     #[inline]
@@ -244,16 +265,16 @@ impl<S: Sink> Classic<S> {
 
     fn dispatch(&mut self) {
         loop {
-            while self.ready_count() > 0
+            while self.backlog.has_next()
                 && let Some(turn) = self.consumers.next()
-                && let Some((position, message, redelivered)) = self.pop()
+                && let Some((position, message, redelivered)) = self.backlog.pop()
             {
                 self.hand_out(turn, position, message, redelivered);
             }
             self.consumers.flush();
             // Asked even when nothing waits by now: a consumer that is never told of its room would be passed over by
             // what comes next.
-            if !self.consumers.await_room() || self.ready_count() == 0 {
+            if !self.consumers.await_room() || !self.backlog.has_next() {
                 return;
             }
             self.consumers.begin_batch();

@@ -1,14 +1,18 @@
 //! Queues: the state machines that hold messages and hand them to consumers.
 
+mod backlog;
 pub mod cell;
 pub mod classic;
 mod consumers;
 mod prefetch;
+mod stored;
 
-pub use cell::{CloseCondition, Pace, QueueCell, QueueCounts, QueueInfo};
-pub use classic::{Classic, Returned};
+pub use backlog::{Loaded, Restored};
+pub use cell::{CloseCondition, Enqueued, Pace, QueueCell, QueueCounts, QueueInfo};
+pub use classic::{Classic, Returned, Taken};
 pub use consumers::{ConsumerId, Subscription};
 pub use prefetch::SharedPrefetch;
+pub use stored::Fanout;
 
 use std::task::Waker;
 

@@ -65,6 +65,11 @@ impl Topology {
         self.vhosts.values()
     }
 
+    /// Gives no queue an id below this one: somebody still knows those, though the queues may be gone.
+    pub fn reserve_queue_ids(&mut self, below: QueueId) {
+        self.next_queue = self.next_queue.max(below.0);
+    }
+
     /// Makes a change, or refuses it and stays as it was.
     pub fn apply(&mut self, change: Change) -> Result<Applied, Error> {
         let applied = self.apply_change(change)?;

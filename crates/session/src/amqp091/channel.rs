@@ -6,6 +6,7 @@ use leveret_broker::Name;
 use leveret_broker::message::{Draft, Message};
 use leveret_broker::queue::{QueueCell, SharedPrefetch};
 
+use super::confirm::Confirms;
 use super::parking::Parked;
 use super::unsettled::{Delivered, Unsettled};
 
@@ -59,15 +60,6 @@ pub(crate) enum Mode {
     Confirm(Confirms),
     /// At commit.
     Transaction(Transaction),
-}
-
-/// Publisher confirms of a channel: sequence numbers count from 1.
-#[derive(Debug, Default)]
-pub(crate) struct Confirms {
-    /// Messages published since confirm.select.
-    pub(crate) published: u64,
-    /// Messages confirmed.
-    pub(crate) confirmed: u64,
 }
 
 /// What a transaction holds back.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leveret_broker::error::{InvalidValue, Resource};
-use leveret_broker::queue::{SharedPrefetch, Subscription};
+use leveret_broker::queue::{SharedPrefetch, Subscription, Taken};
 use leveret_broker::{Error, Name};
 use leveret_protocol::amqp091::method::{
     BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicGet, BasicGetEmpty, BasicGetOk, BasicQos, BasicQosOk,
@@ -137,9 +137,17 @@ impl Session {
             return Err(Fault::new(ReplyCode::NotImplemented, explanation));
         }
         let queue = self.node.queue(&self.vhost, &name, self.id)?;
-        let Some((position, message, redelivered, waiting)) = queue.take(get.no_ack)? else {
-            frame::write_method(out, number, &BasicGetEmpty { cluster_id: "" });
-            return Ok(());
+        let (taken, waiting) = queue.take(get.no_ack, &self.mailbox)?;
+        let (position, message, redelivered) = match taken {
+            Taken::Message(position, message, redelivered) => (position, message, redelivered),
+            Taken::OnDisk => {
+                self.retry_once_read(number, get);
+                return Ok(());
+            }
+            Taken::Nothing => {
+                frame::write_method(out, number, &BasicGetEmpty { cluster_id: "" });
+                return Ok(());
+            }
         };
         let frame_max = self.frame_max();
         let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
@@ -153,7 +161,11 @@ impl Session {
             message_count: u32::try_from(waiting).unwrap_or(u32::MAX),
         };
         frame::write_content(out, number, &ok, message.properties(), message.body(), frame_max);
-        if !get.no_ack {
+        if get.no_ack {
+            if queue.is_stored() {
+                queue.discard(std::slice::from_ref(&(position.0..position.0 + 1)));
+            }
+        } else {
             let source = self.sources.getter(number, &queue);
             if let Some(source) = self.sources.get_mut(source) {
                 source.outstanding += 1;

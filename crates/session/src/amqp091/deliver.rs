@@ -32,7 +32,9 @@ impl Session {
             routing_key: message.routing_key(),
         };
         frame::write_content(out, source.channel, &deliver, message.properties(), message.body(), frame_max);
-        if !source.no_ack {
+        if source.no_ack {
+            self.sources.discard(key, position);
+        } else {
             source.outstanding += 1;
             channel.unsettled.push(Delivered { tag: delivery_tag, source: key, position, message });
         }

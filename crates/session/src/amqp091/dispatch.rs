@@ -8,7 +8,8 @@ use leveret_protocol::amqp091::{
     CLASS_BASIC, ContentHeader, Decode, DecodeError, Frame, FrameKind, Method, ReplyCode, frame,
 };
 
-use super::channel::{ChannelPhase, Confirms, Expecting, Mode, Publishing};
+use super::channel::{ChannelPhase, Expecting, Mode, Publishing};
+use super::confirm::Confirms;
 use super::fault::{self, Fault};
 use super::{Ending, Handled, LINGER, NO_METHOD, PUBLISH, Phase, Session, ids_of};
 

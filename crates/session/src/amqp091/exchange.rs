@@ -8,6 +8,7 @@ use leveret_protocol::amqp091::method::{
     ExchangeUnbindOk,
 };
 
+use super::parking::Wait;
 use super::{Handled, Session, table};
 
 impl Session {
@@ -37,7 +38,12 @@ impl Session {
             })?;
             written = declared.written;
         }
-        self.answer_once_written(number, written, (!declare.no_wait).then_some(&ExchangeDeclareOk {}), out)
+        self.answer_once_written(
+            number,
+            written.map(Wait::Journal),
+            (!declare.no_wait).then_some(&ExchangeDeclareOk {}),
+            out,
+        )
     }
 
     pub(super) fn exchange_delete(&mut self, number: u16, delete: &ExchangeDelete<'_>, out: &mut Vec<u8>) -> Handled {
@@ -46,7 +52,12 @@ impl Session {
             name: clean_name(delete.exchange).into(),
             if_unused: delete.if_unused,
         })?;
-        self.answer_once_written(number, deleted.written, (!delete.no_wait).then_some(&ExchangeDeleteOk {}), out)
+        self.answer_once_written(
+            number,
+            deleted.written.map(Wait::Journal),
+            (!delete.no_wait).then_some(&ExchangeDeleteOk {}),
+            out,
+        )
     }
 
     pub(super) fn exchange_bind(&mut self, number: u16, bind: &ExchangeBind<'_>, out: &mut Vec<u8>) -> Handled {
@@ -58,7 +69,12 @@ impl Session {
             arguments: table::to_broker(bind.arguments),
             asking: Some(self.id),
         })?;
-        self.answer_once_written(number, bound.written, (!bind.no_wait).then_some(&ExchangeBindOk {}), out)
+        self.answer_once_written(
+            number,
+            bound.written.map(Wait::Journal),
+            (!bind.no_wait).then_some(&ExchangeBindOk {}),
+            out,
+        )
     }
 
     pub(super) fn exchange_unbind(&mut self, number: u16, unbind: &ExchangeUnbind<'_>, out: &mut Vec<u8>) -> Handled {
@@ -70,6 +86,11 @@ impl Session {
             arguments: table::to_broker(unbind.arguments),
             asking: Some(self.id),
         })?;
-        self.answer_once_written(number, unbound.written, (!unbind.no_wait).then_some(&ExchangeUnbindOk {}), out)
+        self.answer_once_written(
+            number,
+            unbound.written.map(Wait::Journal),
+            (!unbind.no_wait).then_some(&ExchangeUnbindOk {}),
+            out,
+        )
     }
 }

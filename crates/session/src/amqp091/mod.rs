@@ -8,6 +8,7 @@
 //! ends or a method needs to see their effect.
 
 mod channel;
+mod confirm;
 mod consume;
 mod deliver;
 mod dispatch;
@@ -35,12 +36,15 @@ use leveret_broker::Name;
 use leveret_broker::access::PeerLocation;
 use leveret_broker::mailbox::{CloseReason, Event, Inbox, Mailbox};
 use leveret_broker::node::Node;
+use leveret_broker::store::StorePosition;
 use leveret_broker::topology::ConnectionId;
-use leveret_protocol::amqp091::method::{BasicAck, BasicCancel, ConnectionClose};
+use leveret_protocol::amqp091::method::{BasicCancel, ConnectionClose};
 use leveret_protocol::amqp091::{CLASS_BASIC, FRAME_OVERHEAD, Frame, FrameError, ReplyCode, frame};
 
-use channel::{Channels, Mode};
+use channel::Channels;
+use confirm::LogWait;
 use fault::Fault;
+use parking::Parking;
 pub use routes::Pause;
 use routes::Routes;
 pub use settings::Settings;
@@ -128,10 +132,10 @@ pub struct Session {
     draft: Vec<u8>,
     /// Channels with publishes to confirm or shared prefetch to release.
     dirty_channels: Vec<u16>,
+    /// What waits for the message log.
+    log: LogWait,
     /// Channels that wait for the disk.
-    parked_channels: Vec<u16>,
-    /// Whether what they wait for may have happened; looked into at the end of the turn, when nothing is half done.
-    journal_moved: bool,
+    parking: Parking,
     pause: Option<Pause>,
     resumed: bool,
     /// Whether the last call of `receive` left frames for the next one.
@@ -168,8 +172,8 @@ impl Session {
             inbox: Inbox::default(),
             draft: Vec::new(),
             dirty_channels: Vec::new(),
-            parked_channels: Vec::new(),
-            journal_moved: false,
+            log: LogWait::default(),
+            parking: Parking::default(),
             pause: None,
             resumed: false,
             held: false,
@@ -299,9 +303,14 @@ impl Session {
     /// Gives every queue its share of the turn's work and sends the confirms that follow from it.
     pub fn end_turn(&mut self, out: &mut Vec<u8>) {
         self.flush(out);
-        if std::mem::take(&mut self.journal_moved) {
+        if std::mem::take(&mut self.parking.has_moved) {
+            self.log.is_told = false;
             self.unpark(out);
             self.flush(out);
+            self.wait_for_log();
+        }
+        if !self.log.confirming.is_empty() {
+            self.confirm_stored(out);
         }
         if let Some(CloseReason::Shutdown) = self.asked_to_close.take() {
             self.shut_down(out);
@@ -385,7 +394,7 @@ impl Session {
         match event {
             Event::ConsumerCancelled { key, queue } => self.consumer_cancelled(*key, *queue, out),
             Event::PublishingResumed => self.resumed = true,
-            Event::JournalMoved => self.journal_moved = true,
+            Event::JournalMoved => self.parking.has_moved = true,
             Event::Close(reason) => self.asked_to_close = Some(*reason),
         }
     }
@@ -422,28 +431,33 @@ impl Session {
 
     /// Gives every queue its share of what was collected, and confirms.
     fn flush(&mut self, out: &mut Vec<u8>) {
-        if self.routes.is_dirty()
-            && let Some(pause) = self.routes.flush(&self.mailbox)
-        {
-            self.pause = Some(pause);
+        let mut stored = None;
+        if self.routes.is_dirty() {
+            let flushed = self.routes.flush(&self.mailbox);
+            if flushed.pause.is_some() {
+                self.pause = flushed.pause;
+            }
+            stored = flushed.stored;
+            if flushed.awaits_disk {
+                self.log.awaited = stored;
+            }
+            if stored.is_some() {
+                self.log.is_blocked = true;
+                self.wait_for_log();
+            }
         }
+        self.log.flushed = stored;
         if self.sources.is_dirty() {
-            self.sources.flush();
+            self.log.flushed = stored.max(self.sources.flush());
         }
         while let Some(number) = self.dirty_channels.pop() {
-            self.flush_channel(number, out);
+            self.flush_channel(number, stored, out);
         }
     }
 
-    fn flush_channel(&mut self, number: u16, out: &mut Vec<u8>) {
+    fn flush_channel(&mut self, number: u16, stored: Option<StorePosition>, out: &mut Vec<u8>) {
+        self.confirm_turn(number, stored, out);
         let Some(channel) = self.channels.get_mut(number) else { return };
-        if let Mode::Confirm(confirms) = &mut channel.mode
-            && confirms.confirmed < confirms.published
-        {
-            let multiple = confirms.published - confirms.confirmed > 1;
-            confirms.confirmed = confirms.published;
-            frame::write_method(out, number, &BasicAck { delivery_tag: confirms.published, multiple });
-        }
         let released = std::mem::take(&mut channel.released);
         if released > 0
             && let Some(shared) = &channel.shared_prefetch

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use leveret_broker::journal::{JournalPosition, Written};
+use leveret_broker::store::StorePosition;
 use leveret_protocol::amqp091::{Encode, Frame, FrameKind, Method, frame};
 
 use super::channel::Expecting;
@@ -17,11 +18,30 @@ use super::{Handled, METHODS_MAX, NO_METHOD, OUTPUT_MAX, Phase, Session};
 /// Octets of frames and answers that the parked channels of a connection may keep; then it is not read for a while.
 const PARKED_MAX: usize = 1024 * 1024;
 
+/// The channels of a connection that wait for the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Parking {
+    pub(crate) channels: Vec<u16>,
+    /// Whether what they wait for may have happened; looked into at the end of the turn, when nothing is half done.
+    pub(crate) has_moved: bool,
+    /// Whether the client is gone, and only what it sent before is still to be handled.
+    is_finishing: bool,
+}
+
+/// What an answer waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// A change of what is durable.
+    Journal(JournalPosition),
+    /// Messages, or settlements of messages.
+    Log(StorePosition),
+}
+
 /// What a channel waits for, and what waits with it.
 #[derive(Debug, Default)]
 pub(crate) struct Parked {
     /// Frames of answers, each with the position it waits for.
-    answers: VecDeque<(Option<JournalPosition>, Vec<u8>)>,
+    answers: VecDeque<(Option<Wait>, Vec<u8>)>,
     /// Frames that came since and are not handled yet, as octets.
     frames: Vec<u8>,
 }
@@ -33,9 +53,13 @@ impl Parked {
 }
 
 impl Session {
-    /// Whether reading has to wait because parked channels keep enough.
+    /// Whether reading has to wait for the disk: parked channels keep enough, or messages cannot be written as fast as they
+    /// come.
     pub fn is_stuck(&self) -> bool {
-        let kept = self.parked_channels.iter().filter_map(|number| self.channels.get(*number)?.parked.as_ref());
+        if self.log.awaited.is_some() || self.log.is_blocked {
+            return true;
+        }
+        let kept = self.parking.channels.iter().filter_map(|number| self.channels.get(*number)?.parked.as_ref());
         kept.map(|parked| parked.octets()).sum::<usize>() >= PARKED_MAX
     }
 
@@ -43,17 +67,17 @@ impl Session {
     pub(super) fn answer_once_written(
         &mut self,
         number: u16,
-        written: Option<JournalPosition>,
+        wait: Option<Wait>,
         answer: Option<&impl Encode>,
         out: &mut Vec<u8>,
     ) -> Handled {
         let Some(answer) = answer else { return Ok(()) };
         let mut waiting = None;
-        if let Some(position) = written {
-            match self.node.written(position, &self.mailbox) {
+        if let Some(wait) = wait {
+            match self.written(wait) {
                 Written::Synced => {}
                 Written::Failed => return Err(not_written()),
-                Written::Waiting => waiting = Some(position),
+                Written::Waiting => waiting = Some(wait),
             }
         }
         let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
@@ -62,7 +86,7 @@ impl Session {
             return Ok(());
         }
         if channel.parked.is_none() {
-            self.parked_channels.push(number);
+            self.parking.channels.push(number);
         }
         let parked = channel.parked.get_or_insert_default();
         let mut octets = Vec::new();
@@ -71,10 +95,29 @@ impl Session {
         Ok(())
     }
 
+    fn written(&self, wait: Wait) -> Written {
+        match wait {
+            Wait::Journal(position) => self.node.written(position, &self.mailbox),
+            Wait::Log(position) => self.node.stored(position, &self.mailbox),
+        }
+    }
+
+    /// Handles a method anew once the store has read what it needs. Its channel is parked until then.
+    pub(super) fn retry_once_read(&mut self, number: u16, method: &impl Encode) {
+        if self.parking.is_finishing {
+            return;
+        }
+        let Some(channel) = self.channels.get_mut(number) else { return };
+        if channel.parked.is_none() {
+            self.parking.channels.push(number);
+        }
+        frame::write_method(&mut channel.parked.get_or_insert_default().frames, number, method);
+    }
+
     /// Keeps a frame if its channel is parked, or handles it if it is a declaration and nothing is kept before it.
     #[inline]
     pub(super) fn keep_if_parked(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) -> bool {
-        if self.parked_channels.is_empty() {
+        if self.parking.channels.is_empty() {
             return false;
         }
         let Some(channel) = self.channels.get_mut(frame.channel) else { return false };
@@ -114,7 +157,7 @@ impl Session {
 
     /// Goes on with the channels whose wait is over.
     pub(super) fn unpark(&mut self, out: &mut Vec<u8>) {
-        for number in std::mem::take(&mut self.parked_channels) {
+        for number in std::mem::take(&mut self.parking.channels) {
             if self.phase != Phase::Running {
                 return;
             }
@@ -124,16 +167,15 @@ impl Session {
 
     fn unpark_channel(&mut self, number: u16, out: &mut Vec<u8>) {
         let Some(mut parked) = self.channels.get_mut(number).and_then(|channel| channel.parked.take()) else { return };
-        while let Some((position, answer)) = parked.answers.pop_front() {
-            let written = position.map_or(Written::Synced, |position| self.node.written(position, &self.mailbox));
-            match written {
+        while let Some((wait, answer)) = parked.answers.pop_front() {
+            match wait.map_or(Written::Synced, |wait| self.written(wait)) {
                 Written::Synced => out.extend_from_slice(&answer),
                 Written::Failed => {
                     self.close_with(&not_written(), NO_METHOD, out);
                     return;
                 }
                 Written::Waiting => {
-                    parked.answers.push_front((position, answer));
+                    parked.answers.push_front((wait, answer));
                     self.park_again(number, parked);
                     return;
                 }
@@ -145,7 +187,7 @@ impl Session {
     fn park_again(&mut self, number: u16, parked: Box<Parked>) {
         if let Some(channel) = self.channels.get_mut(number) {
             channel.parked = Some(parked);
-            self.parked_channels.push(number);
+            self.parking.channels.push(number);
         }
     }
 
@@ -162,7 +204,7 @@ impl Session {
                 let rest = Parked { answers: VecDeque::new(), frames: octets.to_vec() };
                 self.park_again(number, Box::new(rest));
                 // The rest is due in the next turn, which comes without waiting for anything.
-                self.journal_moved = true;
+                self.parking.has_moved = true;
                 self.held = true;
                 return;
             }
@@ -174,15 +216,16 @@ impl Session {
 
     /// Handles everything that parked channels keep, for a client that has sent all it will. Nobody is left to answer.
     pub(super) fn finish_parked(&mut self) {
-        for number in std::mem::take(&mut self.parked_channels) {
+        self.parking.is_finishing = true;
+        for number in std::mem::take(&mut self.parking.channels) {
             while self.phase == Phase::Running
                 && let Some(parked) = self.channels.get_mut(number).and_then(|channel| channel.parked.take())
             {
-                self.journal_moved = false;
+                self.parking.has_moved = false;
                 self.replay(number, &parked.frames, &mut Vec::new());
             }
         }
-        self.parked_channels.clear();
+        self.parking.channels.clear();
     }
 }
 

@@ -75,6 +75,9 @@ pub(super) fn examine(message: &Message, user: &str, reply_token: Option<&str>) 
     changed.encode(&mut raw);
     let mut draft = Draft::new(Vec::new(), message.exchange(), message.routing_key());
     draft.properties(&raw);
+    if message.is_persistent() {
+        draft.set_persistent();
+    }
     draft.body(message.body());
     Ok(Examined { changed: Some(draft.message()), extra_keys })
 }

@@ -15,6 +15,8 @@ use super::reply_to::is_reply_token;
 use super::settings::BODY_SIZE_MAX;
 use super::{Handled, NO_METHOD, PUBLISH, Session, table};
 
+/// The delivery mode of a message that is to survive a restart.
+const PERSISTENT: u8 = 2;
 /// Octets a draft's buffer keeps between messages.
 const DRAFT_KEPT: usize = 128 * 1024;
 
@@ -66,8 +68,12 @@ impl Session {
             return Err((PUBLISH, Fault::new(ReplyCode::FrameError, explanation)));
         }
         // They are forwarded as they are, so a consumer must be able to read them.
-        RawProperties::decode(header.properties).map_err(|_| (NO_METHOD, Fault::bare(ReplyCode::InternalError)))?;
+        let properties =
+            RawProperties::decode(header.properties).map_err(|_| (NO_METHOD, Fault::bare(ReplyCode::InternalError)))?;
         publishing.draft.properties(header.properties);
+        if properties.delivery_mode == Some(PERSISTENT) {
+            publishing.draft.set_persistent();
+        }
         publishing.body_size = size;
         if size == 0 {
             return self.published(number, publishing, out).map_err(|fault| (PUBLISH, fault));
@@ -137,10 +143,15 @@ impl Session {
                 return Ok(());
             }
             Mode::Confirm(confirms) => {
-                if confirms.published == confirms.confirmed {
+                if confirms.is_clean() {
                     self.dirty_channels.push(number);
                 }
-                confirms.published += 1;
+                let is_stored = message.is_persistent()
+                    && match &destination {
+                        Destination::Route(route) => self.routes.is_durable(*route),
+                        Destination::Once(held) => held.queues.iter().any(|queue| queue.info().durable),
+                    };
+                confirms.publish(is_stored);
             }
             Mode::Plain => {}
         }

@@ -8,9 +8,10 @@ use leveret_protocol::amqp091::method::{
     QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk,
     QueueUnbind, QueueUnbindOk,
 };
-use leveret_protocol::amqp091::{ReplyCode, Value, frame};
+use leveret_protocol::amqp091::{ReplyCode, Value};
 
 use super::fault::Fault;
+use super::parking::Wait;
 use super::reply_to::is_reply_name;
 use super::settings::generated_name;
 use super::{Handled, Session, table};
@@ -74,7 +75,7 @@ impl Session {
             message_count: u32::try_from(counts.ready).unwrap_or(u32::MAX),
             consumer_count: u32::try_from(counts.consumers).unwrap_or(u32::MAX),
         };
-        self.answer_once_written(number, written, (!declare.no_wait).then_some(&ok), out)
+        self.answer_once_written(number, written.map(Wait::Journal), (!declare.no_wait).then_some(&ok), out)
     }
 
     /// How the client wants the name of a server-named queue to begin.
@@ -106,7 +107,12 @@ impl Session {
             arguments: table::to_broker(bind.arguments),
             asking: Some(self.id),
         })?;
-        self.answer_once_written(number, bound.written, (!bind.no_wait).then_some(&QueueBindOk {}), out)
+        self.answer_once_written(
+            number,
+            bound.written.map(Wait::Journal),
+            (!bind.no_wait).then_some(&QueueBindOk {}),
+            out,
+        )
     }
 
     pub(super) fn queue_unbind(&mut self, number: u16, unbind: &QueueUnbind<'_>, out: &mut Vec<u8>) -> Handled {
@@ -119,7 +125,7 @@ impl Session {
             arguments: table::to_broker(unbind.arguments),
             asking: Some(self.id),
         })?;
-        self.answer_once_written(number, unbound.written, Some(&QueueUnbindOk {}), out)
+        self.answer_once_written(number, unbound.written.map(Wait::Journal), Some(&QueueUnbindOk {}), out)
     }
 
     /// Queue name and routing key of a binding: with both empty, the key is the name of the queue declared last.
@@ -136,12 +142,9 @@ impl Session {
 
     pub(super) fn queue_purge(&mut self, number: u16, purge: &QueuePurge<'_>, out: &mut Vec<u8>) -> Handled {
         let name = self.queue_name(number, purge.queue)?;
-        let count = self.node.queue(&self.vhost, &name, self.id)?.purge()?;
-        if !purge.no_wait {
-            let message_count = u32::try_from(count).unwrap_or(u32::MAX);
-            frame::write_method(out, number, &QueuePurgeOk { message_count });
-        }
-        Ok(())
+        let (count, written) = self.node.queue(&self.vhost, &name, self.id)?.purge()?;
+        let ok = QueuePurgeOk { message_count: u32::try_from(count).unwrap_or(u32::MAX) };
+        self.answer_once_written(number, written.map(Wait::Log), (!purge.no_wait).then_some(&ok), out)
     }
 
     pub(super) fn queue_delete(&mut self, number: u16, delete: &QueueDelete<'_>, out: &mut Vec<u8>) -> Handled {
@@ -149,7 +152,7 @@ impl Session {
         let condition = CloseCondition { if_unused: delete.if_unused, if_empty: delete.if_empty };
         let deleted = self.node.delete_queue(&self.vhost, &name, self.id, condition)?;
         let ok = QueueDeleteOk { message_count: u32::try_from(deleted.messages).unwrap_or(u32::MAX) };
-        self.answer_once_written(number, deleted.written, (!delete.no_wait).then_some(&ok), out)
+        self.answer_once_written(number, deleted.written.map(Wait::Journal), (!delete.no_wait).then_some(&ok), out)
     }
 }
 

@@ -9,7 +9,8 @@ use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::message::Message;
-use leveret_broker::queue::{Pace, QueueCell};
+use leveret_broker::queue::{Enqueued, Fanout, Pace, QueueCell};
+use leveret_broker::store::StorePosition;
 use leveret_broker::topology::QueueId;
 use std::hash::BuildHasher;
 
@@ -27,6 +28,8 @@ struct Route {
     exchange: Box<str>,
     routing_key: Box<str>,
     targets: Box<[u32]>,
+    /// Whether one of the queues is durable.
+    is_durable: bool,
 }
 
 /// A queue that this connection publishes to, with what it has yet to be given.
@@ -34,6 +37,8 @@ struct Route {
 struct Target {
     cell: Arc<QueueCell>,
     batch: Vec<Message>,
+    /// Whether a message of the batch may go to other queues as well.
+    fanout: Fanout,
 }
 
 /// A publisher is asked to pause: by which queue, and how many messages that had handed out by then.
@@ -43,6 +48,17 @@ pub struct Pause {
     pub cell: Arc<QueueCell>,
     /// Its count of deliveries.
     pub delivered: u64,
+}
+
+/// What giving the queues their batches led to.
+#[derive(Debug, Default)]
+pub(crate) struct Flushed {
+    /// A queue asks for a pause.
+    pub(crate) pause: Option<Pause>,
+    /// The position of the message log with which everything that has to survive is on disk.
+    pub(crate) stored: Option<StorePosition>,
+    /// Whether the publisher should wait for that position.
+    pub(crate) awaits_disk: bool,
 }
 
 #[derive(Debug, Default)]
@@ -110,8 +126,9 @@ impl Routes {
         }
         self.routed_queues += queues.len();
         let targets = queues.iter().map(|queue| self.target(queue)).collect();
+        let is_durable = queues.iter().any(|queue| queue.info().durable);
         let index = u32::try_from(self.routes.len()).unwrap_or(u32::MAX);
-        self.routes.push(Route { exchange: exchange.into(), routing_key: routing_key.into(), targets });
+        self.routes.push(Route { exchange: exchange.into(), routing_key: routing_key.into(), targets, is_durable });
         let (routes, hasher) = (&self.routes, &self.hasher);
         let hash = |index: &u32| {
             routes.get(*index as usize).map_or(0, |route| hasher.hash_one((&*route.exchange, &*route.routing_key)))
@@ -127,6 +144,12 @@ impl Routes {
         self.routes.get(route as usize).is_none_or(|route| route.targets.is_empty())
     }
 
+    /// Whether a route leads to a durable queue.
+    #[inline]
+    pub(crate) fn is_durable(&self, route: u32) -> bool {
+        self.routes.get(route as usize).is_some_and(|route| route.is_durable)
+    }
+
     /// The queues of a route.
     pub(crate) fn queues(&self, route: u32) -> Vec<Arc<QueueCell>> {
         let targets = self.routes.get(route as usize).map(|route| &*route.targets).unwrap_or_default();
@@ -139,38 +162,48 @@ impl Routes {
     pub(crate) fn publish(&mut self, route: u32, message: Message) {
         let Some(route) = self.routes.get(route as usize) else { return };
         let Some((last, others)) = route.targets.split_last() else { return };
+        let fanout = if others.is_empty() { Fanout::One } else { Fanout::Many };
         for target in others {
-            push(&mut self.targets, &mut self.dirty, *target, message.clone());
+            push(&mut self.targets, &mut self.dirty, *target, message.clone(), fanout);
         }
-        push(&mut self.targets, &mut self.dirty, *last, message);
+        push(&mut self.targets, &mut self.dirty, *last, message, fanout);
     }
 
     /// Puts a message into the batches of queues, for a route that is not kept.
     pub(crate) fn publish_to(&mut self, queues: &[Arc<QueueCell>], message: &Message) {
+        let fanout = if queues.len() > 1 { Fanout::Many } else { Fanout::One };
         for queue in queues {
             let target = self.target(queue);
-            push(&mut self.targets, &mut self.dirty, target, message.clone());
+            push(&mut self.targets, &mut self.dirty, target, message.clone(), fanout);
         }
     }
 
     /// Gives every queue its batch, each under one lock.
-    pub(crate) fn flush(&mut self, publisher: &Arc<Mailbox>) -> Option<Pause> {
-        let mut pause = None;
+    pub(crate) fn flush(&mut self, publisher: &Arc<Mailbox>) -> Flushed {
+        let mut flushed = Flushed::default();
         while let Some(index) = self.dirty.pop() {
             let Some(target) = self.targets.get_mut(index as usize) else { continue };
-            if target.cell.enqueue(&mut target.batch, publisher) == Pace::Pause {
-                pause = Some(Pause { cell: Arc::clone(&target.cell), delivered: target.cell.delivered_count() });
+            let fanout = std::mem::replace(&mut target.fanout, Fanout::One);
+            let Enqueued { pace, stored } = target.cell.enqueue(&mut target.batch, fanout, publisher);
+            flushed.stored = flushed.stored.max(stored);
+            match pace {
+                Pace::Go => {}
+                Pace::Pause => {
+                    let delivered = target.cell.delivered_count();
+                    flushed.pause = Some(Pause { cell: Arc::clone(&target.cell), delivered });
+                }
+                Pace::AwaitDisk => flushed.awaits_disk = true,
             }
             if target.batch.capacity() > BATCH_KEPT {
                 target.batch = Vec::new();
             }
         }
-        pause
+        flushed
     }
 
     fn target(&mut self, queue: &Arc<QueueCell>) -> u32 {
         *self.by_queue.entry(queue.info().id).or_insert_with(|| {
-            self.targets.push(Target { cell: Arc::clone(queue), batch: Vec::new() });
+            self.targets.push(Target { cell: Arc::clone(queue), batch: Vec::new(), fanout: Fanout::One });
             u32::try_from(self.targets.len() - 1).unwrap_or(u32::MAX)
         })
     }
@@ -184,10 +217,13 @@ fn same(one: &str, two: &str) -> bool {
 }
 
 #[inline]
-fn push(targets: &mut [Target], dirty: &mut Vec<u32>, index: u32, message: Message) {
+fn push(targets: &mut [Target], dirty: &mut Vec<u32>, index: u32, message: Message, fanout: Fanout) {
     let Some(target) = targets.get_mut(index as usize) else { return };
     if target.batch.is_empty() {
         dirty.push(index);
+    }
+    if fanout == Fanout::Many {
+        target.fanout = fanout;
     }
     target.batch.push(message);
 }

@@ -1,10 +1,15 @@
 //! Where a connection's deliveries come from: its consumers, and the queues it got messages from by basic.get.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use leveret_broker::Name;
 use leveret_broker::message::Message;
 use leveret_broker::queue::{ConsumerId, Position, QueueCell, Returned};
+use leveret_broker::store::StorePosition;
+
+/// Ranges of positions that a source keeps room for between turns.
+const POSITIONS_KEPT: usize = 64;
 
 /// What a source is.
 #[derive(Debug)]
@@ -43,6 +48,8 @@ pub(crate) struct Source {
     pub(crate) outstanding: u32,
     /// Deliveries settled in this turn, which the queue has yet to be told.
     settled: u32,
+    /// Where what is done with stood, for a queue whose store has to know.
+    positions: Vec<Range<u64>>,
     /// Messages requeued in this turn, which the queue has yet to be given.
     requeued: Vec<(Position, Message)>,
     kind: SourceKind,
@@ -59,6 +66,23 @@ impl Source {
             SourceKind::Consumer { queue, id } => Some((queue, Some(*id))),
             SourceKind::Get { queue } => Some((queue, None)),
             SourceKind::Replies { .. } => None,
+        }
+    }
+
+    /// Whether its queue has nothing to be told.
+    #[inline]
+    fn is_clean(&self) -> bool {
+        self.settled == 0 && self.requeued.is_empty() && self.positions.is_empty()
+    }
+
+    /// Takes note of a position that is done with, if the queue's store has to know.
+    #[inline]
+    fn done_with(&mut self, position: Position) {
+        if self.queue().is_some_and(|(queue, _)| queue.is_stored()) {
+            match self.positions.last_mut() {
+                Some(last) if last.end == position.0 => last.end += 1,
+                _ => self.positions.push(position.0..position.0 + 1),
+            }
         }
     }
 
@@ -84,8 +108,17 @@ impl Sources {
     }
 
     pub(crate) fn add(&mut self, channel: u16, tag: Name, no_ack: bool, kind: SourceKind) -> u32 {
-        let source =
-            Source { channel, tag, no_ack, live: true, outstanding: 0, settled: 0, requeued: Vec::new(), kind };
+        let source = Source {
+            channel,
+            tag,
+            no_ack,
+            live: true,
+            outstanding: 0,
+            settled: 0,
+            positions: Vec::new(),
+            requeued: Vec::new(),
+            kind,
+        };
         let key = self.next_key();
         if self.free.pop().is_none() {
             self.slots.push(None);
@@ -130,19 +163,31 @@ impl Sources {
 
     /// Counts one delivery settled; its queue is told by [`Sources::flush`].
     #[inline]
-    pub(crate) fn settle(&mut self, key: u32) {
+    pub(crate) fn settle(&mut self, key: u32, position: Position) {
         let Some(source) = self.slots.get_mut(key as usize).and_then(Option::as_mut) else { return };
-        if source.settled == 0 && source.requeued.is_empty() {
+        if source.is_clean() {
             self.dirty.push(key);
         }
         source.settled += 1;
         source.outstanding = source.outstanding.saturating_sub(1);
+        source.done_with(position);
+    }
+
+    /// Lets go of a message that was sent and counted as settled when it was handed out (`no_ack`).
+    #[inline]
+    pub(crate) fn discard(&mut self, key: u32, position: Position) {
+        let Some(source) = self.slots.get_mut(key as usize).and_then(Option::as_mut) else { return };
+        let was_clean = source.is_clean();
+        source.done_with(position);
+        if was_clean && !source.is_clean() {
+            self.dirty.push(key);
+        }
     }
 
     /// Gives one message back; its queue gets it by [`Sources::flush`].
     pub(crate) fn requeue(&mut self, key: u32, position: Position, message: Message) {
         let Some(source) = self.slots.get_mut(key as usize).and_then(Option::as_mut) else { return };
-        if source.settled == 0 && source.requeued.is_empty() {
+        if source.is_clean() {
             self.dirty.push(key);
         }
         source.requeued.push((position, message));
@@ -154,8 +199,10 @@ impl Sources {
         !self.dirty.is_empty()
     }
 
-    /// Tells every queue what was settled and requeued, and drops sources that are done.
-    pub(crate) fn flush(&mut self) {
+    /// Tells every queue what was settled and requeued, and drops sources that are done. Gives back the position of the
+    /// message log with which what was settled is on disk.
+    pub(crate) fn flush(&mut self) -> Option<StorePosition> {
+        let mut written = None;
         let keys = std::mem::take(&mut self.dirty);
         // First what goes back, a queue at a time: were it handed out again between two sources, order would be lost.
         let mut returned: Vec<(Arc<QueueCell>, Vec<Returned>)> = Vec::new();
@@ -178,10 +225,17 @@ impl Sources {
         for key in &keys {
             let Some(source) = self.slots.get_mut(*key as usize).and_then(Option::as_mut) else { continue };
             let settled = std::mem::take(&mut source.settled);
-            if let Some((queue, consumer)) = source.queue()
-                && settled > 0
-            {
-                queue.settle(consumer, settled);
+            let mut positions = std::mem::take(&mut source.positions);
+            if let Some((queue, consumer)) = source.queue() {
+                if settled > 0 {
+                    written = written.max(queue.settle(consumer, settled, &positions));
+                } else if !positions.is_empty() {
+                    queue.discard(&positions);
+                }
+            }
+            if positions.capacity() <= POSITIONS_KEPT {
+                positions.clear();
+                source.positions = positions;
             }
             self.drop_if_done(*key);
         }
@@ -189,14 +243,13 @@ impl Sources {
             self.dirty = keys;
             self.dirty.clear();
         }
+        written
     }
 
     /// Drops a source that delivers no more and has nothing outstanding.
     pub(crate) fn drop_if_done(&mut self, key: u32) {
         if let Some(slot) = self.slots.get_mut(key as usize)
-            && slot.as_ref().is_some_and(|source| {
-                !source.live && source.outstanding == 0 && source.settled == 0 && source.requeued.is_empty()
-            })
+            && slot.as_ref().is_some_and(|source| !source.live && source.outstanding == 0 && source.is_clean())
         {
             *slot = None;
             self.free.push(key);
@@ -223,13 +276,14 @@ mod tests {
     use super::*;
     use leveret_broker::mailbox::Mailbox;
     use leveret_broker::message::Draft;
-    use leveret_broker::queue::{QueueCounts, QueueInfo, Subscription};
+    use leveret_broker::queue::{Fanout, QueueCounts, QueueInfo, Subscription};
     use leveret_broker::topology::QueueId;
 
     const CHANNEL: u16 = 1;
 
     fn cell() -> Arc<QueueCell> {
-        let info = QueueInfo { id: QueueId(1), vhost: "/".into(), name: "q".into(), auto_delete: false };
+        let info =
+            QueueInfo { id: QueueId(1), vhost: "/".into(), name: "q".into(), auto_delete: false, durable: false };
         Arc::new(QueueCell::new(info))
     }
 
@@ -244,7 +298,7 @@ mod tests {
         let publisher = Arc::clone(&sink);
         let subscription = Subscription { sink, key, tag, no_ack, exclusive, priority, prefetch, shared: None };
         let id = queue.subscribe(subscription).unwrap();
-        queue.enqueue(&mut vec![message(); messages as usize], &publisher);
+        queue.enqueue(&mut vec![message(); messages as usize], Fanout::One, &publisher);
         let added = sources.add(CHANNEL, "tag".into(), false, SourceKind::Consumer { queue: Arc::clone(queue), id });
         assert_eq!(added, key);
         sources.get_mut(key).unwrap().outstanding = messages;
@@ -269,7 +323,7 @@ mod tests {
         let (mut sources, queue) = (Sources::default(), cell());
         let key = consumer(&mut sources, &queue, 3);
         stop(&mut sources, key);
-        sources.settle(key);
+        sources.settle(key, Position(0));
         sources.requeue(key, Position(1), message());
         assert_eq!((sources.is_dirty(), queue.counts()), (true, counts(0, 3, 0)));
         sources.flush();
@@ -286,7 +340,7 @@ mod tests {
         assert!(sources.get(idle).is_none());
         let key = consumer(&mut sources, &queue, 2);
         stop(&mut sources, key);
-        sources.settle(key);
+        sources.settle(key, Position(0));
         sources.flush();
         assert!(sources.get(key).is_some(), "one is outstanding");
         sources.requeue(key, Position(1), message());
@@ -295,7 +349,7 @@ mod tests {
         sources.flush();
         assert!(sources.get(key).is_none());
         // Late settlements of what is gone are nobody's.
-        sources.settle(key);
+        sources.settle(key, Position(0));
         sources.requeue(key, Position(1), message());
         assert!(!sources.is_dirty());
     }
@@ -308,7 +362,7 @@ mod tests {
             assert_eq!(sources.keys_of(CHANNEL).len(), 3);
             for key in keys {
                 stop(&mut sources, key);
-                sources.settle(key);
+                sources.settle(key, Position(0));
             }
             sources.flush();
         }

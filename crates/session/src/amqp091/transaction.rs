@@ -5,6 +5,7 @@ use leveret_protocol::amqp091::{ReplyCode, frame};
 
 use super::channel::{Mode, Transaction};
 use super::fault::Fault;
+use super::parking::Wait;
 use super::{Handled, Session};
 
 impl Session {
@@ -32,8 +33,7 @@ impl Session {
             }
         }
         self.flush(out);
-        frame::write_method(out, number, &TxCommitOk {});
-        Ok(())
+        self.answer_once_written(number, self.log.flushed.map(Wait::Log), Some(&TxCommitOk {}), out)
     }
 
     pub(super) fn tx_rollback(&mut self, number: u16, out: &mut Vec<u8>) -> Handled {

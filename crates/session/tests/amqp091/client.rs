@@ -8,7 +8,7 @@ use std::sync::Arc;
 use leveret_broker::access::PeerLocation;
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::node::Node;
-use leveret_broker::queue::{QueueCell, QueueCounts};
+use leveret_broker::queue::{QueueCell, QueueCounts, Taken};
 use leveret_broker::topology::ConnectionId;
 use leveret_protocol::amqp091::frame::{write_content, write_method};
 use leveret_protocol::amqp091::method::{
@@ -158,6 +158,12 @@ impl Client {
         write_content(&mut self.to_server, channel, &publish, &[0, 0], body, FRAME_MAX as usize);
     }
 
+    /// Publishes a message that is to survive a restart.
+    pub(crate) fn publish_persistent(&mut self, channel: u16, exchange: &str, routing_key: &str, body: &str) {
+        let publish = BasicPublish { ticket: 0, exchange, routing_key, mandatory: false, immediate: false };
+        write_content(&mut self.to_server, channel, &publish, &[0x10, 0, 2], body.as_bytes(), FRAME_MAX as usize);
+    }
+
     pub(crate) fn ack(&mut self, channel: u16, delivery_tag: u64, multiple: bool) {
         self.send(channel, &BasicAck { delivery_tag, multiple });
     }
@@ -211,7 +217,7 @@ pub(crate) fn queue_counts(ready: usize, unsettled: usize, consumers: usize) -> 
 pub(crate) fn drain(node: &Node, queue: &str) -> Vec<String> {
     let cell = node.queue("/", queue, ConnectionId(0)).unwrap();
     let mut bodies = Vec::new();
-    while let Some((_, message, redelivered, _)) = cell.take(true).unwrap() {
+    while let Taken::Message(_, message, redelivered) = cell.take(true, &Arc::default()).unwrap().0 {
         let mark = if redelivered { "*" } else { "" };
         bodies.push(format!("{}{mark}", String::from_utf8_lossy(message.body())));
     }

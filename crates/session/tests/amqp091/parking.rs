@@ -12,6 +12,7 @@ use leveret_protocol::amqp091::method::{
 };
 
 use super::client::{Client, counts, queue_counts};
+use super::fake_store::FakeStore;
 
 /// A disk that writes when the test says so.
 #[derive(Debug, Default)]
@@ -80,7 +81,8 @@ impl Journal for Disk {
 
 fn start() -> (Arc<Disk>, Arc<Node>, Client) {
     let disk = Arc::new(Disk::default());
-    let node = Arc::new(Node::restored(Topology::new(), Arc::clone(&disk) as Arc<dyn Journal>));
+    let journal = Arc::clone(&disk) as Arc<dyn Journal>;
+    let node = Arc::new(Node::restored(Topology::new(), journal, FakeStore::new(), |_| None));
     disk.sync();
     let client = Client::open(&node);
     (disk, node, client)

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::node::Node;
+use leveret_broker::queue::Taken;
 use leveret_broker::topology::{Change, ConnectionId, Destination, Origin};
 use leveret_session::amqp091::Settings;
 
@@ -128,7 +129,7 @@ impl World {
             let counts = queue.counts();
             assert_eq!((counts.unsettled, counts.consumers), (0, 0), "{name}");
             let mut left = Vec::new();
-            while let Some((_, message, _, waiting)) = queue.take(true).unwrap() {
+            while let (Taken::Message(_, message, _), waiting) = queue.take(true, &Arc::default()).unwrap() {
                 assert_eq!(waiting, counts.ready - left.len() - 1);
                 left.push(message);
             }

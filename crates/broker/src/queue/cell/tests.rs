@@ -1,5 +1,6 @@
 //! Rules of a queue in its cell: pauses, wakers, closed queues, and many threads at once.
 
+mod random;
 mod stress;
 
 use super::*;
@@ -10,8 +11,28 @@ use crate::wakes::Wakes;
 /// Octets of the messages that fill a queue up.
 const LARGE: usize = 64 * 1024;
 
+impl QueueCell {
+    /// The messages that wait in memory, in order; whether they were handed out before.
+    pub(in crate::queue) fn listed(&self) -> Vec<(u64, Message, bool)> {
+        let state = self.state.lock();
+        let listed = state.queue.listed().into_iter();
+        listed.map(|(position, message, redelivered)| (position, message.clone(), redelivered)).collect()
+    }
+
+    /// Looks at its dealings with the store.
+    pub(in crate::queue) fn look<T>(&self, look: impl FnOnce(&Stored) -> T) -> Option<T> {
+        self.state.lock().stored.as_ref().map(look)
+    }
+}
+
 fn cell() -> QueueCell {
-    QueueCell::new(QueueInfo { id: QueueId(1), vhost: "/".into(), name: "q".into(), auto_delete: false })
+    QueueCell::new(QueueInfo {
+        id: QueueId(1),
+        vhost: "/".into(),
+        name: "q".into(),
+        auto_delete: false,
+        durable: false,
+    })
 }
 
 fn mailbox() -> Arc<Mailbox> {
@@ -31,9 +52,10 @@ fn subscription(mailbox: &Arc<Mailbox>, no_ack: bool, prefetch: u16) -> Subscrip
 
 fn enqueue(cell: &QueueCell, count: usize, body_size: usize, publisher: &Arc<Mailbox>) -> Pace {
     let mut batch = vec![message(body_size); count];
-    let pace = cell.enqueue(&mut batch, publisher);
+    let enqueued = cell.enqueue(&mut batch, Fanout::One, publisher);
     assert!(batch.is_empty());
-    pace
+    assert_eq!(enqueued.stored, None, "there is no store");
+    enqueued.pace
 }
 
 fn take(mailbox: &Mailbox) -> Inbox {
@@ -88,11 +110,11 @@ fn a_paused_publisher_goes_on_once_the_backlog_is_small() {
             break;
         }
         assert_eq!(take(&consumer).deliveries.len(), 1);
-        cell.settle(Some(id), 1);
+        cell.settle(Some(id), 1, &[]);
     }
     assert_eq!(wakes.count(), 1);
     // Told once, whatever happens next.
-    cell.settle(Some(id), 1);
+    cell.settle(Some(id), 1, &[]);
     assert!(!resumed(&publisher));
 }
 
@@ -104,7 +126,7 @@ fn a_pause_ends_with_whatever_ends_the_backlog() {
         ("the last consumer goes", |cell, id| assert!(cell.unsubscribe(id))),
         ("close", |cell, _| assert!(cell.close(CloseCondition::default()).is_ok())),
         ("take", |cell, _| {
-            while let Some((.., waiting)) = cell.take(true).unwrap()
+            while let (Taken::Message(..), waiting) = cell.take(true, &mailbox()).unwrap()
                 && waiting > 0
             {}
         }),
@@ -130,7 +152,7 @@ fn a_pause_that_was_not_worth_it_is_not_asked_for_again_soon() {
         for _ in 0..deliveries {
             take(&consumer);
             assert_eq!(enqueue(&cell, 1, LARGE, &mailbox()), Pace::Go);
-            cell.settle(Some(id), 1);
+            cell.settle(Some(id), 1, &[]);
         }
     };
     keep_up(PAUSE_AGAIN_AFTER);
@@ -157,16 +179,16 @@ fn a_consumer_is_woken_once_per_look_into_its_mailbox() {
 fn each_operation_that_hands_messages_out_wakes() {
     type Act = fn(&QueueCell, ConsumerId, &[(Position, Message)]);
     let acts: [(&str, Act); 4] = [
-        ("settle", |cell, id, _| cell.settle(Some(id), 1)),
+        ("settle", |cell, id, _| assert_eq!(cell.settle(Some(id), 1, &[]), None)),
         ("requeue", |cell, id, held| cell.requeue(Some(id), &mut held.to_vec())),
         ("resume", |cell, id, _| {
             // The prefetch that stands in the way is a shared one here.
             cell.share_prefetch(id, None);
-            cell.settle(Some(id), 1);
+            cell.settle(Some(id), 1, &[]);
             cell.resume(id);
         }),
         ("take_back", |cell, id, held| {
-            cell.settle(Some(id), 1);
+            cell.settle(Some(id), 1, &[]);
             cell.take_back(&mut held.to_vec());
         }),
     ];
@@ -288,7 +310,7 @@ fn a_closed_queue_drops_what_it_is_given_and_refuses_the_rest() {
     cell.close(CloseCondition::default()).unwrap();
     let not_found = Error::NotFound { resource: cell.resource() };
     assert_eq!(cell.subscribe(subscription(&consumer, false, 0)).err(), Some(not_found.clone()));
-    assert_eq!(cell.take(false).err(), Some(not_found.clone()));
+    assert_eq!(cell.take(false, &mailbox()).err(), Some(not_found.clone()));
     assert_eq!(cell.purge().err(), Some(not_found.clone()));
     assert_eq!(cell.close(CloseCondition::default()).err(), Some(not_found));
     assert_eq!(enqueue(&cell, 100, LARGE, &mailbox()), Pace::Go);
@@ -296,7 +318,9 @@ fn a_closed_queue_drops_what_it_is_given_and_refuses_the_rest() {
     cell.requeue(Some(id), &mut back);
     assert!(back.is_empty());
     cell.take_back(&mut vec![(Position(1), message(1))]);
-    cell.settle(Some(id), 1);
+    cell.discard(&[0..1, 1..2]);
+    cell.loaded(Loaded::default());
+    cell.settle(Some(id), 1, &[]);
     cell.resume(id);
     cell.share_prefetch(id, None);
     assert!(!cell.unsubscribe(id), "its consumers went with it");
@@ -316,11 +340,12 @@ fn unsubscribe_says_whether_it_was_the_last_consumer() {
 #[test]
 fn take_says_how_many_still_wait() {
     let cell = cell();
-    assert_eq!(cell.take(false), Ok(None));
+    assert_eq!(cell.take(false, &mailbox()), Ok((Taken::Nothing, 0)));
     enqueue(&cell, 2, 1, &mailbox());
     for (position, waiting) in [(0, 1), (1, 0)] {
-        assert_eq!(cell.take(false), Ok(Some((Position(position), message(1), false, waiting))));
+        let taken = Taken::Message(Position(position), message(1), false);
+        assert_eq!(cell.take(false, &mailbox()), Ok((taken, waiting)));
     }
-    cell.settle(None, 2);
+    cell.settle(None, 2, &[]);
     assert_eq!(cell.counts(), QueueCounts::default());
 }

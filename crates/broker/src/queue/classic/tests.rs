@@ -148,6 +148,13 @@ impl Reader {
     }
 }
 
+impl<S: Sink> Classic<S> {
+    /// The messages that wait in memory, in order; whether they were handed out before.
+    pub(in crate::queue) fn listed(&self) -> Vec<(u64, &Message, bool)> {
+        self.backlog.listed()
+    }
+}
+
 #[derive(Default)]
 struct Bench {
     queue: Classic<TestSink>,
@@ -203,7 +210,7 @@ impl Bench {
     /// What waits, taken out.
     fn rest(&mut self) -> String {
         let mut rest = String::new();
-        while let Some((_, message, redelivered)) = self.queue.take(true) {
+        while let Taken::Message(_, message, redelivered) = self.queue.take(true) {
             rest.push(letter(&message));
             rest.push_str(if redelivered { "*" } else { "" });
         }
@@ -366,16 +373,15 @@ fn an_exclusive_consumer_is_alone() {
 fn take_gives_the_first_message_and_counts_it_unless_no_ack() {
     let mut bench = Bench::with("abc");
     for (no_ack, letter_taken, counts) in [(false, 'a', (2, 1, 0)), (true, 'b', (1, 1, 0)), (false, 'c', (0, 2, 0))] {
-        let (position, message, redelivered) = bench.queue.take(no_ack).unwrap();
+        let Taken::Message(position, message, redelivered) = bench.queue.take(no_ack) else { panic!("{letter_taken}") };
         assert_eq!((letter(&message), redelivered, bench.counts()), (letter_taken, false, counts));
         assert_eq!(position.0, u64::from(u32::from(letter_taken) - u32::from('a')));
     }
-    assert_eq!(bench.queue.take(false), None);
+    assert_eq!(bench.queue.take(false), Taken::Nothing);
     assert_eq!(bench.queue.delivered_count(), 3);
     bench.queue.requeue(None, &mut vec![(Position(2), message(b"c")), (Position(0), message(b"a"))]);
     assert_eq!(bench.counts(), (2, 0, 0));
-    let (position, first, redelivered) = bench.queue.take(false).unwrap();
-    assert_eq!((position, letter(&first), redelivered), (Position(0), 'a', true));
+    assert_eq!(bench.queue.take(false), Taken::Message(Position(0), message(b"a"), true));
     bench.queue.settle(None, 1);
     assert_eq!((bench.counts(), bench.rest()), ((1, 0, 0), "c*".into()));
 }

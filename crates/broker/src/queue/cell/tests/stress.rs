@@ -72,10 +72,10 @@ fn publish(cell: &QueueCell, publisher: u64) {
     for number in 0..MESSAGES_EACH {
         batch.push(numbered(publisher, number));
         if number % (1 + number % BATCH_MAX) == 0 {
-            cell.enqueue(&mut batch, &mailbox);
+            cell.enqueue(&mut batch, Fanout::One, &mailbox);
         }
     }
-    cell.enqueue(&mut batch, &mailbox);
+    cell.enqueue(&mut batch, Fanout::One, &mailbox);
 }
 
 /// One consumer's way with what it is handed.
@@ -124,7 +124,7 @@ impl Consumer<'_> {
             }
         }
         self.cell.requeue(Some(self.id), &mut back);
-        self.cell.settle(Some(self.id), done);
+        self.cell.settle(Some(self.id), done, &[]);
         self.count(u64::from(done));
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Within one operation a queue hands messages out in the order of their positions, so sorting what the sinks got gives
 //! the order of the hand-outs, and each can be judged by who could have taken it.
+//!
+//! Some of the messages leave memory on the way, and are read back in pieces, late, or not at all.
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError, TestCaseResult};
@@ -51,6 +53,26 @@ enum Operation {
         no_ack: bool,
     },
     Purge,
+    /// All but so many of the last messages are on disk, and may leave memory.
+    PageOut {
+        but: usize,
+        front_kept: usize,
+    },
+    /// What the queue wants to be read back is asked for.
+    Ask,
+    /// So many of the messages that were asked for are there; of every so many one is damaged.
+    Answer {
+        count: usize,
+        damaged_every: usize,
+    },
+}
+
+/// What is on disk when the queue is made.
+#[derive(Debug, Clone)]
+struct Before {
+    /// By position: whether a message stands there.
+    live: Vec<bool>,
+    delivered_before: u64,
 }
 
 /// Where a message is: always in exactly one of these.
@@ -60,6 +82,7 @@ enum Fate {
     Unsettled { holder: usize },
     Settled,
     Purged,
+    Damaged,
 }
 
 /// A consumer, here or gone, or whoever uses basic.get.
@@ -78,8 +101,12 @@ struct Holder {
 
 struct Model {
     queue: Classic<TestSink>,
-    /// By position, with what each message weighs.
-    messages: Vec<(Fate, usize)>,
+    /// By position.
+    messages: Vec<(Fate, Message)>,
+    /// Everything before this position is on disk.
+    on_disk: u64,
+    /// What was asked for.
+    asked: Option<Range<u64>>,
     /// The first one is basic.get.
     holders: Vec<Holder>,
     /// How many messages one holder got while another could have, since that one's last turn. With at most one, the counts
@@ -89,10 +116,27 @@ struct Model {
 }
 
 impl Model {
-    fn new() -> Self {
+    fn new(before: Option<Before>) -> Self {
+        let (mut queue, mut messages) = (Classic::default(), Vec::new());
+        if let Some(Before { live, delivered_before }) = before {
+            let next = live.len() as u64;
+            let first = live.iter().position(|is_live| *is_live).map_or(next, |first| first as u64);
+            let count = live.iter().filter(|is_live| **is_live).count();
+            queue = Classic::restored(Restored { first, next, messages: count, delivered_before });
+            for (position, is_live) in (0..).zip(live) {
+                let fate =
+                    if is_live { Fate::Ready { redelivered: position < delivered_before } } else { Fate::Settled };
+                messages.push((fate, numbered(position, 4)));
+            }
+            // Messages that did not survive may have been handed out behind those that did.
+            let next = next.max(delivered_before);
+            messages.extend((messages.len() as u64..next).map(|position| (Fate::Settled, numbered(position, 4))));
+        }
         let mut model = Self {
-            queue: Classic::default(),
-            messages: Vec::new(),
+            queue,
+            on_disk: messages.len() as u64,
+            messages,
+            asked: None,
             holders: Vec::new(),
             overtakes: Vec::new(),
             delivered: 0,
@@ -110,8 +154,12 @@ impl Model {
     }
 
     fn ready(&self) -> Vec<u64> {
-        let ready = |(fate, _): &(Fate, usize)| matches!(fate, Fate::Ready { .. });
+        let ready = |(fate, _): &(Fate, Message)| matches!(fate, Fate::Ready { .. });
         (0..).zip(&self.messages).filter(|(_, message)| ready(message)).map(|(position, _)| position).collect()
+    }
+
+    fn never_handed_out(&self, position: u64) -> bool {
+        self.messages[usize::try_from(position).unwrap()].0 == Fate::Ready { redelivered: false }
     }
 
     fn unsettled_by(&self, holder: usize) -> usize {
@@ -159,9 +207,8 @@ impl Model {
                 let mut batch = Vec::new();
                 for size in body_sizes {
                     let position = u64::try_from(self.messages.len()).unwrap();
-                    let body = position.to_be_bytes().repeat(size);
-                    let message = message(&body);
-                    self.messages.push((Fate::Ready { redelivered: false }, message.size()));
+                    let message = numbered(position, size);
+                    self.messages.push((Fate::Ready { redelivered: false }, message.clone()));
                     batch.push(message);
                 }
                 self.queue.enqueue(&mut batch);
@@ -206,14 +253,54 @@ impl Model {
             Operation::Get { no_ack } => self.get(no_ack)?,
             Operation::Purge => {
                 let waiting = self.ready();
-                prop_assert_eq!(self.queue.purge(), waiting.len());
+                let (count, dropped) = self.queue.purge();
+                prop_assert_eq!(count, waiting.len());
+                prop_assert!(dropped.is_sorted_by(|one, two| one.end <= two.start), "{dropped:?}");
+                // Positions that nothing waits at may be among them, but none of what is out.
+                let is_out = |(fate, _): &(Fate, Message)| matches!(fate, Fate::Unsettled { .. });
+                let named: Vec<u64> = dropped.into_iter().flatten().collect();
+                prop_assert!(waiting.iter().all(|position| named.binary_search(position).is_ok()));
+                prop_assert!(!named.iter().any(|position| is_out(&self.messages[usize::try_from(*position).unwrap()])));
                 for position in waiting {
                     self.messages[usize::try_from(position).unwrap()].0 = Fate::Purged;
                 }
             }
             Operation::Subscribe(_) => {}
+            Operation::PageOut { but, front_kept } => {
+                self.on_disk = self.on_disk.max(self.messages.len().saturating_sub(but) as u64);
+                self.queue.page_out(self.on_disk, front_kept);
+            }
+            Operation::Ask => self.asked = self.asked.take().or_else(|| self.queue.wanted()),
+            Operation::Answer { count, damaged_every } => self.answer(count, damaged_every),
         }
         self.check()
+    }
+
+    /// What was asked for comes, even if it was purged meanwhile.
+    fn answer(&mut self, count: usize, damaged_every: usize) {
+        let Some(asked) = self.asked.take() else { return };
+        let range = usize::try_from(asked.start).unwrap()..usize::try_from(asked.end).unwrap();
+        let on_disk = |(fate, _): &(Fate, Message)| matches!(fate, Fate::Ready { .. } | Fate::Purged);
+        let mut found: Vec<usize> = range.filter(|index| on_disk(&self.messages[*index])).collect();
+        let up_to = found.get(count).map_or(asked.end, |index| *index as u64);
+        found.truncate(count);
+        let mut loaded = Loaded { from: asked.start, up_to, ..Loaded::default() };
+        for index in found {
+            let (fate, message) = &mut self.messages[index];
+            if damaged_every > 0 && index % damaged_every == 0 {
+                *fate = if *fate == Fate::Purged { Fate::Purged } else { Fate::Damaged };
+                loaded.lost += 1;
+            } else {
+                loaded.messages.push((Position(index as u64), message.clone()));
+            }
+        }
+        self.queue.loaded(loaded);
+    }
+
+    /// Whether the first message that waits, if there is one, is in memory.
+    fn has_next(&self) -> bool {
+        let first = self.queue.listed().first().map(|(position, ..)| *position);
+        first.is_some() && first == self.ready().first().copied()
     }
 
     fn read(&mut self, holder: usize) {
@@ -249,10 +336,16 @@ impl Model {
     }
 
     fn get(&mut self, no_ack: bool) -> TestCaseResult {
-        let taken = self.queue.take(no_ack);
-        let first = self.ready().first().copied();
-        prop_assert_eq!(taken.as_ref().map(|(position, ..)| position.0), first);
-        let Some((position, message, redelivered)) = taken else { return Ok(()) };
+        let (first, has_next) = (self.ready().first().copied(), self.has_next());
+        let (position, message, redelivered) = match self.queue.take(no_ack) {
+            Taken::Message(position, message, redelivered) => (position, message, redelivered),
+            other => {
+                prop_assert!(!has_next);
+                prop_assert_eq!(other, if first.is_some() { Taken::OnDisk } else { Taken::Nothing });
+                return Ok(());
+            }
+        };
+        prop_assert_eq!((Some(position.0), has_next), (first, true));
         let fate = &mut self.messages[usize::try_from(position.0).unwrap()].0;
         prop_assert_eq!(*fate, Fate::Ready { redelivered });
         *fate = if no_ack { Fate::Settled } else { Fate::Unsettled { holder: 0 } };
@@ -278,7 +371,7 @@ impl Model {
         }
         self.forget_overtakes();
         let ready = self.ready();
-        prop_assert!(ready.is_empty() || self.able().is_empty(), "{:?} idle, {ready:?} wait", self.able());
+        prop_assert!(!self.has_next() || self.able().is_empty(), "{:?} idle, {ready:?} wait", self.able());
         self.compare(&ready)
     }
 
@@ -287,8 +380,8 @@ impl Model {
         let position = delivery.position.0;
         prop_assert_eq!(self.ready().first().copied(), Some(position), "the first that waits goes first");
         prop_assert_eq!(delivery.key as usize, holder);
-        prop_assert!(delivery.message.body().chunks(8).all(|octets| *octets == position.to_be_bytes()));
         let index = usize::try_from(position).unwrap();
+        prop_assert_eq!(&delivery.message, &self.messages[index].1);
         prop_assert_eq!(self.messages[index].0, Fate::Ready { redelivered: delivery.redelivered });
         let able = self.able();
         prop_assert!(able.contains(&holder), "{holder} got {position} without credit or room");
@@ -327,18 +420,38 @@ impl Model {
         prop_assert_eq!(queue.unsettled_count(), unsettled);
         prop_assert_eq!(queue.consumer_count(), self.alive().len());
         prop_assert_eq!(queue.delivered_count(), self.delivered);
-        let weights = ready.iter().map(|position| self.messages[usize::try_from(*position).unwrap()].1);
-        prop_assert_eq!(queue.ready_bytes(), weights.sum::<usize>());
-        let returned = queue.returned.iter().map(|(position, message)| (*position, message, true));
-        let fresh = (queue.front..).zip(&queue.ready).map(|(position, message)| (position, message, false));
-        let stored: Vec<_> = returned.chain(fresh).collect();
-        prop_assert_eq!(stored.iter().map(|(position, ..)| *position).collect::<Vec<_>>(), ready);
-        for (position, message, redelivered) in stored {
-            let (fate, weight) = self.messages[usize::try_from(position).unwrap()];
-            prop_assert_eq!((fate, weight), (Fate::Ready { redelivered }, message.size()));
+        let listed = queue.listed();
+        prop_assert_eq!(queue.ready_bytes(), listed.iter().map(|(_, message, _)| message.size()).sum::<usize>());
+        // What is missing in memory is on disk, and in one piece.
+        let in_memory: Vec<u64> = listed.iter().map(|(position, ..)| *position).collect();
+        let is_cold = |position: &u64| in_memory.binary_search(position).is_err();
+        let cold: Vec<u64> = ready.iter().copied().filter(is_cold).collect();
+        let front = ready.iter().take_while(|position| !is_cold(position)).count();
+        prop_assert_eq!(ready.get(front..front + cold.len()), Some(cold.as_slice()));
+        prop_assert_eq!(in_memory.len() + cold.len(), ready.len());
+        prop_assert!(cold.last().is_none_or(|last| *last < self.on_disk));
+        prop_assert_eq!(queue.has_cold(), !cold.is_empty());
+        let never_out = ready.iter().position(|position| self.never_handed_out(*position));
+        let never_out = never_out.map_or(self.messages.len() as u64, |index| ready[index]);
+        prop_assert!(queue.delivered_before() <= never_out, "{} > {never_out}", queue.delivered_before());
+        for (position, message, redelivered) in listed {
+            let (fate, known) = &self.messages[usize::try_from(position).unwrap()];
+            prop_assert_eq!(*fate, Fate::Ready { redelivered });
+            prop_assert_eq!(message.size(), known.size());
         }
         Ok(())
     }
+}
+
+/// A message that says where it stands, so many times.
+fn numbered(position: u64, times: usize) -> Message {
+    message(&position.to_be_bytes().repeat(times))
+}
+
+fn before() -> impl Strategy<Value = Option<Before>> {
+    let before = (prop::collection::vec(any::<bool>(), 0..40), 0..50_u64)
+        .prop_map(|(live, delivered_before)| Before { live, delivered_before });
+    prop::option::weighted(0.3, before)
 }
 
 fn spec() -> impl Strategy<Value = Spec> {
@@ -352,6 +465,10 @@ fn operation() -> impl Strategy<Value = Operation> {
     let some = || (index(), index(), prop_oneof![3 => 1..4_usize, 1 => Just(100)]);
     prop_oneof![
         8 => prop::collection::vec(1..20_usize, 1..12).prop_map(|body_sizes| Operation::Enqueue { body_sizes }),
+        4 => (0..20_usize, 0..400_usize).prop_map(|(but, front_kept)| Operation::PageOut { but, front_kept }),
+        4 => Just(Operation::Ask),
+        4 => (1..8_usize, prop_oneof![3 => Just(0), 1 => 1..5_usize])
+            .prop_map(|(count, damaged_every)| Operation::Answer { count, damaged_every }),
         3 => spec().prop_map(Operation::Subscribe),
         1 => (index(), any::<bool>()).prop_map(|(who, gives_back)| Operation::Unsubscribe { who, gives_back }),
         8 => index().prop_map(|who| Operation::Read { who }),
@@ -373,10 +490,11 @@ proptest! {
 
     #[test]
     fn any_operations_leave_the_queue_as_the_model_says(
+        before in before(),
         first in spec(),
         operations in prop::collection::vec(operation(), 1..200),
     ) {
-        let mut model = Model::new();
+        let mut model = Model::new(before);
         model.apply(Operation::Subscribe(first))?;
         for (step, operation) in operations.into_iter().enumerate() {
             let shown = format!("step {step}, {operation:?}");

@@ -1,0 +1,251 @@
+//! The messages that wait in a queue, in order, in memory or on disk only.
+//!
+//! Four parts, each older than the next:
+//!
+//! 1. `returned`: handed out once and come back, by position.
+//! 2. `head`: read back from disk, about to be handed out.
+//! 3. `cold`: on disk only. All that is kept of them is where they begin, where they end and how many there are.
+//! 4. `ready`: in memory as they came; their positions are contiguous.
+//!
+//! Messages leave from the front only, so what comes back is older than everything that was never handed out. As long as
+//! memory suffices, `head` and `cold` are empty.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+
+use super::Position;
+use crate::message::Message;
+
+/// Messages that `ready` keeps room for when it is empty.
+const READY_KEPT: usize = 1024;
+/// Octets of messages read back that a queue keeps ready; below, it asks for more.
+const AHEAD: usize = 512 * 1024;
+
+/// Messages on disk only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Cold {
+    from: u64,
+    until: u64,
+    count: usize,
+}
+
+/// What is read back from disk for a queue.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Where reading began.
+    pub from: u64,
+    /// Everything before this was looked at.
+    pub up_to: u64,
+    /// Messages with their positions, ascending.
+    pub messages: Vec<(Position, Message)>,
+    /// Messages that the disk damaged.
+    pub lost: usize,
+}
+
+/// What a queue has on disk when a node starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Position of the first message.
+    pub first: u64,
+    /// The position that the next message gets; everything on disk is before it.
+    pub next: u64,
+    /// Messages there are.
+    pub messages: usize,
+    /// Everything before this position had been handed out.
+    pub delivered_before: u64,
+}
+
+/// The messages that wait in a queue.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    returned: BTreeMap<u64, Message>,
+    head: VecDeque<(u64, Message)>,
+    head_bytes: usize,
+    cold: Cold,
+    ready: VecDeque<Message>,
+    /// Position of the front of `ready`.
+    front: u64,
+    /// Octets of the messages in memory.
+    bytes: usize,
+    /// Messages before this position were handed out before the node was started.
+    redelivered_before: u64,
+}
+
+impl Backlog {
+    /// What is on disk when a node starts.
+    pub(super) fn restored(restored: Restored) -> Self {
+        let Restored { first, next, messages, delivered_before } = restored;
+        let cold = Cold { from: first, until: next, count: messages };
+        // Messages that did not survive may have been handed out behind those that did; their positions must not come again,
+        // or what gets them would seem to have been handed out.
+        let front = next.max(delivered_before);
+        Self { cold, front, redelivered_before: delivered_before, ..Self::default() }
+    }
+
+    /// Messages that wait.
+    pub(super) fn len(&self) -> usize {
+        self.ready.len() + self.returned.len() + self.head.len() + self.cold.count
+    }
+
+    /// Octets of the messages in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether some messages are on disk only.
+    pub(super) fn has_cold(&self) -> bool {
+        self.cold.count > 0
+    }
+
+    /// Whether the first message is in memory, so that [`Backlog::pop`] gives it.
+    #[inline]
+    pub(super) fn has_next(&self) -> bool {
+        let waits_for_disk = self.head.is_empty() && self.cold.count > 0;
+        !self.returned.is_empty() || !self.head.is_empty() || (!waits_for_disk && !self.ready.is_empty())
+    }
+
+    /// The position that the next message gets.
+    pub(super) fn next_position(&self) -> u64 {
+        self.front + self.ready.len() as u64
+    }
+
+    /// Everything before this position has been handed out at least once.
+    pub(super) fn delivered_before(&self) -> u64 {
+        let first = match self.head.front() {
+            Some((position, _)) => *position,
+            None if self.cold.count > 0 => self.cold.from,
+            None => self.front,
+        };
+        first.max(self.redelivered_before)
+    }
+
+    /// The position of a message that is handed out at once, while nothing waits.
+    #[inline]
+    pub(super) fn pass(&mut self) -> Position {
+        let position = Position(self.front);
+        self.front += 1;
+        position
+    }
+
+    /// Appends a message.
+    #[inline]
+    pub(super) fn push(&mut self, message: Message) {
+        self.bytes += message.size();
+        self.ready.push_back(message);
+    }
+
+    /// Puts a message back that had been handed out.
+    pub(super) fn put_back(&mut self, position: Position, message: Message) {
+        self.bytes += message.size();
+        self.returned.insert(position.0, message);
+    }
+
+    /// Takes the first message, unless it is on disk only; says whether it was handed out before.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<(Position, Message, bool)> {
+        let taken = if let Some((position, message)) = self.returned.pop_first() {
+            (Position(position), message, true)
+        } else if let Some((position, message)) = self.head.pop_front() {
+            self.head_bytes = self.head_bytes.saturating_sub(message.size());
+            (Position(position), message, position < self.redelivered_before)
+        } else if self.cold.count > 0 {
+            return None;
+        } else {
+            let message = self.ready.pop_front()?;
+            let position = Position(self.front);
+            self.front += 1;
+            if self.ready.is_empty() && self.ready.capacity() > READY_KEPT {
+                self.ready.shrink_to(READY_KEPT);
+            }
+            (position, message, false)
+        };
+        self.bytes = self.bytes.saturating_sub(taken.1.size());
+        Some(taken)
+    }
+
+    /// Drops everything; says which positions that were.
+    pub(super) fn clear(&mut self) -> Vec<Range<u64>> {
+        let mut dropped: Vec<Range<u64>> = Vec::new();
+        for position in self.returned.keys() {
+            match dropped.last_mut() {
+                Some(last) if last.end == *position => last.end += 1,
+                _ => dropped.push(*position..position + 1),
+            }
+        }
+        let never_handed_out = match self.head.front() {
+            Some((position, _)) => *position,
+            None if self.cold.count > 0 => self.cold.from,
+            None => self.front,
+        };
+        let next = self.next_position();
+        if never_handed_out < next {
+            dropped.push(never_handed_out..next);
+        }
+        *self = Self { front: next, redelivered_before: self.redelivered_before, ..Self::default() };
+        dropped
+    }
+
+    /// What to read back now, if anything is due: the first message is on disk only, or soon will be.
+    pub(super) fn wanted(&self) -> Option<Range<u64>> {
+        (self.cold.count > 0 && self.head_bytes < AHEAD).then_some(self.cold.from..self.cold.until)
+    }
+
+    /// Takes in what was read back. What was asked for before the backlog was dropped is not wanted any more.
+    pub(super) fn loaded(&mut self, loaded: Loaded) {
+        if self.cold.count == 0 || loaded.from != self.cold.from {
+            return;
+        }
+        self.cold.count = self.cold.count.saturating_sub(loaded.messages.len() + loaded.lost);
+        self.cold.from = loaded.up_to.max(self.cold.from);
+        if self.cold.from >= self.cold.until {
+            self.cold.count = 0;
+        }
+        for (Position(position), message) in loaded.messages {
+            self.bytes += message.size();
+            self.head_bytes += message.size();
+            self.head.push_back((position, message));
+        }
+    }
+
+    /// Keeps everything before a position, which has to be on disk, there only; but for so many octets at the front, which
+    /// are next. Says how many messages went.
+    pub(super) fn page_out(&mut self, until: u64, front_kept: usize) -> usize {
+        let mut count = usize::try_from(until.saturating_sub(self.front)).unwrap_or(usize::MAX).min(self.ready.len());
+        if self.cold.count == 0 && self.head.is_empty() {
+            while count > 0
+                && self.head_bytes < front_kept
+                && let Some(message) = self.ready.pop_front()
+            {
+                self.head_bytes += message.size();
+                self.head.push_back((self.front, message));
+                self.front += 1;
+                count -= 1;
+            }
+        }
+        if count == 0 {
+            return 0;
+        }
+        if self.cold.count == 0 {
+            self.cold.from = self.front;
+        }
+        for message in self.ready.drain(..count) {
+            self.bytes = self.bytes.saturating_sub(message.size());
+        }
+        self.front += count as u64;
+        self.cold.until = self.front;
+        self.cold.count += count;
+        if self.ready.capacity() > READY_KEPT && self.ready.capacity() / 4 > self.ready.len() {
+            self.ready.shrink_to(READY_KEPT.max(self.ready.len() * 2));
+        }
+        count
+    }
+
+    /// The messages that are in memory as they came, from a position on.
+    pub(super) fn ready_from(&self, position: u64) -> impl Iterator<Item = (u64, &Message)> {
+        let skipped = usize::try_from(position.saturating_sub(self.front)).unwrap_or(usize::MAX).min(self.ready.len());
+        (self.front + skipped as u64..).zip(self.ready.range(skipped..))
+    }
+}
+
+#[cfg(test)]
+mod tests;

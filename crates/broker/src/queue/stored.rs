@@ -1,0 +1,238 @@
+//! What a queue has in the store, and when its messages leave memory.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{Classic, Loaded, Sink};
+use crate::message::Message;
+use crate::store::{Area, MemoryPressure, MessageStore, StorePace, StorePosition};
+use crate::topology::QueueId;
+
+/// Octets in memory below which a queue keeps all of it.
+const KEPT: usize = 32 * 1024;
+/// Octets in memory below which a queue keeps what could leave, as long as memory is not short.
+const KEPT_WITH_ROOM: usize = 256 * 1024;
+/// Octets at the front of a backlog that stay in memory, and as long as memory is not short.
+const FRONT_KEPT: usize = 8 * 1024;
+const FRONT_KEPT_WITH_ROOM: usize = 128 * 1024;
+/// Marks that are kept before those are looked for that are not needed any more.
+const MARKS_MAX: usize = 64;
+
+/// Whether a message may go to several queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fanout {
+    /// To one.
+    One,
+    /// To several, some of which may keep it on disk as well.
+    Many,
+}
+
+/// What one area has of a queue, and up to where its messages are on disk there.
+#[derive(Debug, Default)]
+struct Marks {
+    /// Whether the area may hold messages of this queue at all.
+    holds_any: bool,
+    /// Everything before this is on disk.
+    done: u64,
+    /// Where batches end, each with the store's position that it is on disk with.
+    pending: VecDeque<(u64, StorePosition)>,
+}
+
+impl Marks {
+    fn add(&mut self, end: u64, position: StorePosition) {
+        self.holds_any = true;
+        match self.pending.back_mut() {
+            Some((last, same)) if *same == position => *last = end,
+            _ => self.pending.push_back((end, position)),
+        }
+    }
+
+    /// Everything of the area's before this is on disk.
+    fn limit(&mut self, written: StorePosition) -> u64 {
+        while let Some((end, position)) = self.pending.front()
+            && *position <= written
+        {
+            self.done = *end;
+            self.pending.pop_front();
+        }
+        if self.pending.is_empty() { u64::MAX } else { self.done }
+    }
+}
+
+/// A queue's dealings with the store.
+#[derive(Debug)]
+pub(super) struct Stored {
+    store: Arc<dyn MessageStore>,
+    queue: QueueId,
+    durable: bool,
+    log: Marks,
+    page_out: Marks,
+    /// Messages that the log does not take have been given to the page-out area up to here.
+    spilled_before: u64,
+    /// Whether there may be others behind that.
+    has_unspilled: bool,
+    /// What the store was told of deliveries.
+    delivered_before: u64,
+    /// Octets in memory that the store was told of.
+    counted: usize,
+    is_loading: bool,
+}
+
+impl Stored {
+    pub(super) fn new(store: Arc<dyn MessageStore>, queue: QueueId, durable: bool, is_restored: bool) -> Self {
+        Self {
+            store,
+            queue,
+            durable,
+            log: Marks { holds_any: is_restored, ..Marks::default() },
+            page_out: Marks::default(),
+            spilled_before: 0,
+            has_unspilled: false,
+            delivered_before: 0,
+            counted: 0,
+            is_loading: false,
+        }
+    }
+
+    /// Gives the store what has to survive of messages that are about to get positions from `first` on.
+    pub(super) fn append(
+        &mut self,
+        first: u64,
+        messages: &[Message],
+        fanout: Fanout,
+    ) -> Option<(StorePosition, StorePace)> {
+        if !self.durable {
+            self.has_unspilled = true;
+            return None;
+        }
+        let persistent = messages.iter().filter(|message| message.is_persistent()).count();
+        self.has_unspilled |= persistent < messages.len();
+        if persistent == 0 {
+            return None;
+        }
+        let mut stored = (first..).zip(messages).filter(|(_, message)| message.is_persistent());
+        let appended = self.store.append(Area::Log, self.queue, fanout == Fanout::Many, &mut stored);
+        if self.log.pending.len() >= MARKS_MAX {
+            self.log.limit(self.store.written(Area::Log));
+        }
+        self.log.add(first + messages.len() as u64, appended.0);
+        Some(appended)
+    }
+
+    /// Whether the store may hold messages of this queue.
+    pub(super) fn holds_messages(&self) -> bool {
+        self.log.holds_any || self.page_out.holds_any
+    }
+
+    /// Tells the store what is done with. Gives back the position of the log that this is on disk with.
+    pub(super) fn settle(&self, positions: &[Range<u64>]) -> Option<StorePosition> {
+        if positions.is_empty() {
+            return None;
+        }
+        if self.page_out.holds_any {
+            self.store.settle(Area::PageOut, self.queue, positions);
+        }
+        self.log.holds_any.then(|| self.store.settle(Area::Log, self.queue, positions))
+    }
+
+    /// Drops everything.
+    pub(super) fn delete(&mut self) {
+        if self.log.holds_any || self.page_out.holds_any {
+            self.store.delete(self.queue);
+        }
+        self.count(0);
+    }
+
+    /// Lets messages leave memory if there is little of it, as far as they are on disk. Says whether the disk keeps up.
+    pub(super) fn page_out<S: Sink>(&mut self, queue: &mut Classic<S>) -> StorePace {
+        let bytes = queue.ready_bytes();
+        if bytes < KEPT {
+            return StorePace::Go;
+        }
+        let mut pace = StorePace::Go;
+        let front_kept = match self.store.pressure() {
+            MemoryPressure::None => return pace,
+            MemoryPressure::Written if !self.durable || self.has_unspilled || bytes < KEPT_WITH_ROOM => return pace,
+            MemoryPressure::Written => FRONT_KEPT_WITH_ROOM,
+            MemoryPressure::All => {
+                pace = self.spill(queue);
+                FRONT_KEPT
+            }
+        };
+        let log = self.log.limit(self.store.written(Area::Log));
+        let until = log.min(self.page_out.limit(self.store.written(Area::PageOut)));
+        queue.page_out(until, front_kept);
+        pace
+    }
+
+    /// Gives the page-out area what the log does not take.
+    fn spill<S: Sink>(&mut self, queue: &Classic<S>) -> StorePace {
+        let mut pace = StorePace::Go;
+        if !self.has_unspilled {
+            return pace;
+        }
+        let durable = self.durable;
+        let stays = |message: &Message| !(durable && message.is_persistent());
+        let mut messages = queue.ready_from(self.spilled_before).filter(|(_, message)| stays(message)).peekable();
+        let end = queue.next_position();
+        if messages.peek().is_some() {
+            let appended = self.store.append(Area::PageOut, self.queue, false, &mut messages);
+            self.page_out.add(end, appended.0);
+            pace = appended.1;
+        }
+        self.spilled_before = end;
+        self.has_unspilled = false;
+        pace
+    }
+
+    /// Tells the store what a batch led to, and asks for what is to be read back.
+    pub(super) fn finish<S: Sink>(&mut self, queue: &Classic<S>, is_asked: bool) {
+        if self.log.holds_any {
+            let before = queue.delivered_before();
+            if before > self.delivered_before {
+                self.delivered_before = before;
+                self.store.delivered(self.queue, before);
+            }
+        }
+        if queue.ready_count() == 0 {
+            self.has_unspilled = false;
+            if self.page_out.holds_any && queue.unsettled_count() == 0 {
+                // All of it is done with, also what was handed out for good and will never be settled.
+                let all = 0..queue.next_position();
+                self.store.settle(Area::PageOut, self.queue, std::slice::from_ref(&all));
+                self.page_out.holds_any = false;
+            }
+        }
+        self.count(queue.ready_bytes());
+        if is_asked
+            && !self.is_loading
+            && let Some(positions) = queue.wanted()
+        {
+            self.is_loading = true;
+            self.store.load(self.queue, positions);
+        }
+    }
+
+    /// What was asked for is there.
+    pub(super) fn loaded<S: Sink>(&mut self, queue: &mut Classic<S>, loaded: Loaded) {
+        self.is_loading = false;
+        queue.loaded(loaded);
+    }
+
+    fn count(&mut self, octets: usize) {
+        if octets != self.counted {
+            self.store.count_memory(octets.cast_signed() - self.counted.cast_signed());
+            self.counted = octets;
+        }
+    }
+}
+
+impl Drop for Stored {
+    fn drop(&mut self) {
+        self.count(0);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! Publisher confirms: which messages are confirmed when.
+//!
+//! Messages that nothing has to be written of are confirmed when the turn ends. Those that have to survive wait for the
+//! message log; what is published after them does not wait with them.
+
+use std::collections::VecDeque;
+
+use leveret_broker::journal::Written;
+use leveret_broker::store::StorePosition;
+use leveret_protocol::amqp091::frame;
+use leveret_protocol::amqp091::method::BasicAck;
+
+use super::Session;
+use super::channel::Mode;
+
+/// Publisher confirms of a channel: sequence numbers count from 1.
+#[derive(Debug, Default)]
+pub(crate) struct Confirms {
+    /// Messages published since confirm.select.
+    published: u64,
+    /// Messages that are confirmed or wait for the log.
+    handled: u64,
+    /// Messages up to here are confirmed.
+    confirmed: u64,
+    /// Messages of this turn: where runs of the same kind end, and whether they have to be stored.
+    turn: Vec<(u64, bool)>,
+    /// Messages that wait for the log: where runs end, with the position that they wait for.
+    waiting: VecDeque<(u64, StorePosition)>,
+}
+
+impl Confirms {
+    /// Whether this turn published nothing yet.
+    #[inline]
+    pub(crate) fn is_clean(&self) -> bool {
+        self.turn.is_empty()
+    }
+
+    /// Counts a message in.
+    #[inline]
+    pub(crate) fn publish(&mut self, is_stored: bool) {
+        self.published += 1;
+        match self.turn.last_mut() {
+            Some((end, same)) if *same == is_stored => *end = self.published,
+            _ => self.turn.push((self.published, is_stored)),
+        }
+    }
+
+    /// The turn is over, and what has to be stored will be on disk with a position of the log; with none, there was nothing
+    /// to store after all. Writes the confirms that are due at once.
+    fn end_turn(&mut self, stored: Option<StorePosition>, mut confirm: impl FnMut(BasicAck)) {
+        for (end, is_stored) in self.turn.drain(..) {
+            let first = self.handled + 1;
+            self.handled = end;
+            match (is_stored, stored) {
+                (true, Some(position)) => match self.waiting.back_mut() {
+                    Some((last, same)) if *same == position && *last + 1 == first => *last = end,
+                    _ => self.waiting.push_back((end, position)),
+                },
+                _ if self.waiting.is_empty() => {
+                    self.confirmed = end;
+                    confirm(BasicAck { delivery_tag: end, multiple: end > first });
+                }
+                // One for all would include those that wait.
+                _ => (first..=end).for_each(|delivery_tag| confirm(BasicAck { delivery_tag, multiple: false })),
+            }
+        }
+    }
+
+    /// The log is written up to a position: the confirm that follows from it.
+    fn stored(&mut self, written: StorePosition) -> Option<BasicAck> {
+        let mut last = None;
+        while let Some((end, position)) = self.waiting.front()
+            && *position <= written
+        {
+            last = Some(*end);
+            self.waiting.pop_front();
+        }
+        let delivery_tag = last?;
+        let multiple = delivery_tag - self.confirmed > 1;
+        self.confirmed = delivery_tag;
+        Some(BasicAck { delivery_tag, multiple })
+    }
+
+    /// The first position that something waits for.
+    fn awaited(&self) -> Option<StorePosition> {
+        self.waiting.front().map(|(_, position)| *position)
+    }
+}
+
+/// What a connection waits for until the message log has written it.
+#[derive(Debug, Default)]
+pub(crate) struct LogWait {
+    /// Channels with confirms that wait.
+    pub(crate) confirming: Vec<u16>,
+    /// Whether the log will tell of the first position that one of them waits for.
+    pub(crate) is_told: bool,
+    /// Set while the log has enough to write, and this connection's messages are part of it.
+    pub(crate) awaited: Option<StorePosition>,
+    /// Whether the store takes no messages, and this connection has published some.
+    pub(crate) is_blocked: bool,
+    /// The position with which the effects of the last flush are on disk.
+    pub(crate) flushed: Option<StorePosition>,
+}
+
+impl Session {
+    /// Stops reading while the log has enough to write or cannot write at all; goes on when it is told.
+    pub(super) fn wait_for_log(&mut self) {
+        self.log.is_blocked = self.log.is_blocked && self.node.is_store_blocked(&self.mailbox);
+        if let Some(position) = self.log.awaited
+            && self.node.stored(position, &self.mailbox) == Written::Synced
+        {
+            self.log.awaited = None;
+        }
+    }
+
+    /// Confirms what a channel published in this turn, or lets it wait for the log.
+    pub(super) fn confirm_turn(&mut self, number: u16, stored: Option<StorePosition>, out: &mut Vec<u8>) {
+        let Some(channel) = self.channels.get_mut(number) else { return };
+        let Mode::Confirm(confirms) = &mut channel.mode else { return };
+        confirms.end_turn(stored, |ack| frame::write_method(out, number, &ack));
+        if confirms.awaited().is_some() && !self.log.confirming.contains(&number) {
+            self.log.confirming.push(number);
+        }
+    }
+
+    /// Confirms what is on disk by now, and asks to be told of the rest.
+    pub(super) fn confirm_stored(&mut self, out: &mut Vec<u8>) {
+        loop {
+            let written = self.node.store_synced();
+            let mut awaited: Option<StorePosition> = None;
+            let channels = &mut self.channels;
+            self.log.confirming.retain(|number| {
+                let Some(Mode::Confirm(confirms)) = channels.get_mut(*number).map(|channel| &mut channel.mode) else {
+                    return false;
+                };
+                if let Some(ack) = confirms.stored(written) {
+                    frame::write_method(out, *number, &ack);
+                }
+                let next = confirms.awaited();
+                awaited = awaited.into_iter().chain(next).min();
+                next.is_some()
+            });
+            let Some(position) = awaited else { return };
+            if self.log.is_told {
+                return;
+            }
+            match self.node.stored(position, &self.mailbox) {
+                Written::Waiting => {
+                    self.log.is_told = true;
+                    return;
+                }
+                Written::Synced => {}
+                // Nothing more is ever confirmed.
+                Written::Failed => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is written for a turn: `s` is a message to store, `t` one that is not.
+    fn turn(confirms: &mut Confirms, messages: &str, position: Option<u64>) -> Vec<(u64, bool)> {
+        messages.chars().for_each(|kind| confirms.publish(kind == 's'));
+        let mut acks = Vec::new();
+        confirms.end_turn(position.map(StorePosition), |ack| acks.push((ack.delivery_tag, ack.multiple)));
+        acks
+    }
+
+    #[test]
+    fn what_is_not_stored_waits_for_nothing() {
+        for (messages, position, expected, awaited) in [
+            ("t", None, vec![(1, false)], None),
+            ("ttt", Some(7), vec![(3, true)], None),
+            ("s", Some(7), vec![], Some(7)),
+            ("ttss", Some(7), vec![(2, true)], Some(7)),
+            ("sstt", Some(7), vec![(3, false), (4, false)], Some(7)),
+            // Its queue was deleted meanwhile.
+            ("ss", None, vec![(2, true)], None),
+        ] {
+            let mut confirms = Confirms::default();
+            assert_eq!(turn(&mut confirms, messages, position), expected, "{messages}");
+            assert_eq!(confirms.awaited(), awaited.map(StorePosition), "{messages}");
+            assert!(confirms.is_clean());
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_confirmed_in_order_with_its_position() {
+        let mut confirms = Confirms::default();
+        turn(&mut confirms, "s", Some(1));
+        turn(&mut confirms, "ss", Some(1));
+        turn(&mut confirms, "sts", Some(2));
+        turn(&mut confirms, "s", Some(5));
+        for (written, expected, awaited) in [
+            (0, None, Some(1)),
+            (1, Some((3, true)), Some(2)),
+            (1, None, Some(2)),
+            (4, Some((6, true)), Some(5)),
+            (9, Some((7, false)), None),
+            (9, None, None),
+        ] {
+            let ack = confirms.stored(StorePosition(written)).map(|ack| (ack.delivery_tag, ack.multiple));
+            assert_eq!((ack, confirms.awaited()), (expected, awaited.map(StorePosition)), "{written}");
+        }
+    }
+}
