@@ -6,12 +6,14 @@ use std::io::{self, IsTerminal, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 
+use leveret_server::SyncMode;
+
 /// Prints the banner to standard output. One that nobody reads is not worth stopping for.
-pub(crate) fn print(addresses: &[SocketAddr], data_dir: &Path) {
+pub(crate) fn print(addresses: &[SocketAddr], data_dir: &Path, sync: SyncMode) {
     let mut output = io::stdout().lock();
     let style = if output.is_terminal() && env::var_os("NO_COLOR").is_none() { Style::Colours } else { Style::Plain };
     let mut text = String::new();
-    if write(&mut text, style, addresses, data_dir).is_ok() {
+    if write(&mut text, style, addresses, data_dir, sync).is_ok() {
         let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
     }
 }
@@ -32,14 +34,26 @@ impl Style {
     }
 }
 
-fn write(text: &mut String, style: Style, addresses: &[SocketAddr], data_dir: &Path) -> fmt::Result {
+fn write(text: &mut String, style: Style, addresses: &[SocketAddr], data_dir: &Path, sync: SyncMode) -> fmt::Result {
     let (bold, normal) = style.heading();
     writeln!(text, "\n  {bold}Leveret {}{normal}\n", env!("CARGO_PKG_VERSION"))?;
     for address in addresses {
         writeln!(text, "  {bold}AMQP{normal}  {address}")?;
     }
     writeln!(text, "  {bold}Data{normal}  {}", data_dir.display())?;
-    writeln!(text, "  {bold}Note{normal}  what is declared durable survives a restart; messages do not yet")?;
+    match sync {
+        SyncMode::Commit => {}
+        SyncMode::Interval(interval) => {
+            let ms = interval.as_millis();
+            writeln!(text, "  {bold}Note{normal}  a power cut loses messages that were confirmed in the last {ms} ms")?;
+        }
+        SyncMode::Os => {
+            writeln!(
+                text,
+                "  {bold}Note{normal}  a power cut loses confirmed messages that the system had yet to write"
+            )?;
+        }
+    }
     writeln!(text, "  {bold}Stop{normal}  Ctrl-C or SIGTERM; a second one does not wait for clients\n")
 }
 
@@ -50,7 +64,7 @@ mod tests {
     fn banner(style: Style) -> String {
         let mut text = String::new();
         let addresses = [SocketAddr::from(([127, 0, 0, 1], 5672)), SocketAddr::from(([0; 8], 5673))];
-        write(&mut text, style, &addresses, Path::new("/data")).unwrap();
+        write(&mut text, style, &addresses, Path::new("/data"), SyncMode::Commit).unwrap();
         text
     }
 

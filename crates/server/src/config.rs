@@ -1,11 +1,27 @@
 //! What a node is told before it starts.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
+
+use crate::memory;
 
 /// The port that AMQP clients try when they are given none.
 pub const AMQP_PORT: u16 = 5672;
+
+/// When the message log is synced to disk, and by that, what a confirm is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncMode {
+    /// Before a confirm: nothing confirmed is lost, not even in a power cut.
+    Commit,
+    /// At this interval: a power cut loses what was confirmed within it; the end of the process loses nothing.
+    Interval(Duration),
+    /// When the system sees fit: a power cut loses what it had not written yet, usually half a minute's worth; the end of the
+    /// process loses nothing.
+    Os,
+}
 
 /// What a node is told before it starts; `default()` is what a node does when it is told nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +30,10 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// The folder that holds all of the node's data; made if it is not there.
     pub data_dir: PathBuf,
+    /// When what clients were told is durable has to be synced to disk.
+    pub sync: SyncMode,
+    /// Octets of waiting messages that stay in memory; what is beyond goes to disk.
+    pub memory_budget: u64,
     /// Threads that serve connections, at least one.
     pub threads: usize,
     /// The largest message body a client may publish, in bytes.
@@ -30,11 +50,23 @@ pub struct Config {
     pub version: String,
 }
 
+impl fmt::Display for SyncMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Commit => f.write_str("commit"),
+            Self::Interval(interval) => write!(f, "interval:{}", interval.as_millis()),
+            Self::Os => f.write_str("os"),
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, AMQP_PORT))],
             data_dir: PathBuf::from("./leveret-data"),
+            sync: SyncMode::Commit,
+            memory_budget: memory::budget(),
             threads: thread::available_parallelism().map_or(1, usize::from),
             max_message_size: 16 * 1024 * 1024,
             heartbeat_seconds: 60,

@@ -212,7 +212,9 @@ impl Connection {
             timer.as_mut().reset(next);
             let idle = !self.received && self.output.len() == 0;
             // With octets waiting to leave, one more sign of life would only wait behind them.
-            self.session.tick(self.received, self.sent || self.output.len() > 0, out);
+            // What we do not read for want of disk is no silence of the client's.
+            let received = self.received || self.session.is_stuck();
+            self.session.tick(received, self.sent || self.output.len() > 0, out);
             (self.received, self.sent) = (false, false);
             ticked = true;
             if idle && self.ending.is_none() {

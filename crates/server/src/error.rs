@@ -72,6 +72,15 @@ pub enum StartError {
         reason: String,
     },
 
+    /// What is in the message log cannot be read, so the node would lose messages.
+    #[error("cannot read the message log in {}: {reason}", path.display())]
+    ReadMessages {
+        /// The folder of the log.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+
     /// A running broker keeps its data in this folder.
     #[error("the data folder {} is in use by {holder} (stop it, or choose another folder with --data-dir)", path.display())]
     DataDirInUse {
@@ -109,6 +118,11 @@ impl StartError {
     /// The metadata log in the folder at `path` cannot be read.
     pub(crate) fn read_metadata(path: &Path, reason: String) -> Self {
         Self::ReadMetadata { path: path.to_owned(), reason }
+    }
+
+    /// The message log in the folder at `path` cannot be read.
+    pub(crate) fn read_messages(path: &Path, reason: String) -> Self {
+        Self::ReadMessages { path: path.to_owned(), reason }
     }
 
     /// Nothing can be written to the data folder at `path`.

@@ -6,11 +6,13 @@ mod data_dir;
 mod descriptors;
 mod error;
 mod listener;
+mod memory;
 mod metadata;
 mod output;
 mod running;
+mod store;
 mod worker;
 
-pub use config::{AMQP_PORT, Config};
+pub use config::{AMQP_PORT, Config, SyncMode};
 pub use error::StartError;
 pub use running::{Running, start};

@@ -42,13 +42,13 @@ fn run(options: ServerOptions) -> Result<(), Box<dyn std::error::Error>> {
     let mut signals = stop_signals()?;
     let format = options.log_format;
     let config = options.into_config();
-    let data_dir = config.data_dir.clone();
+    let (data_dir, sync) = (config.data_dir.clone(), config.sync);
     let node = leveret_server::start(&config)?;
     // Its full name can be had only now that `start` has made it.
     let data_dir = data_dir.canonicalize().unwrap_or(data_dir);
     info!(addresses = ?node.addresses(), data_dir = %data_dir.display(), "started");
     if format == LogFormat::Text {
-        banner::print(node.addresses(), &data_dir);
+        banner::print(node.addresses(), &data_dir, sync);
     }
     if let Some(signal) = signals.forever().next() {
         info!(signal = low_level::signal_name(signal).unwrap_or("unknown"), "stopping");

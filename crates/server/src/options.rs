@@ -2,15 +2,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use leveret_server::{AMQP_PORT, Config};
+use leveret_server::{AMQP_PORT, Config, SyncMode};
 
 use crate::logging::Filter;
 
 const THREADS_MAX: u64 = 1024;
 const MESSAGE_SIZE_MAX: u64 = 512 * 1024 * 1024;
+const SYNC_INTERVAL_MAX_MS: u64 = 60_000;
 const FRAME_MAX_MIN: i64 = 8192;
 const FRAME_MAX_MAX: i64 = 16 * 1024 * 1024;
 
@@ -89,6 +91,30 @@ pub(crate) struct ServerOptions {
         default_value_os_t = Config::default().data_dir,
     )]
     data_dir: PathBuf,
+
+    /// When confirmed messages are synced to disk: `commit`, before the confirm; `interval:MS`, so often; `os`, when the
+    /// system does it. With the last two, a power cut loses confirmed messages
+    #[arg(
+        long,
+        value_name = "WHEN",
+        env = "LEVERET_SYNC",
+        hide_env_values = true,
+        help_heading = "Data",
+        value_parser = sync_mode,
+        default_value_t = Config::default().sync,
+    )]
+    sync: SyncMode,
+
+    /// Waiting messages that stay in memory, such as 536870912 or 512MiB; more go to disk [default: 40 % of memory]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "LEVERET_MEMORY_BUDGET",
+        hide_env_values = true,
+        help_heading = "Limits",
+        value_parser = memory_budget,
+    )]
+    memory_budget: Option<u64>,
 
     /// Largest message body that a client may publish, such as 67108864 or 64MiB
     #[arg(
@@ -190,6 +216,8 @@ impl ServerOptions {
         Config {
             listen,
             data_dir: self.data_dir,
+            sync: self.sync,
+            memory_budget: self.memory_budget.unwrap_or(Config::default().memory_budget),
             threads: self.threads.unwrap_or(Config::default().threads),
             max_message_size: self.max_message_size,
             heartbeat_seconds: self.heartbeat,
@@ -235,8 +263,38 @@ fn everywhere() -> IpAddr {
     }
 }
 
-/// Reads a number of bytes, with `KiB`, `MiB` or `GiB` behind it if need be.
+/// Reads when to sync.
+fn sync_mode(text: &str) -> Result<SyncMode, String> {
+    let explain = || "expected commit, os, or interval: and a number of milliseconds, such as interval:100".to_owned();
+    match text {
+        "commit" => Ok(SyncMode::Commit),
+        "os" => Ok(SyncMode::Os),
+        _ => {
+            let digits = text.strip_prefix("interval:").ok_or_else(explain)?;
+            let interval: u64 = digits.parse().map_err(|_| explain())?;
+            if !(1..=SYNC_INTERVAL_MAX_MS).contains(&interval) {
+                return Err(format!("an interval may have from 1 to {SYNC_INTERVAL_MAX_MS} milliseconds"));
+            }
+            Ok(SyncMode::Interval(Duration::from_millis(interval)))
+        }
+    }
+}
+
+/// Reads the largest size of a message.
 fn message_size(text: &str) -> Result<u64, String> {
+    match bytes(text)? {
+        size @ 1..=MESSAGE_SIZE_MAX => Ok(size),
+        _ => Err(format!("a message may have from 1 to {MESSAGE_SIZE_MAX} bytes (512MiB)")),
+    }
+}
+
+/// Reads how much memory waiting messages may take.
+fn memory_budget(text: &str) -> Result<u64, String> {
+    bytes(text)
+}
+
+/// Reads a number of bytes, with `KiB`, `MiB` or `GiB` behind it if need be.
+fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
     let unit = match text.get(digits.len()..).unwrap_or_default().trim() {
         "" => 1,
@@ -246,10 +304,7 @@ fn message_size(text: &str) -> Result<u64, String> {
         unit => return Err(format!("`{unit}` is no unit; use none for bytes, KiB, MiB or GiB")),
     };
     let number: u64 = digits.parse().map_err(|_| "expected a number of bytes, such as 16777216 or 16MiB".to_owned())?;
-    match number.saturating_mul(unit) {
-        size @ 1..=MESSAGE_SIZE_MAX => Ok(size),
-        _ => Err(format!("a message may have from 1 to {MESSAGE_SIZE_MAX} bytes (512MiB)")),
-    }
+    Ok(number.saturating_mul(unit))
 }
 
 #[cfg(test)]
@@ -319,6 +374,34 @@ mod tests {
             Cli::parse_from(["leveret", "--listen", "::1,127.0.0.1:0", "--listen", "127.0.0.1:0", "--listen", "::1"]);
         let listen: Vec<_> = options.server.into_config().listen.iter().map(ToString::to_string).collect();
         assert_eq!(listen, ["[::1]:5672", "127.0.0.1:0", "127.0.0.1:0"]);
+    }
+
+    #[test]
+    fn when_to_sync_is_one_of_three() {
+        let interval = |ms| Some(SyncMode::Interval(Duration::from_millis(ms)));
+        for (text, mode) in [
+            ("commit", Some(SyncMode::Commit)),
+            ("os", Some(SyncMode::Os)),
+            ("interval:1", interval(1)),
+            ("interval:60000", interval(60_000)),
+        ]
+        .into_iter()
+        .chain(
+            ["", "never", "interval", "interval:", "interval:0", "interval:60001", "interval:1s"]
+                .map(|text| (text, None)),
+        ) {
+            assert_eq!(sync_mode(text).ok(), mode, "{text}");
+            if let Some(mode) = mode {
+                assert_eq!(mode.to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_memory_budget_may_be_anything() {
+        for (text, budget) in [("0", Some(0)), ("1GiB", Some(1 << 30)), ("64 MiB", Some(64 << 20)), ("much", None)] {
+            assert_eq!(memory_budget(text).ok(), budget, "{text}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A node from its start to its stop.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -8,6 +9,8 @@ use std::time::{Duration, Instant};
 use leveret_broker::journal::Journal;
 use leveret_broker::mailbox::CloseReason;
 use leveret_broker::node::Node;
+use leveret_broker::store::MessageStore;
+use leveret_broker::topology::{QueueId, QueueRecord};
 use leveret_session::amqp091::Settings;
 use tokio::sync::watch;
 
@@ -15,6 +18,7 @@ use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::error::StartError;
 use crate::metadata::{self, MetadataJournal};
+use crate::store::{self, Opened, Store};
 use crate::worker::Worker;
 use crate::{descriptors, listener};
 
@@ -32,6 +36,7 @@ pub struct Running {
     acceptor: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     journal: Arc<MetadataJournal>,
+    store: Arc<Store>,
     _data_dir: DataDir,
 }
 
@@ -49,10 +54,19 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let descriptors = descriptors::raise_limit();
     tracing::debug!(?descriptors, "limit of open files");
     let threads = |source| StartError::Threads { source };
-    let (topology, journal) = metadata::open(&config.data_dir)?;
+    let (mut topology, journal) = metadata::open(&config.data_dir)?;
     let journal = Arc::new(journal);
-    let node = Arc::new(Node::restored(topology, Arc::clone(&journal) as Arc<dyn Journal>));
+    let known: HashSet<QueueId> = topology.vhosts().flat_map(|vhost| vhost.queues().map(QueueRecord::id)).collect();
+    let Opened { store, mut queues, unused_id } = store::open(config, &journal, |id| known.contains(&id))?;
+    topology.reserve_queue_ids(unused_id);
+    let node = Arc::new(Node::restored(
+        topology,
+        Arc::clone(&journal) as Arc<dyn Journal>,
+        Arc::clone(&store) as Arc<dyn MessageStore>,
+        |id| queues.remove(&id),
+    ));
     journal.serve(&node);
+    store.serve(&node);
     let settings = Arc::new(settings(config));
     let workers = (0..config.threads.max(1))
         .map(|number| Worker::start(number, Arc::clone(&node), Arc::clone(&settings)))
@@ -74,7 +88,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
             });
         })
         .map_err(threads)?;
-    Ok(Running { addresses, node, workers, acceptor: Some(acceptor), stop, journal, _data_dir: data_dir })
+    Ok(Running { addresses, node, workers, acceptor: Some(acceptor), stop, journal, store, _data_dir: data_dir })
 }
 
 fn settings(config: &Config) -> Settings {
@@ -135,7 +149,8 @@ impl Drop for Running {
                 worker.join();
             }
         }
-        // Last, so that what the connections' ends changed is written as well.
+        // Last, so that what the connections' ends changed is written as well. The store waits for the journal.
+        self.store.stop();
         self.journal.stop();
     }
 }

@@ -15,11 +15,13 @@ use rustix::process::{Pid, Signal, kill_process};
 const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Every option of the broker with its variable.
-const OPTIONS: [(&str, &str); 11] = [
+const OPTIONS: [(&str, &str); 13] = [
     ("--listen", "LEVERET_LISTEN"),
     ("--heartbeat", "LEVERET_HEARTBEAT"),
     ("--threads", "LEVERET_THREADS"),
     ("--data-dir", "LEVERET_DATA_DIR"),
+    ("--sync", "LEVERET_SYNC"),
+    ("--memory-budget", "LEVERET_MEMORY_BUDGET"),
     ("--max-message-size", "LEVERET_MAX_MESSAGE_SIZE"),
     ("--frame-max", "LEVERET_FRAME_MAX"),
     ("--channel-max", "LEVERET_CHANNEL_MAX"),

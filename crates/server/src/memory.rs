@@ -1,0 +1,40 @@
+//! How much memory this machine, or the container around this process, has.
+
+use std::fs;
+
+/// The part of memory that waiting messages may take: 40 %, which is where RabbitMQ puts its high watermark.
+const PERCENT: u64 = 40;
+/// What is assumed where nothing tells.
+const UNKNOWN: u64 = 1024 * 1024 * 1024;
+
+/// Octets that waiting messages may take unless somebody says otherwise.
+pub(crate) fn budget() -> u64 {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
+    let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    machine.into_iter().chain(limit).min().unwrap_or(UNKNOWN) / 100 * PERCENT
+}
+
+/// The machine's memory, as the kernel lists it.
+fn total(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_list_is_understood() {
+        for (text, expected) in [
+            ("MemTotal:       24686124 kB\nMemFree:  1 kB\n", Some(24_686_124 * 1024)),
+            ("MemFree:  1 kB\n", None),
+            ("MemTotal: many kB\n", None),
+            ("", None),
+        ] {
+            assert_eq!(total(text), expected, "{text}");
+        }
+        assert!(budget() > 0);
+    }
+}

@@ -1,0 +1,132 @@
+//! The thread that reads messages back.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::sync::Weak;
+use std::time::Duration;
+
+use leveret_broker::message::Message;
+use leveret_broker::queue::{Loaded, Position};
+use leveret_broker::store::MemoryPressure;
+use leveret_broker::topology::QueueId;
+use leveret_storage::messages::{QueueKey, Reader};
+use parking_lot::{Condvar, Mutex};
+
+use super::Shared;
+
+/// Octets that are read for a queue at a time.
+const LOAD_OCTETS: usize = 1024 * 1024;
+/// Octets that are read at a time when memory is short.
+const LOAD_OCTETS_SHORT: usize = 64 * 1024;
+/// Pause before something that could not be read is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What queues ask for.
+pub(super) struct Loads {
+    log: Reader,
+    page_out: Reader,
+    asked: Mutex<Asked>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Asked {
+    loads: VecDeque<(QueueId, Range<u64>)>,
+    is_stopping: bool,
+}
+
+impl Loads {
+    pub(super) fn new(log: Reader, page_out: Reader) -> Self {
+        Self { log, page_out, asked: Mutex::default(), changed: Condvar::new() }
+    }
+
+    pub(super) fn ask(&self, queue: QueueId, positions: Range<u64>) {
+        self.asked.lock().loads.push_back((queue, positions));
+        self.changed.notify_one();
+    }
+
+    pub(super) fn stop(&self) {
+        self.asked.lock().is_stopping = true;
+        self.changed.notify_one();
+    }
+
+    fn next(&self) -> Option<(QueueId, Range<u64>)> {
+        let mut asked = self.asked.lock();
+        loop {
+            if asked.is_stopping {
+                return None;
+            }
+            if let Some(load) = asked.loads.pop_front() {
+                return Some(load);
+            }
+            self.changed.wait(&mut asked);
+        }
+    }
+
+    /// Tries again later; not if the thread is to stop.
+    fn ask_again(&self, queue: QueueId, positions: Range<u64>) {
+        let mut asked = self.asked.lock();
+        asked.loads.push_back((queue, positions));
+        if !asked.is_stopping {
+            self.changed.wait_for(&mut asked, RETRY);
+        }
+    }
+
+    /// Reads from both areas and puts the parts in order.
+    fn load(&self, queue: QueueId, positions: &Range<u64>, octets: usize) -> io::Result<Load> {
+        let key = QueueKey(queue.0);
+        let log = self.log.load(key, positions.clone(), octets)?;
+        let page_out = self.page_out.load(key, positions.clone(), octets)?;
+        let up_to = log.up_to.min(page_out.up_to);
+        let mut lost: Vec<u64> = log.lost.into_iter().chain(page_out.lost).filter(|lost| *lost < up_to).collect();
+        let mut messages = Vec::with_capacity(log.messages.len() + page_out.messages.len());
+        let is_mixed = !log.messages.is_empty() && !page_out.messages.is_empty();
+        for (position, octets) in log.messages.into_iter().chain(page_out.messages) {
+            if position >= up_to {
+                continue;
+            }
+            match Message::from_octets(octets) {
+                Some(message) => messages.push((Position(position), message)),
+                None => lost.push(position),
+            }
+        }
+        if is_mixed {
+            messages.sort_unstable_by_key(|(position, _)| *position);
+        }
+        Ok(Load { messages, up_to, lost })
+    }
+}
+
+struct Load {
+    messages: Vec<(Position, Message)>,
+    up_to: u64,
+    lost: Vec<u64>,
+}
+
+/// Reads what is asked for until it is told to stop.
+pub(super) fn run(shared: &Shared) {
+    while let Some((queue, positions)) = shared.loads.next() {
+        let Some(node) = shared.node.get().and_then(Weak::upgrade) else { continue };
+        let is_short = shared.memory.pressure() == MemoryPressure::All;
+        let octets = if is_short { LOAD_OCTETS_SHORT } else { LOAD_OCTETS };
+        match shared.loads.load(queue, &positions, octets) {
+            Ok(Load { messages, up_to, lost }) => {
+                if !lost.is_empty() {
+                    tracing::error!(queue = queue.0, "the disk damaged {} messages, which are lost", lost.len());
+                    shared.log.put(|group| {
+                        for position in &lost {
+                            group.settle(QueueKey(queue.0), *position..*position + 1);
+                        }
+                    });
+                }
+                node.loaded(queue, Loaded { from: positions.start, up_to, messages, lost: lost.len() });
+            }
+            Err(error) => {
+                tracing::error!(queue = queue.0, "messages cannot be read from disk: {error}");
+                drop(node);
+                shared.loads.ask_again(queue, positions);
+            }
+        }
+    }
+}
