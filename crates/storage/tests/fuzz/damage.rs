@@ -92,7 +92,7 @@ fn overlaps(one: &Range<usize>, other: &Range<usize>) -> bool {
     one.start < other.end && other.start < one.end
 }
 
-fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+pub(crate) fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     let at = random.below_usize(bytes.len() + 1);
     let count = random.below_usize(100).min(bytes.len() - at);
     match random.below(7) {

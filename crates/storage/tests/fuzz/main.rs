@@ -1,4 +1,4 @@
-//! The rules of the metadata log, tried on random histories and random damage.
+//! The rules of the logs, tried on random histories and random damage.
 //!
 //! Each test takes `LEVERET_FUZZ_ITERATIONS` seeds. A failure prints `LEVERET_FUZZ_SEED=...`, which, set in the
 //! environment, repeats it.
@@ -12,6 +12,10 @@
 
 mod damage;
 mod history;
+mod messages_damage;
+mod messages_history;
+mod messages_model;
+mod messages_reader;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
