@@ -168,6 +168,7 @@ impl MessageLog {
                 length: next.size,
                 used: 0,
                 is_checked: false,
+                places: None,
             },
         );
         begin(&mut active, preamble).map_err(failed("a new file could not be begun"))?;

@@ -306,9 +306,10 @@ fn merge(files: &[LogFile]) -> State {
         about.retain(|other| state.files.contains_key(other));
         let references = directory.references();
         let (handle, length, used) = (Arc::clone(handle), *length, *used);
-        state
-            .files
-            .insert(*number, File { handle, index, references, live: 0, about, length, used, is_checked: false });
+        state.files.insert(
+            *number,
+            File { handle, index, references, live: 0, about, length, used, is_checked: false, places: None },
+        );
         for run in &directory.runs {
             // In two files, it was being copied, and the newer one counts.
             state.insert(run.queue, run.first..run.end(), *number);

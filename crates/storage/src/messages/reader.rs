@@ -173,7 +173,7 @@ impl Shared {
         let Ok(bytes) = file.read_all() else { return false };
         let scan = scan(&bytes, number, Age::Older);
         if let Some(file) = self.lock().files.get_mut(&number) {
-            file.index = Index::Open(scan.index);
+            file.places = Some(scan.index);
         }
         true
     }
@@ -186,13 +186,13 @@ impl State {
         let file = self.files.get(&piece.file)?;
         let first = piece.positions.start;
         let most = usize::try_from(piece.count()).unwrap_or(most).min(most);
-        let (count, places) = match &file.index {
-            Index::Open(index) => {
+        let (count, places) = match (&file.index, &file.places) {
+            (Index::Open(index), _) | (_, Some(index)) => {
                 let offsets = index.find(queue, first);
                 let offsets = offsets.get(..most.min(offsets.len())).unwrap_or_default();
                 (offsets.len(), Places::Known(offsets.to_vec()))
             }
-            Index::Sealed(directory) => match directory.find(queue, first) {
+            (Index::Sealed(directory), None) => match directory.find(queue, first) {
                 Some((index, count)) => {
                     (most.min(count as usize), Places::Table { directory: Arc::clone(directory), index })
                 }

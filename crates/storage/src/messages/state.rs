@@ -77,6 +77,8 @@ pub(super) struct File {
     pub(super) used: u64,
     /// Whether its table of offsets was looked at as a whole.
     pub(super) is_checked: bool,
+    /// Where its messages were found, as its table is damaged. What it says to hold stays what the table says.
+    pub(super) places: Option<OpenIndex>,
 }
 
 impl File {
