@@ -259,3 +259,66 @@ impl OpenIndex {
         self.runs.values().flatten().flat_map(|offset| offset.to_le_bytes()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(runs: &[(u64, u64, &[u32])]) -> OpenIndex {
+        let mut index = OpenIndex::default();
+        for (queue, first, offsets) in runs {
+            index.add(QueueKey(*queue), *first, offsets);
+        }
+        index
+    }
+
+    #[test]
+    fn a_directory_is_read_as_written_and_finds_what_is_there() {
+        let index = index(&[(2, 10, &[1, 2]), (1, 5, &[3]), (2, 12, &[4]), (2, 20, &[5])]);
+        let others = Others {
+            settled: vec![(QueueKey(1), 0..3), (QueueKey(1), 4..5)],
+            delivered: vec![(QueueKey(2), 11)],
+            deleted: vec![QueueKey(9)],
+            files: vec![1, 2],
+            gone: vec![3],
+            about: vec![1],
+        };
+        let directory = Directory { offsets_at: 1000, runs: index.runs(), others };
+        let mut bytes = Vec::new();
+        directory.encode(&mut bytes);
+        assert_eq!(Directory::decode(&bytes).as_ref(), Some(&directory));
+        for length in 0..bytes.len() {
+            assert_eq!(Directory::decode(&bytes[..length]), None, "{length}");
+        }
+        for (queue, position, found) in [
+            (1, 5, Some((0, 1))),
+            (2, 10, Some((1, 3))),
+            (2, 12, Some((3, 1))),
+            (2, 20, Some((4, 1))),
+            (2, 13, None),
+            (1, 6, None),
+        ] {
+            assert_eq!(directory.find(QueueKey(queue), position), found, "{queue} {position}");
+            let offsets = index.find(QueueKey(queue), position);
+            assert_eq!(offsets.len(), found.map_or(0, |(_, count)| count as usize), "{queue} {position}");
+        }
+        assert!(directory.overlaps(QueueKey(2), &(13..21)) && !directory.overlaps(QueueKey(2), &(13..20)));
+        assert_eq!(index.encode_offsets().len() as u64, directory.references() * OFFSET_BYTES as u64);
+    }
+
+    #[test]
+    fn a_position_that_comes_twice_stays_where_it_was() {
+        for (first, second, expected) in [
+            ((5, vec![1, 2, 3]), (5, vec![7, 8, 9]), vec![1, 2, 3]),
+            ((5, vec![1, 2]), (3, vec![6, 7, 8, 9, 10]), vec![6, 7, 1, 2, 10]),
+            ((5, vec![1, 2]), (6, vec![8, 9]), vec![1, 2, 9]),
+        ] {
+            let index = index(&[(1, first.0, &first.1), (1, second.0, &second.1)]);
+            let found: Vec<u32> = index.runs.values().flatten().copied().collect();
+            assert_eq!(found, expected, "{first:?} {second:?}");
+            let mut bytes = Vec::new();
+            Directory { runs: index.runs(), ..Directory::default() }.encode(&mut bytes);
+            assert!(Directory::decode(&bytes).is_some());
+        }
+    }
+}

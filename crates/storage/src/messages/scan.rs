@@ -248,3 +248,64 @@ impl Run {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::format::{put_number, put_numbers, sequence};
+    use super::*;
+
+    /// A new file with these records: kinds, and for marks what they say.
+    fn file(records: &[(record::Kind, u32)]) -> (Vec<u8>, Vec<usize>) {
+        let mut bytes = vec![1; HEADER_BYTES];
+        let mut starts = Vec::new();
+        for (index, (kind, synced)) in (1..).zip(records) {
+            let mut payload = Vec::new();
+            match *kind {
+                MARK => payload.extend_from_slice(&sequence(5, *synced).0.to_le_bytes()),
+                FILES => put_numbers([5].into_iter(), &mut payload),
+                _ => [1, 7, u64::from(index), 99].into_iter().for_each(|number| put_number(number, &mut payload)),
+            }
+            starts.push(bytes.len());
+            record::encode(sequence(5, index), *kind, &[&payload], &mut bytes).unwrap();
+        }
+        starts.push(bytes.len());
+        bytes.resize(bytes.len() + 200, 0);
+        (bytes, starts)
+    }
+
+    #[test]
+    fn a_gap_is_damage_where_something_proves_that_it_was_durable_and_torn_elsewhere() {
+        let records = [(FILES, 0), (MESSAGE, 0), (MESSAGE, 0), (MARK, 3), (MESSAGE, 0), (MESSAGE, 0)];
+        let newest = Age::Newest { is_new: true };
+        // Which record is hit, in which file; how many count, how many of those behind do not.
+        for (hit, age, last, damage, torn) in [
+            (None, newest, 6, vec![], None),
+            (Some(1), newest, 6, vec![Some(1)], None),
+            (Some(2), newest, 6, vec![Some(1)], None),
+            (Some(3), newest, 3, vec![], Some(2)),
+            (Some(4), newest, 4, vec![], Some(1)),
+            (Some(5), newest, 5, vec![], Some(0)),
+            (Some(4), Age::Older, 6, vec![Some(1), None], None),
+        ] {
+            let (mut bytes, starts) = file(&records);
+            if let Some(hit) = hit {
+                bytes[starts[hit] + 18] ^= 1;
+            }
+            let scan = scan(&bytes, 5, age);
+            assert_eq!(scan.last, last, "{hit:?}");
+            assert_eq!(scan.damage.iter().map(|(_, records)| *records).collect::<Vec<_>>(), damage, "{hit:?}");
+            assert_eq!(scan.torn.map(|(_, behind)| behind), torn, "{hit:?}");
+            assert_eq!(scan.end, starts[last as usize], "{hit:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_proven_is_known_and_other_files_records_are_none() {
+        let (bytes, starts) = file(&[(FILES, 0), (MESSAGE, 0), (MARK, 2), (MESSAGE, 0)]);
+        let found = scan(&bytes, 5, Age::Newest { is_new: true });
+        assert_eq!((found.unproven, found.end), (starts[2], starts[4]));
+        assert_eq!(found.index.find(QueueKey(7), 4), [u32::try_from(starts[3]).unwrap()]);
+        assert_eq!(found.others.files, [5]);
+        assert!(!scan(&bytes, 6, Age::Newest { is_new: true }).has_records);
+    }
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::disk::SimulatedDisk;
+use crate::disk::simulated::Fault;
 
 pub(super) const SMALL: Options = Options { file_bytes: 4 << 10, spare_files: 2, is_synced: true };
 
@@ -128,4 +129,92 @@ fn what_is_settled_in_the_same_group_is_not_written() {
     group.settle(QueueKey(4), 0..1);
     let wrote = log.write(&mut group).unwrap();
     assert_eq!(wrote, Wrote { bytes: 0, messages: 0, elided: 1, must_sync: false });
+}
+
+#[test]
+fn a_full_disk_takes_settlements_and_no_messages_until_there_is_space() {
+    let disk = SimulatedDisk::new(1);
+    disk.fault(Fault::Capacity(6 * SMALL.file_bytes));
+    let (mut log, _) = open(&disk);
+    let mut group = Group::new();
+    let mut next = 0;
+    let refused = loop {
+        group.clear();
+        publish(&mut group, 1, next..next + 10);
+        match log.write(&mut group) {
+            Ok(_) => next += 10,
+            Err(error) => break error,
+        }
+        log.maintain().unwrap();
+    };
+    assert_eq!(refused, WriteError::Full);
+    assert_eq!(load(&log, 1), expected(1, 0..next), "none of the group");
+    // Only messages are left in the group, and the same ones again change nothing.
+    group.settle(QueueKey(1), 0..next - 5);
+    group.settle(QueueKey(1), next..next + 3);
+    assert_eq!(log.write(&mut group), Err(WriteError::Full));
+    assert_eq!(load(&log, 1), expected(1, next - 5..next));
+    assert!(group.settled.is_empty() && group.messages.len() == 7);
+    log.sync().unwrap();
+    while log.maintain().unwrap() {}
+    assert!(!log.stats().is_owing);
+    assert_eq!(log.write(&mut group).unwrap().messages, 7);
+    log.sync().unwrap();
+    let (log, recovered) = open(&disk);
+    assert!(!recovered.report.is_damaged(), "{}", recovered.report);
+    assert_eq!(load(&log, 1), expected(1, (next - 5..next).chain(next + 3..next + 10)));
+}
+
+#[test]
+fn what_is_left_of_a_file_is_copied_and_read_as_before() {
+    let disk = SimulatedDisk::new(1);
+    let (mut log, _) = open(&disk);
+    let mut group = Group::new();
+    for round in 0..40 {
+        group.clear();
+        publish(&mut group, 1, round * 10..round * 10 + 10);
+        log.write(&mut group).unwrap();
+    }
+    let files = log.stats().files;
+    group.clear();
+    for position in (0..400).filter(|position| position % 8 != 0) {
+        group.settle(QueueKey(1), position..position + 1);
+    }
+    log.write(&mut group).unwrap();
+    log.sync().unwrap();
+    while log.maintain().unwrap() {}
+    let live = || (0..400).filter(|position| position % 8 == 0);
+    assert!(log.stats().copied > 0 && log.stats().files * 2 < files, "{files} {:?}", log.stats());
+    assert_eq!(load(&log, 1), expected(1, live()));
+    drop(log);
+    disk.crash(1);
+    assert_eq!(load(&open(&disk).0, 1), expected(1, live()), "what was given up was copied durably before");
+}
+
+#[test]
+fn a_message_in_many_queues_is_copied_once() {
+    let disk = SimulatedDisk::new(1);
+    let (mut log, _) = open(&disk);
+    let shared: Arc<[u8]> = vec![7; 100].into();
+    let mut group = Group::new();
+    for queue in 1..=3 {
+        group.publish(QueueKey(queue), true, [(0, Arc::clone(&shared))].into_iter());
+    }
+    log.write(&mut group).unwrap();
+    for round in 0..30 {
+        let mut group = Group::new();
+        publish(&mut group, 9, round * 10..round * 10 + 10);
+        log.write(&mut group).unwrap();
+    }
+    let mut group: Group<Vec<u8>> = Group::new();
+    group.delete(QueueKey(9));
+    group.settle(QueueKey(2), 0..1);
+    log.write(&mut group).unwrap();
+    while log.maintain().unwrap() {}
+    assert_eq!(log.stats().copied, 1);
+    log.close().unwrap();
+    let (log, _) = open(&disk);
+    for (queue, count) in [(1, 1), (2, 0), (3, 1), (9, 0)] {
+        assert_eq!(load(&log, queue).len(), count, "{queue}");
+    }
 }
