@@ -233,7 +233,9 @@ impl Connection {
         if let Some((pause, timer)) = &mut self.pause
             && timer.as_mut().poll(cx).is_ready()
         {
-            pause.cell.pause_timed_out(pause.delivered);
+            if let Pause::ForConsumers { cell, delivered } = pause {
+                cell.pause_timed_out(*delivered);
+            }
             self.pause = None;
         }
     }

@@ -54,6 +54,8 @@ pub enum Pace {
     /// Read nothing from this connection until [`Event::PublishingResumed`], or until a short while has passed: consumers
     /// lag behind, and in = out serves everybody better than a growing queue.
     Pause,
+    /// Read nothing from this connection for a short while: what leaves memory has to be written first.
+    PauseForMemory,
     /// Read nothing from this connection until the store is as far as it was told: it has enough to write.
     AwaitDisk,
 }
@@ -164,7 +166,7 @@ impl QueueCell {
         }
         let pace = match appended {
             Some((_, StorePace::Pause)) => Pace::AwaitDisk,
-            _ if relieved == StorePace::Pause => Pace::Pause,
+            _ if relieved == StorePace::Pause => Pace::PauseForMemory,
             _ => state.pace(publisher),
         };
         finish(guard);

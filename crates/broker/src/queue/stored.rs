@@ -28,35 +28,31 @@ pub enum Fanout {
     Many,
 }
 
-/// What one area has of a queue, and up to where its messages are on disk there.
+/// What one area has of a queue, and which of its messages are not on disk there yet.
 #[derive(Debug, Default)]
 struct Marks {
     /// Whether the area may hold messages of this queue at all.
     holds_any: bool,
-    /// Everything before this is on disk.
-    done: u64,
-    /// Where batches end, each with the store's position that it is on disk with.
+    /// Where batches begin that are not known to be on disk, each with the store's position that it will be with.
     pending: VecDeque<(u64, StorePosition)>,
 }
 
 impl Marks {
-    fn add(&mut self, end: u64, position: StorePosition) {
+    fn add(&mut self, start: u64, position: StorePosition) {
         self.holds_any = true;
-        match self.pending.back_mut() {
-            Some((last, same)) if *same == position => *last = end,
-            _ => self.pending.push_back((end, position)),
+        if self.pending.back().is_none_or(|(_, same)| *same != position) {
+            self.pending.push_back((start, position));
         }
     }
 
     /// Everything of the area's before this is on disk.
     fn limit(&mut self, written: StorePosition) -> u64 {
-        while let Some((end, position)) = self.pending.front()
+        while let Some((_, position)) = self.pending.front()
             && *position <= written
         {
-            self.done = *end;
             self.pending.pop_front();
         }
-        if self.pending.is_empty() { u64::MAX } else { self.done }
+        self.pending.front().map_or(u64::MAX, |(start, _)| *start)
     }
 }
 
@@ -116,7 +112,7 @@ impl Stored {
         if self.log.pending.len() >= MARKS_MAX {
             self.log.limit(self.store.written(Area::Log));
         }
-        self.log.add(first + messages.len() as u64, appended.0);
+        self.log.add(first, appended.0);
         Some(appended)
     }
 
@@ -178,7 +174,7 @@ impl Stored {
         let end = queue.next_position();
         if messages.peek().is_some() {
             let appended = self.store.append(Area::PageOut, self.queue, false, &mut messages);
-            self.page_out.add(end, appended.0);
+            self.page_out.add(self.spilled_before, appended.0);
             pace = appended.1;
         }
         self.spilled_before = end;

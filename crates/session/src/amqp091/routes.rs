@@ -41,13 +41,18 @@ struct Target {
     fanout: Fanout,
 }
 
-/// A publisher is asked to pause: by which queue, and how many messages that had handed out by then.
+/// Why a publisher is asked to pause.
 #[derive(Debug)]
-pub struct Pause {
-    /// The queue.
-    pub cell: Arc<QueueCell>,
-    /// Its count of deliveries.
-    pub delivered: u64,
+pub enum Pause {
+    /// The queue's consumers lag behind.
+    ForConsumers {
+        /// The queue.
+        cell: Arc<QueueCell>,
+        /// Messages it had handed out by then.
+        delivered: u64,
+    },
+    /// What leaves memory has to be written first.
+    ForMemory,
 }
 
 /// What giving the queues their batches led to.
@@ -190,8 +195,9 @@ impl Routes {
                 Pace::Go => {}
                 Pace::Pause => {
                     let delivered = target.cell.delivered_count();
-                    flushed.pause = Some(Pause { cell: Arc::clone(&target.cell), delivered });
+                    flushed.pause = Some(Pause::ForConsumers { cell: Arc::clone(&target.cell), delivered });
                 }
+                Pace::PauseForMemory => flushed.pause = Some(Pause::ForMemory),
                 Pace::AwaitDisk => flushed.awaits_disk = true,
             }
             if target.batch.capacity() > BATCH_KEPT {

@@ -3,11 +3,21 @@
 use std::sync::Arc;
 
 use leveret_broker::node::Node;
+use leveret_broker::queue::QueueCell;
+use leveret_session::amqp091::Pause;
 
 use super::client::{Client, counts};
 
 /// Octets of a body; twenty of them are more than a queue with consumers lets wait.
 const LARGE: usize = 64 * 1024;
+
+/// What a publisher is asked to pause for: a queue's consumers, and how many messages they had by then.
+fn pause(publisher: &mut Client) -> (Arc<QueueCell>, u64) {
+    match publisher.session.take_pause() {
+        Some(Pause::ForConsumers { cell, delivered }) => (cell, delivered),
+        other => panic!("{other:?}"),
+    }
+}
 
 /// A publisher, and a consumer that takes one message at a time.
 fn pair(node: &Arc<Node>) -> (Client, Client) {
@@ -36,9 +46,9 @@ fn a_publisher_pauses_until_the_queue_is_drained() {
     publish(&mut publisher, 10);
     assert!(publisher.session.take_pause().is_none());
     publish(&mut publisher, 10);
-    let pause = publisher.session.take_pause().unwrap();
-    assert!(Arc::ptr_eq(&pause.cell, &publisher.cell("q")));
-    assert_eq!(pause.delivered, 1);
+    let (cell, delivered) = pause(&mut publisher);
+    assert!(Arc::ptr_eq(&cell, &publisher.cell("q")));
+    assert_eq!(delivered, 1);
     assert!(publisher.session.take_pause().is_none(), "it is asked for once");
     let mut tag = 0;
     while counts(&node, "q").ready >= 4 {
@@ -73,8 +83,8 @@ fn a_pause_that_led_to_nothing_is_not_asked_for_again() {
     let node = Arc::new(Node::new());
     let (mut publisher, _consumer) = pair(&node);
     publish(&mut publisher, 20);
-    let pause = publisher.session.take_pause().unwrap();
-    pause.cell.pause_timed_out(pause.delivered);
+    let (cell, delivered) = pause(&mut publisher);
+    cell.pause_timed_out(delivered);
     publish(&mut publisher, 20);
     assert!(publisher.session.take_pause().is_none());
 }

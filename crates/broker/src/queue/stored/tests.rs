@@ -477,7 +477,7 @@ fn a_transient_message_that_is_gone_keeps_nothing_in_memory() {
 #[test]
 fn a_page_out_area_that_has_enough_to_write_holds_publishers_up() {
     for (pressure, letters, pace) in [
-        (MemoryPressure::All, "T", Pace::Pause),
+        (MemoryPressure::All, "T", Pace::PauseForMemory),
         (MemoryPressure::All, "P", Pace::AwaitDisk),
         (MemoryPressure::Written, "T", Pace::Go),
     ] {
