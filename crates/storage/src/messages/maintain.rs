@@ -40,7 +40,7 @@ impl MessageLog {
 
     /// Gives back files that nothing needs.
     fn reclaim(&mut self) -> Result<bool, Trouble> {
-        let dead = self.files_that(|file| file.live == 0 && file.about.is_empty());
+        let mut dead = self.files_that(|file| file.live == 0 && file.about.is_empty());
         if dead.is_empty() {
             return Ok(false);
         }
@@ -49,6 +49,15 @@ impl MessageLog {
             Err(Trouble::Full) => false,
             Err(trouble) => return Err(trouble),
         };
+        if !is_announced {
+            // The newest file says which of the others were given back.
+            let state = self.shared.lock();
+            let newest = state.files.keys().next_back().copied().filter(|_| state.files.len() > 1);
+            dead.retain(|number| Some(*number) != newest);
+            if dead.is_empty() {
+                return Ok(false);
+            }
+        }
         // What was copied out of them has to be durable before they go, and whatever made them needless.
         self.sync_active()?;
         self.give_back(&dead, is_announced)?;

@@ -11,8 +11,8 @@ use super::active::seal;
 use super::directory::{Directory, Others};
 use super::files::Spare;
 use super::format::{
-    DIRECTORY, FILE_NUMBER_MAX, HEADER_BYTES, Header, Name, Numbers, TRAILER_BYTES, Trailer, decode_header,
-    decode_trailer, encode_header, encode_trailer, file_and_index,
+    DIRECTORY, FILE_NUMBER_MAX, FILES, HEADER_BYTES, Header, Name, Numbers, TRAILER_BYTES, Trailer, decode_header,
+    decode_trailer, encode_header, encode_trailer, file_and_index, put_numbers, sequence,
 };
 use super::log::{MessageLog, Trouble};
 use super::report::{Damage, Recovered, RecoveredQueue, Report, TornTail};
@@ -118,27 +118,35 @@ struct SpareFile {
     numbers: Numbers,
     length: u64,
     is_spare: bool,
+    /// Whether it ever had a record under its number.
+    is_used: bool,
 }
 
 impl SpareFile {
     fn read(disk: &dyn Disk, name: &str) -> Result<Self, OpenError> {
-        let (length, header) = disk
-            .open(name)
-            .and_then(|file| {
-                let length = file.length()?;
-                Ok((length, read_header(&*file, length)?))
-            })
-            .map_err(in_file(name))?;
+        let read = || {
+            let file = disk.open(name)?;
+            let length = file.length()?;
+            let mut first = [0; record::HEADER_BYTES];
+            if length >= (HEADER_BYTES + first.len()) as u64 {
+                file.read_at(HEADER_BYTES as u64, &mut first)?;
+            }
+            Ok((length, read_header(&*file, length)?, first))
+        };
+        let (length, header, first) = read().map_err(in_file(name))?;
         let numbers = match header {
             Header::Valid(numbers) => numbers,
             _ => Numbers { number: 0, before: 0 },
         };
-        Ok(Self { name: name.to_owned(), numbers, length, is_spare: true })
+        let is_used = first.get(8..16) == Some(&sequence(numbers.number, 1).0.to_le_bytes());
+        Ok(Self { name: name.to_owned(), numbers, length, is_spare: true, is_used })
     }
 
     fn of(file: LogFile) -> Self {
-        let numbers = Numbers { number: file.number, before: 0 };
-        Self { name: file.name, numbers, length: file.length, is_spare: false }
+        let broken = file.broken.as_ref();
+        let numbers = broken.map_or(Numbers { number: file.number, before: 0 }, |broken| broken.numbers);
+        let is_used = broken.is_none_or(|broken| broken.scan.has_records);
+        Self { name: file.name, numbers, length: file.length, is_spare: false, is_used }
     }
 
     fn is_usual(&self, options: Options) -> bool {
@@ -146,8 +154,10 @@ impl SpareFile {
     }
 
     fn into_spare(self) -> Spare {
-        let Self { name, numbers, length, .. } = self;
-        Spare { name, number: numbers.number, length, is_touched: numbers.number > 0 }
+        let Self { name, numbers, length, is_used, .. } = self;
+        // A number without records is in no list, unlike the one before perhaps.
+        let number = if is_used { numbers.number } else { numbers.before };
+        Spare { name, number, length, is_touched: numbers.number > 0 }
     }
 }
 
@@ -396,6 +406,12 @@ fn repair(file: LogFile, state: &mut State, report: &mut Report) -> Result<(), O
     }
     let mut ending = Vec::new();
     let mut last = scan.last;
+    let mut files_record = Vec::new();
+    if scan.others.files.is_empty() {
+        // Its first record did not survive, and the next one to miss a file would have only an older list.
+        scan.others.files = state.files.range(..=number).map(|(number, _)| *number).collect();
+        put_numbers(scan.others.files.iter().copied(), &mut files_record);
+    }
     let mut end = || {
         if is_header_damaged {
             handle.write_at(0, &encode_header(numbers))?;
@@ -406,8 +422,13 @@ fn repair(file: LogFile, state: &mut State, report: &mut Report) -> Result<(), O
         if !unproven.is_empty() {
             handle.write_at(scan.unproven as u64, unproven)?;
         }
-        let sealed = seal(&mut ending, number, &mut last, scan.end as u64, &scan.index, &scan.others)?;
-        let directory_at = scan.end as u64 + sealed.offset;
+        if !files_record.is_empty() {
+            last = last.saturating_add(1);
+            record::encode(sequence(number, last), FILES, &[&files_record], &mut ending).map_err(io::Error::other)?;
+        }
+        let offsets_at = (scan.end + ending.len()) as u64;
+        let sealed = seal(&mut ending, number, &mut last, offsets_at, &scan.index, &scan.others)?;
+        let directory_at = offsets_at + sealed.offset;
         let directory_bytes = u32::try_from(sealed.bytes - sealed.offset).map_err(io::Error::other)?;
         // What was cut off must not be found behind it.
         ending.resize(ending.len().max(scan.stale_end.saturating_sub(scan.end)), 0);
