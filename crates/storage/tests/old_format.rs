@@ -102,9 +102,6 @@ fn what_is_written_now_is_what_the_message_fixtures_of_this_version_hold() {
     write(&mut group);
     group.settle(QueueKey(1), 4..8);
     write(&mut group);
-    for n in disk.names() {
-        std::fs::write(format!("/tmp/s2/fix/{n}"), disk.bytes(&n).unwrap()).unwrap();
-    }
     for (name, bytes) in MESSAGES_VERSION_1 {
         assert!(disk.bytes(name).unwrap() == bytes, "{name} is another");
     }
