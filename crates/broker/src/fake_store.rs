@@ -293,8 +293,8 @@ impl MessageStore for FakeStore {
         self.written(Area::Log)
     }
 
-    fn wait(&self, position: StorePosition, _: &Arc<Mailbox>) -> Written {
-        if position <= self.synced() { Written::Synced } else { Written::Waiting }
+    fn wait(&self, area: Area, position: StorePosition, _: &Arc<Mailbox>) -> Written {
+        if position <= self.written(area) { Written::Synced } else { Written::Waiting }
     }
 
     fn is_blocked(&self, _: &Arc<Mailbox>) -> bool {

@@ -16,7 +16,7 @@ use crate::journal::{Journal, JournalPosition, Written};
 use crate::mailbox::{CloseReason, Event, Mailbox};
 use crate::message::Message;
 use crate::queue::{CloseCondition, Delivery, Loaded, Position, QueueCell, QueueInfo, Restored, Sink};
-use crate::store::{MessageStore, StorePosition};
+use crate::store::{Area, MessageStore, StorePosition};
 use crate::topology::{Applied, Change, ConnectionId, QueueId, Record, Removed, Routes, RoutingInput, Topology};
 use crate::{Error, Name};
 
@@ -198,9 +198,9 @@ impl Node {
         self.journal.as_ref().map_or(Written::Synced, |journal| journal.written(position, mailbox))
     }
 
-    /// How far a position of the message log is; see [`Written::Waiting`].
-    pub fn stored(&self, position: StorePosition, mailbox: &Arc<Mailbox>) -> Written {
-        self.store.as_ref().map_or(Written::Synced, |store| store.wait(position, mailbox))
+    /// How far a position of an area of the store is; see [`Written::Waiting`].
+    pub fn stored(&self, area: Area, position: StorePosition, mailbox: &Arc<Mailbox>) -> Written {
+        self.store.as_ref().map_or(Written::Synced, |store| store.wait(area, position, mailbox))
     }
 
     /// Up to which position the message log is on disk.

@@ -68,8 +68,9 @@ pub trait MessageStore: std::fmt::Debug + Send + Sync {
     fn written(&self, area: Area) -> StorePosition;
     /// Up to which position the log survives what it has to survive.
     fn synced(&self) -> StorePosition;
-    /// How far a position of the log is on its way to [`synced`](Self::synced); see [`Written::Waiting`].
-    fn wait(&self, position: StorePosition, mailbox: &Arc<Mailbox>) -> Written;
+    /// How far a position is, of the log on its way to [`synced`](Self::synced), of the page-out area to
+    /// [`written`](Self::written); see [`Written::Waiting`].
+    fn wait(&self, area: Area, position: StorePosition, mailbox: &Arc<Mailbox>) -> Written;
     /// Whether messages can be taken at all: not while the disk is full or broken. The mailbox is told when that ends.
     fn is_blocked(&self, mailbox: &Arc<Mailbox>) -> bool;
     /// Counts octets of waiting messages that came into memory or left it.

@@ -233,9 +233,7 @@ impl Connection {
         if let Some((pause, timer)) = &mut self.pause
             && timer.as_mut().poll(cx).is_ready()
         {
-            if let Pause::ForConsumers { cell, delivered } = pause {
-                cell.pause_timed_out(*delivered);
-            }
+            pause.cell.pause_timed_out(pause.delivered);
             self.pause = None;
         }
     }

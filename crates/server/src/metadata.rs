@@ -5,7 +5,7 @@
 //! position is on disk.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
@@ -23,7 +23,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::error::StartError;
 
 /// The folder of the metadata log within the data folder.
-const FOLDER: &str = "metadata";
+pub const FOLDER: &str = "metadata";
 
 /// Pause before a commit to a full disk is tried again.
 const FULL_RETRY: Duration = Duration::from_millis(500);
@@ -84,6 +84,13 @@ pub(crate) fn open(data_dir: &Path) -> Result<(Topology, MetadataJournal), Start
         .spawn(move || to_thread.run(log))
         .map_err(|source| StartError::Threads { source })?;
     Ok((topology, MetadataJournal { shared, thread: Mutex::new(Some(thread)) }))
+}
+
+/// A metadata log that was found damaged and kept aside, if one still lies in a data folder.
+pub(crate) fn damaged_log(data_dir: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(data_dir.join(FOLDER)).ok()?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "damaged")).min()
 }
 
 impl MetadataJournal {

@@ -28,12 +28,12 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::config::Config;
 use crate::error::StartError;
-use crate::metadata::MetadataJournal;
+use crate::metadata::{self, MetadataJournal};
 use memory::Memory;
 use reader::Loads;
 
 /// The folder of the message log within the data folder.
-const LOG_FOLDER: &str = "messages";
+pub const LOG_FOLDER: &str = "messages";
 /// The folder that memory pages out to.
 const PAGE_OUT_FOLDER: &str = "page-out";
 /// Octets of messages that wait to be written before publishers are asked to wait.
@@ -59,8 +59,6 @@ pub(crate) struct Store {
 struct Shared {
     log: Side,
     page_out: Side,
-    /// Up to which position the log survives what it has to survive.
-    synced: AtomicU64,
     memory: Memory,
     loads: Loads,
     state: Mutex<StoreState>,
@@ -71,7 +69,7 @@ struct Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("synced", &self.synced).finish_non_exhaustive()
+        f.debug_struct("Shared").field("memory", &self.memory).finish_non_exhaustive()
     }
 }
 
@@ -92,6 +90,8 @@ struct Side {
     changed: Condvar,
     /// Up to which position it can be read back.
     written: AtomicU64,
+    /// Up to which position nobody has to wait: the log is synced, the page-out area written.
+    done: AtomicU64,
 }
 
 /// What the area's thread has yet to take.
@@ -99,8 +99,10 @@ struct Pending {
     group: Group<Stored>,
     /// The position of what is in `group`.
     position: u64,
-    /// Who waits for which position of the log.
+    /// Who waits for which position.
     waiting: Vec<(u64, Arc<Mailbox>)>,
+    /// Whether the thread gave up, so that nobody needs to wait for it.
+    has_failed: bool,
     /// Whether the thread waits for the first thing to do.
     is_idle: bool,
     is_stopping: bool,
@@ -108,9 +110,16 @@ struct Pending {
 
 impl Side {
     fn new() -> Self {
-        let pending =
-            Pending { group: Group::new(), position: 1, waiting: Vec::new(), is_idle: false, is_stopping: false };
-        Self { pending: Mutex::new(pending), changed: Condvar::new(), written: AtomicU64::new(0) }
+        let pending = Pending {
+            group: Group::new(),
+            position: 1,
+            waiting: Vec::new(),
+            has_failed: false,
+            is_idle: false,
+            is_stopping: false,
+        };
+        let (written, done) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { pending: Mutex::new(pending), changed: Condvar::new(), written, done }
     }
 
     /// Puts something into the pending group; says its position, and how many octets of messages are in the group.
@@ -126,6 +135,45 @@ impl Side {
             self.changed.notify_one();
         }
         (position, octets)
+    }
+
+    fn wait(&self, position: StorePosition, mailbox: &Arc<Mailbox>) -> Written {
+        if self.done.load(Ordering::Acquire) >= position.0 {
+            return Written::Synced;
+        }
+        let mut pending = self.pending.lock();
+        // The thread tells those who wait under this lock, after it has moved on.
+        if self.done.load(Ordering::Acquire) >= position.0 {
+            return Written::Synced;
+        }
+        if pending.has_failed {
+            return Written::Failed;
+        }
+        pending.waiting.push((position.0, Arc::clone(mailbox)));
+        // Somebody waits, so nothing more is gathered.
+        pending.is_idle = false;
+        drop(pending);
+        self.changed.notify_one();
+        Written::Waiting
+    }
+
+    /// Takes note of how far the area is, and tells those who wait for that.
+    fn release(&self, position: u64) {
+        self.done.store(position, Ordering::Release);
+        let mut pending = self.pending.lock();
+        let told: Vec<_> =
+            pending.waiting.extract_if(.., |(awaited, _)| *awaited <= position).map(|(_, mailbox)| mailbox).collect();
+        drop(pending);
+        tell(told.iter());
+    }
+
+    /// Nothing more will be written; tells everybody who waits.
+    fn fail(&self) {
+        let mut pending = self.pending.lock();
+        pending.has_failed = true;
+        let told = std::mem::take(&mut pending.waiting);
+        drop(pending);
+        tell(told.iter().map(|(_, mailbox)| mailbox));
     }
 
     fn stop(&self) {
@@ -144,20 +192,22 @@ pub(crate) struct Opened {
     pub(crate) unused_id: QueueId,
 }
 
-/// Reads the message log in the data folder; says what it holds and goes on with it. Messages of queues that are not
-/// `known` are dropped.
+/// Reads the message log in the data folder; says what it holds and goes on with it.
+///
+/// Messages of queues that are not `known` are dropped, for their queue was deleted; but not while a damaged metadata log
+/// lies in its folder, for then it may be the declaration that is lost.
 pub(crate) fn open(
     config: &Config,
     journal: &Arc<MetadataJournal>,
     is_known: impl Fn(QueueId) -> bool,
 ) -> Result<Opened, StartError> {
+    let damaged = metadata::damaged_log(&config.data_dir);
     let (log, recovered) = open_area(&config.data_dir.join(LOG_FOLDER), true)?;
     let (page_out, _) = open_area(&config.data_dir.join(PAGE_OUT_FOLDER), false)?;
     report(&recovered);
     let shared = Arc::new(Shared {
         log: Side::new(),
         page_out: Side::new(),
-        synced: AtomicU64::new(0),
         memory: Memory::new(config.memory_budget),
         loads: Loads::new(log.reader(), page_out.reader()),
         state: Mutex::new(StoreState::Works),
@@ -165,6 +215,7 @@ pub(crate) fn open(
         node: OnceLock::new(),
     });
     let mut queues = HashMap::new();
+    let mut orphans = (0_u64, 0_u64);
     let mut unused_id = QueueId(0);
     for found in recovered.queues {
         let QueueKey(id) = found.queue;
@@ -173,9 +224,19 @@ pub(crate) fn open(
             let messages = usize::try_from(found.messages).unwrap_or(usize::MAX);
             let (first, next, delivered_before) = (found.first, found.next, found.delivered_before);
             queues.insert(QueueId(id), Restored { first, next, messages, delivered_before });
-        } else {
+        } else if damaged.is_none() {
             shared.log.put(|group| group.delete(QueueKey(id)));
+        } else if found.messages > 0 {
+            orphans.0 += 1;
+            orphans.1 += found.messages;
         }
+    }
+    if let (Some(damaged), (1.., _)) = (damaged, orphans) {
+        let ((queues, messages), damaged) = (orphans, damaged.display());
+        tracing::error!(
+            "{messages} messages are kept of {queues} queues that are not declared, as their declarations may be what the \
+             damage to {damaged} took; `leveret storage dump` shows them, and they go when that file is moved away"
+        );
     }
     let mut threads = Vec::new();
     let mut spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
@@ -265,27 +326,11 @@ impl MessageStore for Store {
     }
 
     fn synced(&self) -> StorePosition {
-        StorePosition(self.shared.synced.load(Ordering::Acquire))
+        StorePosition(self.shared.log.done.load(Ordering::Acquire))
     }
 
-    fn wait(&self, position: StorePosition, mailbox: &Arc<Mailbox>) -> Written {
-        if self.synced() >= position {
-            return Written::Synced;
-        }
-        let mut pending = self.shared.log.pending.lock();
-        // The thread tells those who wait under this lock, after it has moved on.
-        if self.synced() >= position {
-            return Written::Synced;
-        }
-        if self.shared.has_failed() {
-            return Written::Failed;
-        }
-        pending.waiting.push((position.0, Arc::clone(mailbox)));
-        // Somebody waits, so nothing more is gathered.
-        pending.is_idle = false;
-        drop(pending);
-        self.shared.log.changed.notify_one();
-        Written::Waiting
+    fn wait(&self, area: Area, position: StorePosition, mailbox: &Arc<Mailbox>) -> Written {
+        self.shared.side(area).wait(position, mailbox)
     }
 
     fn is_blocked(&self, mailbox: &Arc<Mailbox>) -> bool {
@@ -321,10 +366,6 @@ impl Shared {
         }
     }
 
-    fn has_failed(&self) -> bool {
-        self.is_blocked.load(Ordering::Acquire) && matches!(*self.state.lock(), StoreState::Failed)
-    }
-
     /// The disk is full, or is not any more.
     fn set_full(&self, is_full: bool) {
         let mut state = self.state.lock();
@@ -348,8 +389,6 @@ impl Shared {
     fn set_failed(&self) {
         let was = std::mem::replace(&mut *self.state.lock(), StoreState::Failed);
         self.is_blocked.store(true, Ordering::Release);
-        let waiting = std::mem::take(&mut self.log.pending.lock().waiting);
-        tell(waiting.iter().map(|(_, mailbox)| mailbox));
         if let StoreState::Full(waiting) = was {
             tell(waiting.iter());
         }

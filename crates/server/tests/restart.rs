@@ -5,19 +5,24 @@
 mod client;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use client::Client;
 use leveret_protocol::amqp091::method::{
-    Encode, ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare, QueueDelete, QueueUnbind,
+    BasicPublish, Encode, ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare, QueueDelete, QueueUnbind, TxCommit,
+    TxSelect,
 };
 use leveret_protocol::amqp091::{Method, Table, TableWriter, Value, frame};
 use leveret_server::{Config, Running};
+use leveret_storage::disk::RealDisk;
+use leveret_storage::messages::{MessageLog, Options};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -105,7 +110,6 @@ fn durable_things_survive_a_clean_stop() {
 }
 
 fn publish(client: &mut Client, exchange: &str, routing_key: &str) {
-    use leveret_protocol::amqp091::method::BasicPublish;
     let publish = BasicPublish { ticket: 0, exchange, routing_key, mandatory: false, immediate: false };
     let mut octets = Vec::new();
     frame::write_content(&mut octets, 1, &publish, &[0, 0], b"body", 8192);
@@ -119,6 +123,57 @@ fn message_count(client: &mut Client, name: &str) -> u32 {
         Ok(Method::QueueDeclareOk(ok)) => ok.message_count,
         other => unreachable!("{other:?}"),
     }
+}
+
+/// What the message log in a data folder holds: messages of each queue, by number.
+fn stored(folder: &Path) -> Vec<u64> {
+    let disk = RealDisk::open(folder.join("messages")).unwrap();
+    let (_, recovered) = MessageLog::open(Arc::new(disk), Options::default()).unwrap();
+    recovered.queues.iter().map(|queue| queue.messages).filter(|messages| *messages > 0).collect()
+}
+
+/// Publishes a persistent message to a queue and waits until it is on disk.
+fn store(client: &mut Client, queue: &str) {
+    let publish = BasicPublish { ticket: 0, exchange: "", routing_key: queue, mandatory: false, immediate: false };
+    client.send(1, &TxSelect {});
+    assert!(matches!(Method::decode(&client.payload()), Ok(Method::TxSelectOk(_))));
+    let mut octets = Vec::new();
+    frame::write_content(&mut octets, 1, &publish, &[0x10, 0, 2], b"body", 8192);
+    client.stream.write_all(&octets).unwrap();
+    client.send(1, &TxCommit {});
+    assert!(matches!(Method::decode(&client.payload()), Ok(Method::TxCommitOk(_))));
+}
+
+#[test]
+fn messages_stay_while_the_declaration_of_their_queue_may_be_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let (running, address) = start(folder.path());
+    let mut client = Client::open_channel(address);
+    for name in ["lost-declaration", "kept"] {
+        assert_eq!(call(&mut client, &queue(name)), "QueueDeclareOk");
+    }
+    store(&mut Client::open_channel(address), "lost-declaration");
+    running.stop();
+    let metadata = folder.path().join("metadata");
+    let log = metadata.join("metadata-0000000000000001.log");
+    let mut octets = fs::read(&log).unwrap();
+    let name = octets.windows(16).position(|window| window == b"lost-declaration").unwrap();
+    octets[name] ^= 1;
+    fs::write(&log, octets).unwrap();
+    for _ in 0..2 {
+        let (running, address) = start(folder.path());
+        assert!(!exists(address, "lost-declaration"));
+        assert!(exists(address, "kept"));
+        running.stop();
+        assert_eq!(stored(folder.path()), [1]);
+    }
+    // Without that doubt, a message without a queue is one whose queue was deleted.
+    let damaged = fs::read_dir(&metadata).unwrap().map(|entry| entry.unwrap().path());
+    let damaged: Vec<_> = damaged.filter(|path| path.extension().is_some_and(|end| end == "damaged")).collect();
+    assert_eq!(damaged.len(), 1);
+    fs::remove_file(&damaged[0]).unwrap();
+    start(folder.path()).0.stop();
+    assert_eq!(stored(folder.path()), [0; 0]);
 }
 
 /// The broker as a process that can be killed.

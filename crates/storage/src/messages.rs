@@ -12,6 +12,7 @@ mod directory;
 mod files;
 mod format;
 mod group;
+pub mod inspect;
 mod intervals;
 mod log;
 mod maintain;
@@ -78,7 +79,7 @@ pub struct Options {
 pub const FILE_BYTES_MIN: u64 = 1 << 10;
 
 /// The largest message, in bytes.
-pub const MESSAGE_BYTES_MAX: usize = 512 << 20;
+pub const MESSAGE_BYTES_MAX: usize = 530 << 20;
 
 impl Default for Options {
     fn default() -> Self {

@@ -38,9 +38,9 @@ pub struct Kind(pub u8);
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 17;
 
-/// The largest payload: the largest message that RabbitMQ can be configured to take, 512 MiB, and 1 MiB for what
-/// belongs to it. A length above it is damage, not a reason to wait for more bytes or to allocate.
-pub const PAYLOAD_BYTES_MAX: usize = 513 << 20;
+/// The largest payload: the largest message that RabbitMQ can be configured to take, 512 MiB, with properties of 16 MiB, the
+/// largest frame, and what belongs to it. A length above it is damage, not a reason to wait for more bytes or to allocate.
+pub const PAYLOAD_BYTES_MAX: usize = 560 << 20;
 
 /// Bytes before those that `length` counts.
 const UNCOUNTED_BYTES: usize = 8;

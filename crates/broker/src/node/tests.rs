@@ -353,8 +353,8 @@ fn what_survives_is_written_down_and_comes_back() {
     let id = node.queue("/", "kept", ONE).unwrap().info().id;
     assert_eq!(store.kept(Area::Log, id), [0]);
     let position = store.write(Area::Log, 0);
-    assert_eq!(node.stored(position, &mailbox), Written::Synced);
-    assert_eq!(node.stored(StorePosition(position.0 + 1), &mailbox), Written::Waiting);
+    assert_eq!(node.stored(Area::Log, position, &mailbox), Written::Synced);
+    assert_eq!(node.stored(Area::Log, StorePosition(position.0 + 1), &mailbox), Written::Waiting);
     let (store, restored) = store.after_crash(id, store.write(Area::Log, u64::MAX));
 
     let mut topology = Topology::new();

@@ -15,7 +15,7 @@ use super::{Classic, ConsumerId, Fanout, Loaded, Position, Restored, Returned, S
 use crate::error::Resource;
 use crate::mailbox::{Event, Mailbox};
 use crate::message::Message;
-use crate::store::{MessageStore, StorePace, StorePosition};
+use crate::store::{Area, MessageStore, StorePace, StorePosition};
 use crate::topology::QueueId;
 use crate::{Error, Name};
 
@@ -54,10 +54,8 @@ pub enum Pace {
     /// Read nothing from this connection until [`Event::PublishingResumed`], or until a short while has passed: consumers
     /// lag behind, and in = out serves everybody better than a growing queue.
     Pause,
-    /// Read nothing from this connection for a short while: what leaves memory has to be written first.
-    PauseForMemory,
-    /// Read nothing from this connection until the store is as far as it was told: it has enough to write.
-    AwaitDisk,
+    /// Read nothing from this connection until this area of the store is so far: it has enough to write.
+    AwaitDisk(Area, StorePosition),
 }
 
 /// What became of a batch of messages.
@@ -150,7 +148,7 @@ impl QueueCell {
             batch.clear();
             return Enqueued { pace: Pace::Go, stored: None };
         }
-        let (mut appended, mut relieved) = (None, StorePace::Go);
+        let (mut appended, mut relieved) = (None, None);
         if let Some(stored) = &mut state.stored {
             appended = stored.append(state.queue.next_position(), batch, fanout);
             if appended.is_some() && !self.is_stored() {
@@ -165,9 +163,11 @@ impl QueueCell {
             }
         }
         let pace = match appended {
-            Some((_, StorePace::Pause)) => Pace::AwaitDisk,
-            _ if relieved == StorePace::Pause => Pace::PauseForMemory,
-            _ => state.pace(publisher),
+            Some((position, StorePace::Pause)) => Pace::AwaitDisk(Area::Log, position),
+            _ => match relieved {
+                Some(position) => Pace::AwaitDisk(Area::PageOut, position),
+                None => state.pace(publisher),
+            },
         };
         finish(guard);
         Enqueued { pace, stored: appended.map(|(position, _)| position) }

@@ -140,33 +140,34 @@ impl Stored {
         self.count(0);
     }
 
-    /// Lets messages leave memory if there is little of it, as far as they are on disk. Says whether the disk keeps up.
-    pub(super) fn page_out<S: Sink>(&mut self, queue: &mut Classic<S>) -> StorePace {
+    /// Lets messages leave memory if there is little of it, as far as they are on disk. Gives back the position of the
+    /// page-out area that publishers should wait for, if it has enough to write.
+    pub(super) fn page_out<S: Sink>(&mut self, queue: &mut Classic<S>) -> Option<StorePosition> {
         let bytes = queue.ready_bytes();
         if bytes < KEPT {
-            return StorePace::Go;
+            return None;
         }
-        let mut pace = StorePace::Go;
+        let mut awaited = None;
         let front_kept = match self.store.pressure() {
-            MemoryPressure::None => return pace,
-            MemoryPressure::Written if !self.durable || self.has_unspilled || bytes < KEPT_WITH_ROOM => return pace,
+            MemoryPressure::None => return None,
+            MemoryPressure::Written if !self.durable || self.has_unspilled || bytes < KEPT_WITH_ROOM => return None,
             MemoryPressure::Written => FRONT_KEPT_WITH_ROOM,
             MemoryPressure::All => {
-                pace = self.spill(queue);
+                awaited = self.spill(queue);
                 FRONT_KEPT
             }
         };
         let log = self.log.limit(self.store.written(Area::Log));
         let until = log.min(self.page_out.limit(self.store.written(Area::PageOut)));
         queue.page_out(until, front_kept);
-        pace
+        awaited
     }
 
-    /// Gives the page-out area what the log does not take.
-    fn spill<S: Sink>(&mut self, queue: &Classic<S>) -> StorePace {
-        let mut pace = StorePace::Go;
+    /// Gives the page-out area what the log does not take; the position to wait for if it has enough to write.
+    fn spill<S: Sink>(&mut self, queue: &Classic<S>) -> Option<StorePosition> {
+        let mut awaited = None;
         if !self.has_unspilled {
-            return pace;
+            return awaited;
         }
         let durable = self.durable;
         let stays = |message: &Message| !(durable && message.is_persistent());
@@ -175,11 +176,11 @@ impl Stored {
         if messages.peek().is_some() {
             let appended = self.store.append(Area::PageOut, self.queue, false, &mut messages);
             self.page_out.add(self.spilled_before, appended.0);
-            pace = appended.1;
+            awaited = (appended.1 == StorePace::Pause).then_some(appended.0);
         }
         self.spilled_before = end;
         self.has_unspilled = false;
-        pace
+        awaited
     }
 
     /// Tells the store what a batch led to, and asks for what is to be read back.

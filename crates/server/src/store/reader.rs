@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Weak;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use leveret_broker::message::Message;
 use leveret_broker::queue::{Loaded, Position};
@@ -33,6 +33,8 @@ pub(super) struct Loads {
 #[derive(Default)]
 struct Asked {
     loads: VecDeque<(QueueId, Range<u64>)>,
+    /// What could not be read, and when it is tried again.
+    again: VecDeque<(Instant, QueueId, Range<u64>)>,
     is_stopping: bool,
 }
 
@@ -57,20 +59,28 @@ impl Loads {
             if asked.is_stopping {
                 return None;
             }
+            let now = Instant::now();
+            if let Some((due, ..)) = asked.again.front()
+                && *due <= now
+                && let Some((_, queue, positions)) = asked.again.pop_front()
+            {
+                return Some((queue, positions));
+            }
             if let Some(load) = asked.loads.pop_front() {
                 return Some(load);
             }
-            self.changed.wait(&mut asked);
+            match asked.again.front().map(|(due, ..)| *due) {
+                Some(due) => {
+                    self.changed.wait_until(&mut asked, due);
+                }
+                None => self.changed.wait(&mut asked),
+            }
         }
     }
 
-    /// Tries again later; not if the thread is to stop.
+    /// Tries again later; what others ask for does not wait for that.
     fn ask_again(&self, queue: QueueId, positions: Range<u64>) {
-        let mut asked = self.asked.lock();
-        asked.loads.push_back((queue, positions));
-        if !asked.is_stopping {
-            self.changed.wait_for(&mut asked, RETRY);
-        }
+        self.asked.lock().again.push_back((Instant::now() + RETRY, queue, positions));
     }
 
     /// Reads from both areas and puts the parts in order.

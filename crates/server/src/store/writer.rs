@@ -9,12 +9,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use leveret_broker::journal::{Journal, JournalPosition};
-use leveret_broker::mailbox::Mailbox;
 use leveret_storage::messages::{Failure, Group, MessageLog, WriteError};
 use parking_lot::MutexGuard;
-use std::sync::Arc;
 
-use super::{FULL_RETRY, Pending, Shared, Side, Stored, tell};
+use super::{FULL_RETRY, Pending, Shared, Side, Stored};
 use crate::config::SyncMode;
 use crate::metadata::MetadataJournal;
 
@@ -109,6 +107,7 @@ impl Writer<'_> {
             tracing::error!("memory cannot be relieved any more: {failure}");
             self.shared.memory.keep_all();
         }
+        self.side.fail();
         // Queues go on handing things over, which must not gather.
         while !self.discard() {}
     }
@@ -224,20 +223,10 @@ impl Writer<'_> {
                 if wrote.bytes > 0 {
                     self.unsynced_since.get_or_insert_with(Instant::now);
                 }
-                if self.is_full {
-                    self.is_full = false;
-                    tracing::warn!("there is space on the disk again, and messages are taken");
-                    self.shared.set_full(false);
-                }
+                self.set_full(false);
             }
             Err(WriteError::Full) => {
-                if !self.is_full {
-                    self.is_full = true;
-                    tracing::error!(
-                        "the disk is full: publishers of persistent messages have to wait until there is space again"
-                    );
-                    self.shared.set_full(true);
-                }
+                self.set_full(true);
                 // What settles messages was taken, and may free space.
                 self.log.sync().or_else(final_only)?;
                 return Ok(());
@@ -258,6 +247,27 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// The disk is full, or is not any more.
+    fn set_full(&mut self, is_full: bool) {
+        if self.is_full == is_full {
+            return;
+        }
+        self.is_full = is_full;
+        match (self.journal.is_some(), is_full) {
+            (true, true) => {
+                tracing::error!(
+                    "the disk is full: publishers of persistent messages have to wait until there is space"
+                );
+            }
+            (true, false) => tracing::warn!("there is space on the disk again, and messages are taken"),
+            (false, true) => tracing::error!("the disk is full: nothing more can leave memory until there is space"),
+            (false, false) => tracing::warn!("there is space on the disk again, and memory is relieved"),
+        }
+        if self.journal.is_some() {
+            self.shared.set_full(is_full);
+        }
+    }
+
     fn sync(&mut self) -> Result<(), Failure> {
         // What was declared before these messages came has to be there if they are.
         let journaled = self.journal.map_or(JournalPosition(0), Journal::last);
@@ -271,7 +281,9 @@ impl Writer<'_> {
     /// Tells those who wait for what is on disk by now.
     fn release(&mut self) -> Result<(), Failure> {
         let Some(journal) = self.journal else {
-            self.unreleased.clear();
+            if let Some((position, _)) = self.unreleased.drain(..).next_back() {
+                self.side.release(position);
+            }
             return Ok(());
         };
         if self.log.stats().is_owing {
@@ -289,15 +301,7 @@ impl Writer<'_> {
             return Err(Failure { failure: "the metadata log failed".into() });
         }
         let Some(position) = released else { return Ok(()) };
-        self.shared.synced.store(position, Ordering::Release);
-        let mut pending = self.side.pending.lock();
-        let told: Vec<Arc<Mailbox>> = pending
-            .waiting
-            .extract_if(.., |(waits_for, _)| *waits_for <= position)
-            .map(|(_, mailbox)| mailbox)
-            .collect();
-        drop(pending);
-        tell(told.iter());
+        self.side.release(position);
         Ok(())
     }
 

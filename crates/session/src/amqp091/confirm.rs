@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use leveret_broker::journal::Written;
-use leveret_broker::store::StorePosition;
+use leveret_broker::store::{Area, StorePosition};
 use leveret_protocol::amqp091::frame;
 use leveret_protocol::amqp091::method::BasicAck;
 
@@ -94,8 +94,8 @@ pub(crate) struct LogWait {
     pub(crate) confirming: Vec<u16>,
     /// Whether the log will tell of the first position that one of them waits for.
     pub(crate) is_told: bool,
-    /// Set while the log has enough to write, and this connection's messages are part of it.
-    pub(crate) awaited: Option<StorePosition>,
+    /// Set while an area of the store has enough to write, and this connection's messages are part of it.
+    pub(crate) awaited: Option<(Area, StorePosition)>,
     /// Whether the store takes no messages, and this connection has published some.
     pub(crate) is_blocked: bool,
     /// The position with which the effects of the last flush are on disk.
@@ -106,10 +106,11 @@ impl Session {
     /// Stops reading while the log has enough to write or cannot write at all; goes on when it is told.
     pub(super) fn wait_for_log(&mut self) {
         self.log.is_blocked = self.log.is_blocked && self.node.is_store_blocked(&self.mailbox);
-        if let Some(position) = self.log.awaited
-            && self.node.stored(position, &self.mailbox) == Written::Synced
-        {
-            self.log.awaited = None;
+        let Some((area, position)) = self.log.awaited else { return };
+        match (area, self.node.stored(area, position, &self.mailbox)) {
+            // Without the page-out area messages stay in memory, which is better than never going on.
+            (_, Written::Synced) | (Area::PageOut, Written::Failed) => self.log.awaited = None,
+            (_, Written::Waiting) | (Area::Log, Written::Failed) => {}
         }
     }
 
@@ -144,7 +145,7 @@ impl Session {
             if self.log.is_told {
                 return;
             }
-            match self.node.stored(position, &self.mailbox) {
+            match self.node.stored(Area::Log, position, &self.mailbox) {
                 Written::Waiting => {
                     self.log.is_told = true;
                     return;

@@ -308,6 +308,8 @@ impl Session {
             self.unpark(out);
             self.flush(out);
             self.wait_for_log();
+            // What came meanwhile is due in another turn, which nothing else would bring.
+            self.held |= self.parking.has_moved;
         }
         if !self.log.confirming.is_empty() {
             self.confirm_stored(out);
@@ -438,11 +440,9 @@ impl Session {
                 self.pause = flushed.pause;
             }
             stored = flushed.stored;
-            if flushed.awaits_disk {
-                self.log.awaited = stored;
-            }
-            if stored.is_some() {
-                self.log.is_blocked = true;
+            if stored.is_some() || flushed.awaited.is_some() {
+                self.log.is_blocked |= stored.is_some();
+                self.log.awaited = flushed.awaited.or(self.log.awaited);
                 self.wait_for_log();
             }
         }

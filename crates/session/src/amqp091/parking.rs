@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use leveret_broker::journal::{JournalPosition, Written};
-use leveret_broker::store::StorePosition;
+use leveret_broker::store::{Area, StorePosition};
 use leveret_protocol::amqp091::{Encode, Frame, FrameKind, Method, frame};
 
 use super::channel::Expecting;
@@ -98,7 +98,7 @@ impl Session {
     fn written(&self, wait: Wait) -> Written {
         match wait {
             Wait::Journal(position) => self.node.written(position, &self.mailbox),
-            Wait::Log(position) => self.node.stored(position, &self.mailbox),
+            Wait::Log(position) => self.node.stored(Area::Log, position, &self.mailbox),
         }
     }
 

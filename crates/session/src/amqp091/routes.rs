@@ -10,7 +10,7 @@ use hashbrown::{HashMap, HashTable};
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::message::Message;
 use leveret_broker::queue::{Enqueued, Fanout, Pace, QueueCell};
-use leveret_broker::store::StorePosition;
+use leveret_broker::store::{Area, StorePosition};
 use leveret_broker::topology::QueueId;
 use std::hash::BuildHasher;
 
@@ -41,18 +41,13 @@ struct Target {
     fanout: Fanout,
 }
 
-/// Why a publisher is asked to pause.
+/// A publisher is asked to pause: by which queue, and how many messages that had handed out by then.
 #[derive(Debug)]
-pub enum Pause {
-    /// The queue's consumers lag behind.
-    ForConsumers {
-        /// The queue.
-        cell: Arc<QueueCell>,
-        /// Messages it had handed out by then.
-        delivered: u64,
-    },
-    /// What leaves memory has to be written first.
-    ForMemory,
+pub struct Pause {
+    /// The queue.
+    pub cell: Arc<QueueCell>,
+    /// Its count of deliveries.
+    pub delivered: u64,
 }
 
 /// What giving the queues their batches led to.
@@ -62,8 +57,8 @@ pub(crate) struct Flushed {
     pub(crate) pause: Option<Pause>,
     /// The position of the message log with which everything that has to survive is on disk.
     pub(crate) stored: Option<StorePosition>,
-    /// Whether the publisher should wait for that position.
-    pub(crate) awaits_disk: bool,
+    /// What the publisher should wait for before it is read again.
+    pub(crate) awaited: Option<(Area, StorePosition)>,
 }
 
 #[derive(Debug, Default)]
@@ -195,10 +190,9 @@ impl Routes {
                 Pace::Go => {}
                 Pace::Pause => {
                     let delivered = target.cell.delivered_count();
-                    flushed.pause = Some(Pause::ForConsumers { cell: Arc::clone(&target.cell), delivered });
+                    flushed.pause = Some(Pause { cell: Arc::clone(&target.cell), delivered });
                 }
-                Pace::PauseForMemory => flushed.pause = Some(Pause::ForMemory),
-                Pace::AwaitDisk => flushed.awaits_disk = true,
+                Pace::AwaitDisk(area, position) => flushed.awaited = Some((area, position)),
             }
             if target.batch.capacity() > BATCH_KEPT {
                 target.batch = Vec::new();

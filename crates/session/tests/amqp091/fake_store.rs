@@ -142,7 +142,7 @@ impl MessageStore for FakeStore {
         StorePosition(self.lock().synced)
     }
 
-    fn wait(&self, position: StorePosition, mailbox: &Arc<Mailbox>) -> Written {
+    fn wait(&self, _area: Area, position: StorePosition, mailbox: &Arc<Mailbox>) -> Written {
         let mut state = self.lock();
         if state.synced >= position.0 {
             return Written::Synced;

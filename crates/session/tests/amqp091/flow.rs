@@ -13,10 +13,8 @@ const LARGE: usize = 64 * 1024;
 
 /// What a publisher is asked to pause for: a queue's consumers, and how many messages they had by then.
 fn pause(publisher: &mut Client) -> (Arc<QueueCell>, u64) {
-    match publisher.session.take_pause() {
-        Some(Pause::ForConsumers { cell, delivered }) => (cell, delivered),
-        other => panic!("{other:?}"),
-    }
+    let Pause { cell, delivered } = publisher.session.take_pause().unwrap();
+    (cell, delivered)
 }
 
 /// A publisher, and a consumer that takes one message at a time.

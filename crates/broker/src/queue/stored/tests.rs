@@ -229,9 +229,9 @@ fn a_store_that_has_enough_to_write_holds_publishers_up() {
     let mut bench = Bench::new(true);
     for (letters, pace, expected) in [
         ("p", StorePace::Go, Pace::Go),
-        ("p", StorePace::Pause, Pace::AwaitDisk),
+        ("p", StorePace::Pause, Pace::AwaitDisk(Area::Log, StorePosition(2))),
         ("t", StorePace::Pause, Pace::Go),
-        ("tp", StorePace::Pause, Pace::AwaitDisk),
+        ("tp", StorePace::Pause, Pace::AwaitDisk(Area::Log, StorePosition(3))),
     ] {
         bench.store.set_pace(pace);
         assert_eq!(bench.enqueue(letters).pace, expected, "{letters}");
@@ -477,8 +477,8 @@ fn a_transient_message_that_is_gone_keeps_nothing_in_memory() {
 #[test]
 fn a_page_out_area_that_has_enough_to_write_holds_publishers_up() {
     for (pressure, letters, pace) in [
-        (MemoryPressure::All, "T", Pace::PauseForMemory),
-        (MemoryPressure::All, "P", Pace::AwaitDisk),
+        (MemoryPressure::All, "T", Pace::AwaitDisk(Area::PageOut, StorePosition(1))),
+        (MemoryPressure::All, "P", Pace::AwaitDisk(Area::Log, StorePosition(1))),
         (MemoryPressure::Written, "T", Pace::Go),
     ] {
         let mut bench = Bench::new(true);
