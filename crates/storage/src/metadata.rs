@@ -7,6 +7,7 @@
 
 mod file;
 mod format;
+pub mod inspect;
 mod log;
 mod open;
 mod recovery;

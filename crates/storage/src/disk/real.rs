@@ -21,6 +21,14 @@ pub struct RealDisk {
     path: PathBuf,
     // Open for as long as the disk is, so that a failure to write it back is seen by the sync that follows.
     folder: File,
+    access: Access,
+}
+
+/// What may be done to the files of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    ReadWrite,
+    ReadOnly,
 }
 
 impl RealDisk {
@@ -29,7 +37,22 @@ impl RealDisk {
         let path = path.into();
         make_folder(&path)?;
         let folder = File::open(&path)?;
-        Ok(Self { path, folder })
+        Ok(Self { path, folder, access: Access::ReadWrite })
+    }
+
+    /// Opens a folder that is there, to look at it only: everything that would change it or its files fails.
+    pub fn open_read_only(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = path.into();
+        let folder = File::open(&path)?;
+        Ok(Self { path, folder, access: Access::ReadOnly })
+    }
+
+    /// Refuses what would change the folder.
+    fn check_writable(&self) -> io::Result<()> {
+        match self.access {
+            Access::ReadWrite => Ok(()),
+            Access::ReadOnly => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+        }
     }
 
     fn path(&self, name: &str) -> io::Result<PathBuf> {
@@ -66,11 +89,12 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.path(name)?)?;
+        let file = OpenOptions::new().read(true).write(self.access == Access::ReadWrite).open(self.path(name)?)?;
         Ok(Box::new(RealFile { file }))
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.check_writable()?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -82,10 +106,12 @@ impl Disk for RealDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check_writable()?;
         fs::rename(self.path(from)?, self.path(to)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.check_writable()?;
         fs::remove_file(self.path(name)?)
     }
 
@@ -196,6 +222,20 @@ mod tests {
         disk.remove("b").unwrap();
         assert_eq!(disk.list().unwrap(), [""; 0]);
         assert_eq!(disk.open("b").err().unwrap().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_folder_that_is_only_looked_at_stays_as_it_is() {
+        let (folder, disk) = disk();
+        disk.create("a").unwrap().write_at(0, b"a").unwrap();
+        let path = folder.path().join("new/folder");
+        let disk = RealDisk::open_read_only(&path).unwrap();
+        let file = disk.open("a").unwrap();
+        assert_eq!(file.read_all().unwrap(), b"a");
+        assert!(file.write_at(0, b"b").is_err() && file.truncate(0).is_err());
+        assert!(disk.create("b").is_err() && disk.rename("a", "b").is_err() && disk.remove("a").is_err());
+        assert_eq!(disk.list().unwrap(), ["a"]);
+        assert!(RealDisk::open_read_only(path.join("b")).is_err(), "it is not made");
     }
 
     #[test]

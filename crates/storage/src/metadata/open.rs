@@ -21,33 +21,30 @@ const FOLDER: &str = ".";
 
 pub(super) fn open(disk: Arc<dyn Disk>) -> Result<(MetadataLog, Recovered), OpenError> {
     let folder = Folder::list(&*disk)?;
-    let Some((newest, older)) = folder.logs.split_first() else { return begin(disk, &folder) };
-    let newest = LogFile::read(&*disk, *newest)?;
-    let mut predecessor = None;
-    for generation in older {
-        let file = LogFile::read(&*disk, *generation)?;
-        // It is about to be removed, so it had better be ours.
-        match file.content() {
-            Ok(_) | Err(OpenError::Blank { .. }) => predecessor = predecessor.or(Some(file)),
-            Err(error) => return Err(error),
-        }
+    let opened = folder.choose(&*disk, |chosen| {
+        let mut recovered = chosen.recovered();
+        // What a process saw before it died may be a name that never reached the disk.
+        disk.sync_folder().map_err(in_folder)?;
+        folder.remove_temporary(&*disk, &mut recovered.report)?;
+        let log = if chosen.aside.is_empty() {
+            let Chosen { log, content, .. } = chosen;
+            folder.remove_older(&*disk, log.generation, &mut recovered.report)?;
+            repair(Arc::clone(&disk), log, &content)?
+        } else {
+            replace(Arc::clone(&disk), &folder, &chosen, &mut recovered.report)?
+        };
+        Ok((log, recovered))
+    })?;
+    opened.map_or_else(|| begin(disk, &folder), Ok)
+}
+
+/// What an open would return, with the report as it is before anything is done. Nothing is changed.
+pub(super) fn inspect(disk: &dyn Disk) -> Result<Recovered, OpenError> {
+    let folder = Folder::list(disk)?;
+    match folder.choose(disk, |chosen| Ok(chosen.recovered()))? {
+        Some(recovered) => Ok(recovered),
+        None => folder.check_not_lost().map(|()| Recovered::default()),
     }
-    let chosen = choose(&newest, predecessor.as_ref())?;
-    let mut recovered = Recovered {
-        records: chosen.content.payloads.iter().map(|payload| payload.to_vec()).collect(),
-        report: chosen.report(),
-    };
-    // What a process saw before it died may be a name that never reached the disk.
-    disk.sync_folder().map_err(in_folder)?;
-    folder.remove_temporary(&*disk, &mut recovered.report)?;
-    let log = if chosen.aside.is_empty() {
-        let Chosen { log, content, .. } = chosen;
-        folder.remove_older(&*disk, log.generation, &mut recovered.report)?;
-        repair(disk, log, &content)?
-    } else {
-        replace(disk, &folder, &chosen, &mut recovered.report)?
-    };
-    Ok((log, recovered))
 }
 
 /// The log's files in the folder.
@@ -72,6 +69,34 @@ impl Folder {
         folder.logs.sort_unstable_by_key(|generation| Reverse(*generation));
         folder.temporary.sort_unstable();
         Ok(folder)
+    }
+
+    /// Reads the files and hands out which of them counts; `None` if there is none.
+    fn choose<T>(
+        &self,
+        disk: &dyn Disk,
+        then: impl FnOnce(Chosen<'_>) -> Result<T, OpenError>,
+    ) -> Result<Option<T>, OpenError> {
+        let Some((newest, older)) = self.logs.split_first() else { return Ok(None) };
+        let newest = LogFile::read(disk, *newest)?;
+        let mut predecessor = None;
+        for generation in older {
+            let file = LogFile::read(disk, *generation)?;
+            // It is about to be removed, so it had better be ours.
+            match file.content() {
+                Ok(_) | Err(OpenError::Blank { .. }) => predecessor = predecessor.or(Some(file)),
+                Err(error) => return Err(error),
+            }
+        }
+        then(choose(&newest, predecessor.as_ref())?).map(Some)
+    }
+
+    /// Refuses to take a folder for a new one in which there was a log.
+    fn check_not_lost(&self) -> Result<(), OpenError> {
+        match &self.kept_aside {
+            Some(kept_aside) => Err(OpenError::Lost { kept_aside: kept_aside.clone() }),
+            None => Ok(()),
+        }
     }
 
     fn remove_temporary(&self, disk: &dyn Disk, report: &mut Report) -> Result<(), OpenError> {
@@ -138,6 +163,11 @@ struct Chosen<'a> {
 }
 
 impl Chosen<'_> {
+    fn recovered(&self) -> Recovered {
+        let records = self.content.payloads.iter().map(|payload| payload.to_vec()).collect();
+        Recovered { records, report: self.report() }
+    }
+
     fn report(&self) -> Report {
         Report {
             file: Some(self.log.name.clone()),
@@ -189,9 +219,7 @@ fn choose<'a>(newest: &'a LogFile, older: Option<&'a LogFile>) -> Result<Chosen<
 
 /// The first start: an empty log.
 fn begin(disk: Arc<dyn Disk>, folder: &Folder) -> Result<(MetadataLog, Recovered), OpenError> {
-    if let Some(kept_aside) = &folder.kept_aside {
-        return Err(OpenError::Lost { kept_aside: kept_aside.clone() });
-    }
+    folder.check_not_lost()?;
     let mut recovered = Recovered::default();
     folder.remove_temporary(&*disk, &mut recovered.report)?;
     let log = install(disk, 1, Sequence::default(), &[], &[])?;
