@@ -283,9 +283,10 @@ fn the_report_says_what_was_found() {
 #[test]
 fn after_a_failure_every_call_says_so() {
     type Break = fn(u64) -> Fault;
-    let failures: [(Break, &str); 3] = [
-        (Fault::FailOperation, "a write failed"),
-        (|operation| Fault::FailOperation(operation + 1), "a sync failed"),
+    let failures: [(Break, &str); 4] = [
+        (Fault::FailOperation, "space could not be reserved"),
+        (|operation| Fault::FailOperation(operation + 1), "a write failed"),
+        (|operation| Fault::FailOperation(operation + 2), "a sync failed"),
         (Fault::FailSyncsFrom, "a sync failed"),
     ];
     for (fault, expected) in failures {
