@@ -3,9 +3,11 @@
 //! A file can go when none of its messages is live and when the files are gone that its settlements are about: without
 //! these, settled messages would come back. If such an older file stays, what is settled in it is written once more.
 
+use super::directory::Others;
+use super::files::Spare;
 use super::format::{DELETED, put_numbers, range_bytes};
 use super::intervals::Piece;
-use super::log::{MessageLog, Trouble};
+use super::log::{MessageLog, Trouble, failed};
 use super::state::{File, Settled};
 
 impl MessageLog {
@@ -14,7 +16,7 @@ impl MessageLog {
         if !std::mem::take(&mut self.shared.lock().has_work) && self.owed.is_empty() {
             return Ok(false);
         }
-        let has_more = self.reclaim()? || self.settle_anew()? || self.compact()?;
+        let has_more = self.reclaim()? || self.settle_anew()? || self.remove_spare()? || self.compact()?;
         // Files that may be worth copying later are looked at again then.
         self.shared.lock().has_work |= has_more || self.compaction.is_watching();
         Ok(has_more)
@@ -61,6 +63,25 @@ impl MessageLog {
         // What was copied out of them has to be durable before they go, and whatever made them needless.
         self.sync_active()?;
         self.give_back(&dead, is_announced)?;
+        Ok(true)
+    }
+
+    /// Removes a file that is kept because a list had it until now, if there are more of them than are wanted.
+    fn remove_spare(&mut self) -> Result<bool, Trouble> {
+        // Without space they are what the next files are made of.
+        if self.spares.len() <= self.options.spare_files || self.is_pressed {
+            return Ok(false);
+        }
+        let Some(active) = self.active.as_ref().filter(|active| active.has_durable_list() || !self.options.is_synced)
+        else {
+            return Ok(false);
+        };
+        let Others { files, gone, .. } = &active.others;
+        let is_free = |spare: &Spare| !files.contains(&spare.number) || gone.contains(&spare.number);
+        let Some(place) = self.spares.iter().position(is_free) else { return Ok(false) };
+        let spare = self.spares.remove(place);
+        self.disk.remove(&spare.name).map_err(failed("a file could not be removed"))?;
+        self.sync_folder()?;
         Ok(true)
     }
 

@@ -39,6 +39,7 @@ pub(super) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(MessageLog,
     report.missing = missing(&files, &folder, &spares, [&gone, &unused]);
     let mut state = merge(&files);
     let queues = queues(&state);
+    let unannounced = unannounced(&files);
 
     // From here on, things are changed. What the last run saw before it ended may be a name that never reached the disk.
     disk.sync_folder().map_err(in_folder)?;
@@ -47,14 +48,10 @@ pub(super) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(MessageLog,
     for file in files {
         repair(file, &mut state, &mut report)?;
     }
-    let (kept, mut leftovers): (Vec<_>, Vec<_>) = spares.into_iter().partition(|spare| spare.is_usual(options));
-    leftovers.extend(unused.into_iter().chain(gone).map(SpareFile::of));
-    report.leftovers.extend(leftovers.iter().filter(|file| !file.is_spare).map(|file| file.name.clone()));
-    report.leftovers.sort_unstable();
-    let kept = kept.into_iter().map(SpareFile::into_spare).collect();
-    let kept = clean_up(&*disk, options, leftovers, kept)?;
-    let shared = Shared::of(state);
-    let mut log = MessageLog::new(disk, options, shared, kept, number_max.saturating_add(1));
+    report.leftovers.extend(gone.iter().map(|file| file.name.clone()));
+    let leftovers = spares.into_iter().chain(unused.into_iter().chain(gone).map(SpareFile::of));
+    let kept = clean_up(&*disk, options, leftovers, &unannounced)?;
+    let mut log = MessageLog::new(disk, options, Shared::of(state), kept, number_max.saturating_add(1));
     match log.make_ready(&[0]) {
         // A node has to start on a full disk as well.
         Ok(()) | Err(Trouble::Full) => Ok((log, Recovered { queues, report })),
@@ -149,15 +146,17 @@ impl SpareFile {
         Self { name: file.name, numbers, length: file.length, is_spare: false, is_used }
     }
 
-    fn is_usual(&self, options: Options) -> bool {
-        self.length == options.file_bytes
+    /// Whether its header is all that says that one of these files was given back.
+    fn is_proof(&self, unannounced: &BTreeSet<u64>) -> bool {
+        unannounced.contains(&self.numbers.number) || unannounced.contains(&self.numbers.before)
     }
 
-    fn into_spare(self) -> Spare {
-        let Self { name, numbers, length, is_used, .. } = self;
+    fn into_spare(self, unannounced: &BTreeSet<u64>) -> Spare {
+        let Self { name, numbers: Numbers { number, before }, length, is_used, .. } = self;
+        let listed = [number, before].into_iter().find(|number| unannounced.contains(number));
         // A number without records is in no list, unlike the one before perhaps.
-        let number = if is_used { numbers.number } else { numbers.before };
-        Spare { name, number, length, is_touched: numbers.number > 0 }
+        let had = listed.unwrap_or(if is_used { number } else { before });
+        Spare { name, number: had, length, is_touched: number > 0 }
     }
 }
 
@@ -289,18 +288,26 @@ fn read_directory(file: &dyn DiskFile, length: u64, trailer: Trailer) -> io::Res
     Ok(Directory::decode(record.payload).filter(|_| is_directory))
 }
 
-/// Files that should be there: those that the newest list has, without those that were given back since.
+/// The files that the newest list has, without those that were given back since.
+fn unannounced(files: &[LogFile]) -> BTreeSet<u64> {
+    let all = || files.iter().map(|file| &file.directory.others);
+    let list = all().rev().map(|others| &others.files).find(|list| !list.is_empty());
+    let mut list: BTreeSet<u64> = list.into_iter().flatten().copied().collect();
+    for gone in all().flat_map(|others| &others.gone) {
+        list.remove(gone);
+    }
+    list
+}
+
+/// Files that should be there.
 fn missing(files: &[LogFile], folder: &Folder, spares: &[SpareFile], others: [&[LogFile]; 2]) -> Vec<String> {
-    let list = files.iter().rev().map(|file| &file.directory.others.files).find(|list| !list.is_empty());
     let mut known: BTreeSet<u64> = folder.logs.iter().chain(&folder.kept_aside).copied().collect();
-    known.extend(files.iter().flat_map(|file| file.directory.others.gone.iter().copied()));
     // A file that is written again says what it was.
     known.extend(spares.iter().flat_map(|spare| [spare.numbers.number, spare.numbers.before]));
     let all = files.iter().chain(others.into_iter().flatten());
     let broken = all.filter_map(|file| file.broken.as_ref());
     known.extend(broken.map(|broken| broken.numbers.before));
-    let list = list.into_iter().flatten().filter(|number| !known.contains(number));
-    list.map(|number| Name::Log(*number).to_string()).collect()
+    unannounced(files).difference(&known).map(|number| Name::Log(*number).to_string()).collect()
 }
 
 /// What is live: everything that is in some file, without what some file calls settled.
@@ -451,26 +458,29 @@ fn repair(file: LogFile, state: &mut State, report: &mut Report) -> Result<(), O
     Ok(())
 }
 
-/// Keeps as many files to be written again as are wanted, and removes the others.
+/// Keeps as many files to be written again as are wanted, and removes the others. Those that prove that a file was given
+/// back stay until a newer list does not have it.
 fn clean_up(
     disk: &dyn Disk,
     options: Options,
-    leftovers: Vec<SpareFile>,
-    mut kept: Vec<Spare>,
+    leftovers: impl Iterator<Item = SpareFile>,
+    unannounced: &BTreeSet<u64>,
 ) -> Result<Vec<Spare>, OpenError> {
-    for leftover in leftovers {
-        let on_disk = in_file(&leftover.name);
-        if kept.len() < options.spare_files && leftover.is_usual(options) && !leftover.is_spare {
-            let name = Name::Spare(leftover.numbers.number).to_string();
-            disk.rename(&leftover.name, &name).map_err(on_disk)?;
-            kept.push(SpareFile { name, ..leftover }.into_spare());
-        } else {
-            disk.remove(&leftover.name).map_err(on_disk)?;
+    let (proofs, others): (Vec<_>, Vec<_>) = leftovers.partition(|file| file.is_proof(unannounced));
+    let proof_count = proofs.len();
+    let mut kept = Vec::new();
+    for (place, mut leftover) in proofs.into_iter().chain(others).enumerate() {
+        let is_wanted = kept.len() < options.spare_files && leftover.length == options.file_bytes;
+        if !is_wanted && place >= proof_count {
+            disk.remove(&leftover.name).map_err(in_file(&leftover.name))?;
+            continue;
         }
-    }
-    while kept.len() > options.spare_files {
-        let Some(spare) = kept.pop() else { break };
-        disk.remove(&spare.name).map_err(in_file(&spare.name))?;
+        if !leftover.is_spare {
+            let name = Name::Spare(leftover.numbers.number).to_string();
+            disk.rename(&leftover.name, &name).map_err(in_file(&leftover.name))?;
+            leftover.name = name;
+        }
+        kept.push(leftover.into_spare(unannounced));
     }
     disk.sync_folder().map_err(in_folder)?;
     Ok(kept)

@@ -44,7 +44,7 @@ pub struct Report {
     pub missing: Vec<String>,
     /// Copies of the damaged files as they were found. Nothing ever removes them.
     pub kept_aside: Vec<String>,
-    /// Files that the last run had done with, or begun; cleaned up.
+    /// Files that the last run was giving back; cleaned up.
     pub leftovers: Vec<String>,
 }
 
