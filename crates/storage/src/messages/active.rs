@@ -18,6 +18,9 @@ const RESERVE_BYTES_MAX: u64 = 256 << 10;
 /// Writes below this size, in bytes, are followed by zeros where nothing was written before.
 const SMALL_WRITE_BYTES: usize = 64 << 10;
 
+/// A page of the system's memory, in bytes; where pages are larger this is only slower.
+const PAGE_BYTES: u64 = 4 << 10;
+
 /// Zeros go up to a multiple of this, in bytes.
 const ZEROS_BYTES: u64 = 256 << 10;
 
@@ -189,11 +192,39 @@ impl Active {
             self.buffer.resize(usize::try_from(end - start).unwrap_or(bytes), 0);
         }
         self.is_dirty = true;
-        self.file.write_at(start, &self.buffer)?;
+        self.write_buffer(start, bytes)?;
         self.touched = self.touched.max(start + self.buffer.len() as u64);
         self.written += bytes as u64;
         self.buffer.clear();
         Ok(())
+    }
+
+    /// Writes the buffer, `bytes` of which are records: pages they fill in one go, the others one by one.
+    ///
+    /// Systems keep what came in one write together (Linux in folios), and what changes a byte of it makes them write all
+    /// of it again. The next write begins in the page where this one ends.
+    fn write_buffer(&self, start: u64, bytes: usize) -> io::Result<()> {
+        let end = start + bytes as u64;
+        let filled = usize::try_from((end - end % PAGE_BYTES).saturating_sub(start)).unwrap_or(bytes);
+        let (pages, mut rest) = self.buffer.split_at_checked(filled).unwrap_or((&self.buffer, &[]));
+        let mut offset = start;
+        if !pages.is_empty() {
+            self.file.write_at(offset, pages)?;
+            offset += pages.len() as u64;
+        }
+        while !rest.is_empty() {
+            let in_page = usize::try_from(PAGE_BYTES - offset % PAGE_BYTES).unwrap_or(rest.len()).min(rest.len());
+            let (page, behind) = rest.split_at_checked(in_page).unwrap_or((rest, &[]));
+            self.file.write_at(offset, page)?;
+            offset += page.len() as u64;
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    /// Whether the list of files that it begins with is durable.
+    pub(super) fn has_durable_list(&self) -> bool {
+        self.synced > 0
     }
 
     /// Waits until what was written is durable.

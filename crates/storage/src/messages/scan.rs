@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
 use super::QueueKey;
 use super::directory::{OpenIndex, Others};
 use super::format::{
@@ -107,6 +109,9 @@ fn proven(found: &[Found<'_>], number: u64) -> u32 {
 /// So far from its end a write that was torn is looked for, in bytes.
 const BEGUN_BYTES: usize = 64 << 10;
 
+/// Where a record has the number of its file: in the upper half of its own.
+const FILE_AT: usize = 12;
+
 struct Walk<'a> {
     bytes: &'a [u8],
     number: u64,
@@ -160,7 +165,7 @@ impl<'a> Walk<'a> {
         if let Some(found) = stepped.filter(|found| found.index == expected.saturating_add(1)) {
             return Some(found);
         }
-        (offset + 1..self.bytes.len()).filter(|start| self.is_likely(*start)).find_map(next_at)
+        self.likely(offset + 1..self.bytes.len()).find_map(next_at)
     }
 
     /// Whether it looks as if something had been written from here on.
@@ -169,18 +174,24 @@ impl<'a> Walk<'a> {
         if is_new {
             return rest.iter().any(|byte| *byte != 0);
         }
-        (start..self.bytes.len()).take(BEGUN_BYTES).any(|start| {
+        self.likely(start..self.bytes.len().min(start + BEGUN_BYTES)).any(|start| {
             let length = self.bytes.get(start..).and_then(|rest| rest.first_chunk());
-            let is_possible =
-                length.is_some_and(|length| (9..=self.bytes.len()).contains(&(u32::from_le_bytes(*length) as usize)));
-            is_possible && self.is_likely(start)
+            length.is_some_and(|length| (9..=self.bytes.len()).contains(&(u32::from_le_bytes(*length) as usize)))
         })
     }
 
-    /// Whether what would be the number of a record is one of this file.
-    fn is_likely(&self, start: usize) -> bool {
-        let file = self.bytes.get(start + 12..).and_then(|rest| rest.first_chunk());
-        file.is_some_and(|file| u64::from(u32::from_le_bytes(*file)) == self.number)
+    /// Places where a record of this file may begin, to go by the number it would have. A file is mostly zeros or older
+    /// records, so this has to be quick at finding nothing.
+    fn likely(&self, places: Range<usize>) -> impl Iterator<Item = usize> {
+        let file = u32::try_from(self.number).unwrap_or(u32::MAX).to_le_bytes();
+        let end = (places.end + FILE_AT + file.len()).min(self.bytes.len());
+        let bytes = self.bytes.get(places.start + FILE_AT..end).unwrap_or_default();
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let found = from + memmem::find(bytes.get(from..)?, &file)?;
+            from = found + 1;
+            Some(places.start + found)
+        })
     }
 }
 
