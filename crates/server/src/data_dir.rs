@@ -1,19 +1,44 @@
 //! The data folder, which one node at a time may use.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
+
+use rustix::process::{Pid, test_kill_process};
 
 use crate::StartError;
 
 /// The file whose lock says that the folder is in use; it stays when the node stops, without its lock.
 const LOCK_FILE: &str = "leveret.lock";
 
-/// A data folder that this node alone may use until the value is dropped.
+/// A data folder that this process alone may use until the value is dropped.
 #[derive(Debug)]
-pub(crate) struct DataDir {
+pub struct DataDir {
     // The system takes the lock away with the file, also from a process that was killed.
-    _lock: File,
+    _lock: Option<File>,
+}
+
+/// What is to be done with a folder that is kept from nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Nothing in it is changed. Others may look as well.
+    Look,
+    /// It is changed.
+    Change,
+}
+
+/// Why a folder cannot be kept from nodes.
+#[derive(Debug, thiserror::Error)]
+pub enum HoldError {
+    /// Somebody uses it.
+    #[error("it is in use by {holder}; stop it first")]
+    InUse {
+        /// Who that is, such as `a broker, process 4711`.
+        holder: String,
+    },
+    /// The system does not let us.
+    #[error("its lock file cannot be used: {0}")]
+    Lock(#[from] io::Error),
 }
 
 impl DataDir {
@@ -30,12 +55,32 @@ impl DataDir {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(StartError::DataDirInUse { path: path.to_owned(), holder: holder(&mut lock) });
+                return Err(StartError::DataDirInUse { path: path.to_owned(), holder: holder(&mut lock, "another") });
             }
             Err(TryLockError::Error(source)) => return Err(StartError::write_data_dir(path, source)),
         }
         write_holder(&mut lock).map_err(|source| StartError::write_data_dir(path, source))?;
-        Ok(Self { _lock: lock })
+        Ok(Self { _lock: Some(lock) })
+    }
+
+    /// Keeps nodes out of a folder that is there already. To look, nothing is written, so that a folder in which no node
+    /// ever was, such as a copy, cannot be kept from one.
+    pub fn hold(path: &Path, purpose: Purpose) -> Result<Self, HoldError> {
+        let change = purpose == Purpose::Change;
+        let opened = File::options().read(true).write(change).create(change).truncate(false).open(path.join(LOCK_FILE));
+        let mut lock = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !change => return Ok(Self { _lock: None }),
+            opened => opened?,
+        };
+        match if change { lock.try_lock() } else { lock.try_lock_shared() } {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(HoldError::InUse { holder: holder(&mut lock, "a") }),
+            Err(TryLockError::Error(source)) => return Err(source.into()),
+        }
+        if change {
+            write_holder(&mut lock)?;
+        }
+        Ok(Self { _lock: Some(lock) })
     }
 }
 
@@ -46,13 +91,21 @@ fn write_holder(lock: &mut File) -> std::io::Result<()> {
     writeln!(lock, "{}", std::process::id())
 }
 
-/// Who holds the lock, as far as the file tells: it may be empty while the other node starts.
-fn holder(lock: &mut File) -> String {
+/// Who holds the lock, as far as the file tells: it may be empty while the other node starts, and those who only look do
+/// not write to it.
+fn holder(lock: &mut File, article: &str) -> String {
     let mut text = String::new();
-    match lock.read_to_string(&mut text).map(|_| text.trim().parse::<u32>()) {
-        Ok(Ok(process)) => format!("another broker, process {process}"),
-        _ => "another broker".to_owned(),
+    let process = lock.read_to_string(&mut text).ok().and_then(|_| text.trim().parse::<i32>().ok());
+    match process {
+        Some(process) if !is_running(process) => "a program that looks at it".to_owned(),
+        Some(process) => format!("{article} broker, process {process}"),
+        None => format!("{article} broker"),
     }
+}
+
+fn is_running(process: i32) -> bool {
+    // It may be another user's.
+    Pid::from_raw(process).is_some_and(|process| test_kill_process(process) != Err(rustix::io::Errno::SRCH))
 }
 
 #[cfg(test)]
@@ -76,6 +129,28 @@ mod tests {
         assert!(refused.contains(&holder), "{refused}");
         drop(held);
         DataDir::open(temporary.path()).unwrap();
+    }
+
+    #[test]
+    fn who_only_looks_keeps_brokers_out_and_writes_nothing() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path();
+        let _held = DataDir::hold(path, Purpose::Look).unwrap();
+        assert_eq!(fs::read_dir(path).unwrap().count(), 0, "no lock file was made");
+        drop(DataDir::open(path).unwrap());
+        // No process has this number: it is above what the system gives.
+        fs::write(path.join(LOCK_FILE), "2147483647\n").unwrap();
+        let held = DataDir::hold(path, Purpose::Look).unwrap();
+        let other = DataDir::hold(path, Purpose::Look).unwrap();
+        let refused = DataDir::open(path).unwrap_err().to_string();
+        assert!(refused.contains("is in use by a program that looks at it ("), "{refused}");
+        assert!(matches!(DataDir::hold(path, Purpose::Change), Err(HoldError::InUse { .. })));
+        assert_eq!(fs::read_to_string(path.join(LOCK_FILE)).unwrap(), "2147483647\n");
+        drop((held, other));
+        let held = DataDir::hold(path, Purpose::Change).unwrap();
+        let refused = DataDir::hold(path, Purpose::Look).unwrap_err().to_string();
+        assert_eq!(refused, format!("it is in use by a broker, process {}; stop it first", std::process::id()));
+        drop(held);
     }
 
     #[test]

@@ -14,5 +14,8 @@ mod store;
 mod worker;
 
 pub use config::{AMQP_PORT, Config, SyncMode};
+pub use data_dir::{DataDir, HoldError, Purpose};
 pub use error::StartError;
+pub use metadata::FOLDER as METADATA_FOLDER;
 pub use running::{Running, start};
+pub use store::LOG_FOLDER as MESSAGES_FOLDER;

@@ -3,6 +3,7 @@
 mod banner;
 mod logging;
 mod options;
+mod storage_tool;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Server(cli.server)) {
         Command::Server(options) => serve(options),
         Command::Perf(options) => exit_code(leveret_perf::run(*options), |error| eprintln!("leveret perf: {error}")),
+        Command::Storage(command) => storage_tool::run(command),
     }
 }
 

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use leveret_server::{AMQP_PORT, Config, SyncMode};
 
 use crate::logging::Filter;
+use crate::storage_tool;
 
 const THREADS_MAX: u64 = 1024;
 const MESSAGE_SIZE_MAX: u64 = 512 * 1024 * 1024;
@@ -22,7 +23,8 @@ Examples:
   leveret --listen all                          for programs on other machines, too
   leveret --listen 127.0.0.1:5673 --listen ::1  on two addresses
   leveret --data-dir /var/lib/leveret           keep the data there
-  leveret perf --help                           measure this broker or another one";
+  leveret perf --help                           measure this broker or another one
+  leveret storage check /var/lib/leveret        see whether the data of a stopped broker is sound";
 
 /// A message broker that any RabbitMQ client can use. Without a command it runs the broker.
 #[derive(Debug, Parser)]
@@ -42,6 +44,9 @@ pub(crate) enum Command {
     Server(ServerOptions),
     /// Put load on a broker, this one or another, and measure it
     Perf(Box<leveret_perf::Options>),
+    /// Look at a data folder that no broker uses: check it, print what is in it, repair it
+    #[command(subcommand)]
+    Storage(storage_tool::Command),
 }
 
 #[derive(Debug, Args)]

@@ -173,7 +173,7 @@ fn help_has_no_option_without_a_variable() {
 #[test]
 fn help_lists_the_commands() {
     let help = words(&run(&["--help"]).stdout);
-    for command in ["server Run the broker", "perf Put load"] {
+    for command in ["server Run the broker", "perf Put load", "storage Look at a data folder"] {
         assert!(help.contains(command), "{help}");
     }
     assert!(run(&["perf", "--help"]).status.success());

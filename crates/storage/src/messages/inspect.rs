@@ -183,7 +183,9 @@ impl Log {
             Header::Valid(numbers) if numbers.number != number => return Ok(Read::Unreadable(Blank::No)),
             _ => {}
         }
-        if !is_newest && let Some(directory) = read_directory(&*handle, length, number).map_err(&on_disk)? {
+        // An open reads the newest file record by record even if it has an end, and may take damage for a write that was not
+        // finished. The end tells them apart.
+        if let Some(directory) = read_directory(&*handle, length, number).map_err(&on_disk)? {
             let others = directory.others.clone();
             let directory = Arc::new(directory);
             let index = Index::Sealed(Arc::clone(&directory));
