@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use leveret_broker::mailbox::Mailbox;
 use leveret_session::amqp091::{Ending, Pause, Session};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -28,6 +28,8 @@ const DELIVERY_PAUSE: usize = 512 * 1024;
 const READ_PAUSE: usize = 16 * 1024 * 1024;
 /// Longest pause in reading that a queue may ask for.
 const PUBLISH_PAUSE: Duration = Duration::from_millis(10);
+/// Pause between looks whether a client that is not read is still there.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Time a client has from connecting to connection.open.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time the last octets of a connection that is over have to leave; a client that reads nothing does not keep it for longer.
@@ -64,6 +66,8 @@ pub(crate) struct Connection {
     received: bool,
     sent: bool,
     pause: Option<(Pause, Pin<Box<Sleep>>)>,
+    /// Set while the client is not read for want of disk.
+    look_again: Option<Pin<Box<Sleep>>>,
     reading: Reading,
 }
 
@@ -94,6 +98,7 @@ impl Connection {
             received: false,
             sent: false,
             pause: None,
+            look_again: None,
             reading: Reading::More,
         }
     }
@@ -120,9 +125,10 @@ impl Connection {
         }
         let full = self.output.len() >= DELIVERY_PAUSE;
         let idle = match self.reading {
-            Reading::Waiting => true,
+            // What the session left needs no more octets to go on.
+            Reading::Waiting => !self.session.is_held() && !self.session.is_due(),
             // Whoever may read again by now has to look, or nothing would wake the task for what is there already.
-            Reading::Paused => self.may_not_read(),
+            Reading::Paused => self.may_not_read() && !self.session.is_due(),
             Reading::More | Reading::Ended => false,
         };
         // With the socket full, its readiness wakes the task; the mailbox can wait.
@@ -135,8 +141,9 @@ impl Connection {
 
     fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> std::io::Result<Reading> {
         if self.may_not_read() {
-            return Ok(Reading::Paused);
+            return Ok(if self.is_deserted(cx) { Reading::Ended } else { Reading::Paused });
         }
+        self.look_again = None;
         let kept = self.partial.len();
         if kept == 0 && scratch.input.len() > INPUT_KEPT {
             scratch.input = vec![0; READ_SIZE];
@@ -171,6 +178,21 @@ impl Connection {
             self.partial.extend_from_slice(rest);
         }
         Ok(Reading::More)
+    }
+
+    /// Whether the client hung up while it is not read for want of disk. Octets that wait to be read hide that from everybody
+    /// but the system, which is asked now and then.
+    fn is_deserted(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.session.is_stuck() {
+            self.look_again = None;
+            return false;
+        }
+        let timer = self.look_again.get_or_insert_with(|| Box::pin(sleep(LOOK_AGAIN)));
+        while timer.as_mut().poll(cx).is_ready() {
+            timer.as_mut().reset(Instant::now() + LOOK_AGAIN);
+        }
+        let ready = std::pin::pin!(self.stream.ready(Interest::READABLE)).poll(cx);
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 
     /// Takes up what the turn changed about deadlines, heartbeats and pauses.

@@ -1,6 +1,5 @@
 //! A node from its start to its stop.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,7 +9,6 @@ use leveret_broker::journal::Journal;
 use leveret_broker::mailbox::CloseReason;
 use leveret_broker::node::Node;
 use leveret_broker::store::MessageStore;
-use leveret_broker::topology::{QueueId, QueueRecord};
 use leveret_session::amqp091::Settings;
 use tokio::sync::watch;
 
@@ -56,8 +54,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let threads = |source| StartError::Threads { source };
     let (mut topology, journal) = metadata::open(&config.data_dir)?;
     let journal = Arc::new(journal);
-    let known: HashSet<QueueId> = topology.vhosts().flat_map(|vhost| vhost.queues().map(QueueRecord::id)).collect();
-    let Opened { store, mut queues, unused_id } = store::open(config, &journal, |id| known.contains(&id))?;
+    let Opened { store, mut queues, unused_id } = store::open(config, &journal, &topology)?;
     topology.reserve_queue_ids(unused_id);
     let node = Arc::new(Node::restored(
         topology,

@@ -7,7 +7,7 @@ mod memory;
 mod reader;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,7 +21,7 @@ use leveret_broker::message::Message;
 use leveret_broker::node::Node;
 use leveret_broker::queue::Restored;
 use leveret_broker::store::{Area, MemoryPressure, MessageStore, StorePace, StorePosition};
-use leveret_broker::topology::QueueId;
+use leveret_broker::topology::{QueueId, QueueRecord, Topology};
 use leveret_storage::disk::RealDisk;
 use leveret_storage::messages::{Group, MessageLog, Options, Payload, QueueKey, Recovered};
 use parking_lot::{Condvar, Mutex};
@@ -149,7 +149,11 @@ impl Side {
         if pending.has_failed {
             return Written::Failed;
         }
-        pending.waiting.push((position.0, Arc::clone(mailbox)));
+        match pending.waiting.last_mut() {
+            // Told of the first of its positions, it asks again for the others.
+            Some((awaited, same)) if Arc::ptr_eq(same, mailbox) => *awaited = position.0.min(*awaited),
+            _ => pending.waiting.push((position.0, Arc::clone(mailbox))),
+        }
         // Somebody waits, so nothing more is gathered.
         pending.is_idle = false;
         drop(pending);
@@ -194,13 +198,11 @@ pub(crate) struct Opened {
 
 /// Reads the message log in the data folder; says what it holds and goes on with it.
 ///
-/// Messages of queues that are not `known` are dropped, for their queue was deleted; but not while a damaged metadata log
+/// Messages of queues that are not declared are dropped, for their queue was deleted; but not while a damaged metadata log
 /// lies in its folder, for then it may be the declaration that is lost.
-pub(crate) fn open(
-    config: &Config,
-    journal: &Arc<MetadataJournal>,
-    is_known: impl Fn(QueueId) -> bool,
-) -> Result<Opened, StartError> {
+pub(crate) fn open(config: &Config, journal: &Arc<MetadataJournal>, topology: &Topology) -> Result<Opened, StartError> {
+    let is_first_start = topology.vhosts().next().is_none();
+    let known: HashSet<QueueId> = topology.vhosts().flat_map(|vhost| vhost.queues().map(QueueRecord::id)).collect();
     let damaged = metadata::damaged_log(&config.data_dir);
     let (log, recovered) = open_area(&config.data_dir.join(LOG_FOLDER), true)?;
     let (page_out, _) = open_area(&config.data_dir.join(PAGE_OUT_FOLDER), false)?;
@@ -220,10 +222,14 @@ pub(crate) fn open(
     for found in recovered.queues {
         let QueueKey(id) = found.queue;
         unused_id = unused_id.max(QueueId(id.saturating_add(1)));
-        if is_known(QueueId(id)) {
+        if known.contains(&QueueId(id)) {
             let messages = usize::try_from(found.messages).unwrap_or(usize::MAX);
             let (first, next, delivered_before) = (found.first, found.next, found.delivered_before);
             queues.insert(QueueId(id), Restored { first, next, messages, delivered_before });
+        } else if is_first_start && found.messages > 0 {
+            let reason = "it holds messages, but nothing says of which queues: the metadata log beside it is gone (bring \
+                          it back, or move the message log away to begin anew)";
+            return Err(StartError::read_messages(&config.data_dir.join(LOG_FOLDER), reason.into()));
         } else if damaged.is_none() {
             shared.log.put(|group| group.delete(QueueKey(id)));
         } else if found.messages > 0 {
@@ -340,6 +346,8 @@ impl MessageStore for Store {
         match &mut *self.shared.state.lock() {
             StoreState::Works => false,
             StoreState::Full(waiting) => {
+                // Connections that ended meanwhile have nobody to tell.
+                waiting.retain(|other| Arc::strong_count(other) > 1);
                 if !waiting.iter().any(|other| Arc::ptr_eq(other, mailbox)) {
                     waiting.push(Arc::clone(mailbox));
                 }

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use client::Client;
 use leveret_protocol::amqp091::method::{
-    BasicPublish, Encode, ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare, QueueDelete, QueueUnbind, TxCommit,
-    TxSelect,
+    BasicPublish, BasicQos, Encode, ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare, QueueDelete, QueueUnbind,
+    TxCommit, TxSelect,
 };
 use leveret_protocol::amqp091::{Method, Table, TableWriter, Value, frame};
 use leveret_server::{Config, Running};
@@ -125,6 +125,26 @@ fn message_count(client: &mut Client, name: &str) -> u32 {
     }
 }
 
+/// One method makes the channel wait for the disk, and far more come behind it than a turn handles.
+#[test]
+fn what_comes_behind_a_durable_declaration_is_answered_without_another_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let (running, address) = start(folder.path());
+    let mut client = Client::open_channel(address);
+    let mut octets = Vec::new();
+    frame::write_method(&mut octets, 1, &queue("q"));
+    let (prefetch_size, prefetch_count, global) = (0, 1, false);
+    for _ in 0..3000 {
+        frame::write_method(&mut octets, 1, &BasicQos { prefetch_size, prefetch_count, global });
+    }
+    client.stream.write_all(&octets).unwrap();
+    assert!(matches!(Method::decode(&client.payload()), Ok(Method::QueueDeclareOk(_))));
+    for number in 0..3000 {
+        assert!(matches!(Method::decode(&client.payload()), Ok(Method::BasicQosOk(_))), "{number}");
+    }
+    running.stop();
+}
+
 /// What the message log in a data folder holds: messages of each queue, by number.
 fn stored(folder: &Path) -> Vec<u64> {
     let disk = RealDisk::open(folder.join("messages")).unwrap();
@@ -167,6 +187,15 @@ fn messages_stay_while_the_declaration_of_their_queue_may_be_lost() {
         running.stop();
         assert_eq!(stored(folder.path()), [1]);
     }
+    // Nor does the node start without its declarations, which would be the end of all messages.
+    fs::rename(&metadata, folder.path().join("away")).unwrap();
+    for _ in 0..2 {
+        let config = Config { listen: Vec::new(), data_dir: folder.path().to_owned(), ..Config::default() };
+        let refused = leveret_server::start(&config).unwrap_err().to_string();
+        assert!(refused.contains("the metadata log beside it is gone"), "{refused}");
+    }
+    fs::remove_dir_all(&metadata).unwrap();
+    fs::rename(folder.path().join("away"), &metadata).unwrap();
     // Without that doubt, a message without a queue is one whose queue was deleted.
     let damaged = fs::read_dir(&metadata).unwrap().map(|entry| entry.unwrap().path());
     let damaged: Vec<_> = damaged.filter(|path| path.extension().is_some_and(|end| end == "damaged")).collect();

@@ -18,8 +18,6 @@ use crate::message::Message;
 
 /// Messages that `ready` keeps room for when it is empty.
 const READY_KEPT: usize = 1024;
-/// Octets of messages read back that a queue keeps ready; below, it asks for more.
-const AHEAD: usize = 512 * 1024;
 
 /// Messages on disk only.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -185,9 +183,9 @@ impl Backlog {
         dropped
     }
 
-    /// What to read back now, if anything is due: the first message is on disk only, or soon will be.
-    pub(super) fn wanted(&self) -> Option<Range<u64>> {
-        (self.cold.count > 0 && self.head_bytes < AHEAD).then_some(self.cold.from..self.cold.until)
+    /// What to read back, if less than so many octets are ready of what was on disk.
+    pub(super) fn wanted(&self, ahead: usize) -> Option<Range<u64>> {
+        (self.cold.count > 0 && self.head_bytes < ahead).then_some(self.cold.from..self.cold.until)
     }
 
     /// Takes in what was read back. What was asked for before the backlog was dropped is not wanted any more.

@@ -105,9 +105,9 @@ impl<S: Sink> Classic<S> {
         self.backlog.page_out(until, front_kept);
     }
 
-    /// What to read back from disk now, if anything is due.
-    pub fn wanted(&self) -> Option<Range<u64>> {
-        self.backlog.wanted()
+    /// What to read back from disk, if less than so many octets are ready of what was there.
+    pub fn wanted(&self, ahead: usize) -> Option<Range<u64>> {
+        self.backlog.wanted(ahead)
     }
 
     /// Takes in what was read back, and goes on.

@@ -16,6 +16,9 @@ const KEPT_WITH_ROOM: usize = 256 * 1024;
 /// Octets at the front of a backlog that stay in memory, and as long as memory is not short.
 const FRONT_KEPT: usize = 8 * 1024;
 const FRONT_KEPT_WITH_ROOM: usize = 128 * 1024;
+/// Octets of messages read back below which a queue asks for more, and as long as memory is not short.
+const AHEAD: usize = 8 * 1024;
+const AHEAD_WITH_ROOM: usize = 512 * 1024;
 /// Marks that are kept before those are looked for that are not needed any more.
 const MARKS_MAX: usize = 64;
 
@@ -204,11 +207,17 @@ impl Stored {
         self.count(queue.ready_bytes());
         if is_asked
             && !self.is_loading
-            && let Some(positions) = queue.wanted()
+            && queue.has_cold()
+            && let Some(positions) = queue.wanted(self.ahead())
         {
             self.is_loading = true;
             self.store.load(self.queue, positions);
         }
+    }
+
+    /// Octets of messages read back below which a queue asks for more.
+    fn ahead(&self) -> usize {
+        if self.store.pressure() == MemoryPressure::All { AHEAD } else { AHEAD_WITH_ROOM }
     }
 
     /// What was asked for is there.

@@ -206,7 +206,8 @@ impl Writer<'_> {
             SyncMode::Interval(interval) => self.unsynced_since.map(|since| since + interval),
             SyncMode::Os => None,
         };
-        let journal_due = (!self.unreleased.is_empty()).then(|| Instant::now() + JOURNAL_POLL);
+        let poll = if self.log.is_owing() { FULL_RETRY } else { JOURNAL_POLL };
+        let journal_due = (!self.unreleased.is_empty()).then(|| Instant::now() + poll);
         match sync_due.into_iter().chain(journal_due).min() {
             Some(due) => {
                 self.side.changed.wait_until(pending, due);
@@ -243,8 +244,16 @@ impl Writer<'_> {
             SyncMode::Interval(_) if self.sync_is_due() => self.sync()?,
             SyncMode::Interval(_) | SyncMode::Os => {}
         }
-        self.unreleased.push_back((self.position, journaled));
+        self.release_with(journaled);
         Ok(())
+    }
+
+    /// What was taken counts as synced once the journal is as far as this.
+    fn release_with(&mut self, journaled: JournalPosition) {
+        match self.unreleased.back_mut() {
+            Some((position, same)) if *same == journaled => *position = self.position,
+            _ => self.unreleased.push_back((self.position, journaled)),
+        }
     }
 
     /// The disk is full, or is not any more.
@@ -274,7 +283,7 @@ impl Writer<'_> {
         if self.unsynced_since.take().is_some() {
             self.log.sync().or_else(final_only)?;
         }
-        self.unreleased.push_back((self.position, journaled));
+        self.release_with(journaled);
         Ok(())
     }
 
@@ -286,7 +295,7 @@ impl Writer<'_> {
             }
             return Ok(());
         };
-        if self.log.stats().is_owing {
+        if self.log.is_owing() {
             // Settlements that the full disk did not take are in memory only.
             return Ok(());
         }

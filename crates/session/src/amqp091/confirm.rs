@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use leveret_broker::journal::Written;
 use leveret_broker::store::{Area, StorePosition};
 use leveret_protocol::amqp091::frame;
-use leveret_protocol::amqp091::method::BasicAck;
+use leveret_protocol::amqp091::method::{BasicAck, ConnectionBlocked, ConnectionUnblocked};
 
-use super::Session;
 use super::channel::Mode;
+use super::{Phase, Session};
 
 /// Publisher confirms of a channel: sequence numbers count from 1.
 #[derive(Debug, Default)]
@@ -98,14 +98,24 @@ pub(crate) struct LogWait {
     pub(crate) awaited: Option<(Area, StorePosition)>,
     /// Whether the store takes no messages, and this connection has published some.
     pub(crate) is_blocked: bool,
+    /// Whether the client was told so.
+    is_blocking_told: bool,
     /// The position with which the effects of the last flush are on disk.
     pub(crate) flushed: Option<StorePosition>,
 }
 
 impl Session {
     /// Stops reading while the log has enough to write or cannot write at all; goes on when it is told.
-    pub(super) fn wait_for_log(&mut self) {
+    pub(super) fn wait_for_log(&mut self, out: &mut Vec<u8>) {
         self.log.is_blocked = self.log.is_blocked && self.node.is_store_blocked(&self.mailbox);
+        if self.log.is_blocked != self.log.is_blocking_told && self.phase == Phase::Running {
+            self.log.is_blocking_told = self.log.is_blocked;
+            match (self.capabilities.connection_blocked, self.log.is_blocked) {
+                (false, _) => {}
+                (true, true) => frame::write_method(out, 0, &ConnectionBlocked { reason: "low on disk" }),
+                (true, false) => frame::write_method(out, 0, &ConnectionUnblocked {}),
+            }
+        }
         let Some((area, position)) = self.log.awaited else { return };
         match (area, self.node.stored(area, position, &self.mailbox)) {
             // Without the page-out area messages stay in memory, which is better than never going on.

@@ -33,7 +33,9 @@ impl Session {
         };
         frame::write_content(out, source.channel, &deliver, message.properties(), message.body(), frame_max);
         if source.no_ack {
-            self.sources.discard(key, position);
+            if source.is_stored() {
+                self.sources.discard(key, position);
+            }
         } else {
             source.outstanding += 1;
             channel.unsettled.push(Delivered { tag: delivery_tag, source: key, position, message });

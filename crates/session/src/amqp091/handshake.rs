@@ -108,6 +108,7 @@ impl Session {
             self.capabilities = Capabilities {
                 authentication_failure_close: has("authentication_failure_close"),
                 consumer_cancel_notify: has("consumer_cancel_notify"),
+                connection_blocked: has("connection.blocked"),
             };
         }
         self.client_properties = table::to_broker(start_ok.client_properties);

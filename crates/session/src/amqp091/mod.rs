@@ -98,6 +98,7 @@ pub enum Ending {
 struct Capabilities {
     authentication_failure_close: bool,
     consumer_cancel_notify: bool,
+    connection_blocked: bool,
 }
 
 /// Limits agreed on; zero is none.
@@ -307,9 +308,7 @@ impl Session {
             self.log.is_told = false;
             self.unpark(out);
             self.flush(out);
-            self.wait_for_log();
-            // What came meanwhile is due in another turn, which nothing else would bring.
-            self.held |= self.parking.has_moved;
+            self.wait_for_log(out);
         }
         if !self.log.confirming.is_empty() {
             self.confirm_stored(out);
@@ -443,7 +442,7 @@ impl Session {
             if stored.is_some() || flushed.awaited.is_some() {
                 self.log.is_blocked |= stored.is_some();
                 self.log.awaited = flushed.awaited.or(self.log.awaited);
-                self.wait_for_log();
+                self.wait_for_log(out);
             }
         }
         self.log.flushed = stored;

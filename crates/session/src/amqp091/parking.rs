@@ -53,9 +53,17 @@ impl Parked {
 }
 
 impl Session {
+    /// Whether another turn is due at once, though nothing new came: what channels wait for may have happened.
+    pub fn is_due(&self) -> bool {
+        self.parking.has_moved
+    }
+
     /// Whether reading has to wait for the disk: parked channels keep enough, or messages cannot be written as fast as they
     /// come.
     pub fn is_stuck(&self) -> bool {
+        if self.phase != Phase::Running {
+            return false;
+        }
         if self.log.awaited.is_some() || self.log.is_blocked {
             return true;
         }

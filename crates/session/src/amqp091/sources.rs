@@ -75,10 +75,16 @@ impl Source {
         self.settled == 0 && self.requeued.is_empty() && self.positions.is_empty()
     }
 
+    /// Whether the queue's store has to know of what is done with.
+    #[inline]
+    pub(crate) fn is_stored(&self) -> bool {
+        self.queue().is_some_and(|(queue, _)| queue.is_stored())
+    }
+
     /// Takes note of a position that is done with, if the queue's store has to know.
     #[inline]
     fn done_with(&mut self, position: Position) {
-        if self.queue().is_some_and(|(queue, _)| queue.is_stored()) {
+        if self.is_stored() {
             match self.positions.last_mut() {
                 Some(last) if last.end == position.0 => last.end += 1,
                 _ => self.positions.push(position.0..position.0 + 1),

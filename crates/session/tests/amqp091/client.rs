@@ -89,6 +89,7 @@ impl Client {
         let mut properties = Vec::new();
         TableWriter::new(&mut properties).table("capabilities", |capabilities| {
             capabilities.field("consumer_cancel_notify", Value::Bool(true));
+            capabilities.field("connection.blocked", Value::Bool(true));
             capabilities.field("authentication_failure_close", Value::Bool(true));
         });
         self.to_server.extend_from_slice(&ProtocolHeader::AMQP_0_9_1.octets());

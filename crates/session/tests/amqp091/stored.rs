@@ -285,10 +285,10 @@ fn a_publisher_is_not_read_while_the_log_has_enough_or_is_blocked() {
     client.quiet_turn();
     assert!(!client.session.is_stuck(), "it has stored nothing");
     client.publish_persistent(1, "", "d", "3");
-    client.quiet_turn();
+    assert_eq!(client.turn(), ["0: ConnectionBlocked"]);
     assert!(client.session.is_stuck());
     store.block(false);
-    client.quiet_turn();
+    assert_eq!(client.turn(), ["0: ConnectionUnblocked"]);
     assert!(!client.session.is_stuck());
     store.have_enough(true);
     client.publish_persistent(1, "", "d", "4");

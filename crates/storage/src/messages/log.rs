@@ -184,6 +184,12 @@ impl MessageLog {
         self.failure.as_ref()
     }
 
+    /// Whether settlements, or marks of what was delivered, are in memory only, for want of any space: see
+    /// [`Stats::is_owing`].
+    pub fn is_owing(&self) -> bool {
+        self.owes_marks || !self.owed.is_empty()
+    }
+
     /// The log in numbers.
     pub fn stats(&self) -> Stats {
         let state = self.shared.lock();
@@ -197,7 +203,7 @@ impl MessageLog {
             live: state.files.values().map(|file| file.live).sum(),
             bytes_written: self.bytes_written + self.active.as_ref().map_or(0, |active| active.written),
             copied: self.compaction.copied,
-            is_owing: self.owes_marks || !self.owed.is_empty(),
+            is_owing: self.is_owing(),
             damaged: self.shared.damaged.load(Ordering::Relaxed),
         }
     }

@@ -47,7 +47,7 @@ fn drain(backlog: &mut Backlog) -> Vec<(u64, bool)> {
 }
 
 fn load(backlog: &mut Backlog, positions: impl IntoIterator<Item = u64>, up_to: u64, lost: usize) {
-    let Some(wanted) = backlog.wanted() else { panic!("nothing is wanted") };
+    let Some(wanted) = backlog.wanted(512 * 1024) else { panic!("nothing is wanted") };
     let messages = positions.into_iter().map(|position| (Position(position), message(position, 8))).collect();
     backlog.loaded(Loaded { from: wanted.start, up_to, messages, lost });
 }
@@ -64,13 +64,16 @@ fn what_went_to_disk_comes_back_in_order() {
     assert_eq!(first.len(), 900 - gone);
     assert!(!backlog.has_next() && backlog.pop().is_none(), "the next one is on disk");
     let from = first.len() as u64;
-    assert_eq!((backlog.wanted(), backlog.delivered_before()), (Some(from..900), from));
+    assert_eq!((backlog.wanted(512 * 1024), backlog.delivered_before()), (Some(from..900), from));
     load(&mut backlog, from..800, 800, 0);
     assert_eq!(drain(&mut backlog).len() as u64, 800 - from);
     load(&mut backlog, 800..900, 900, 0);
     let rest: Vec<_> = (800..1000).map(|position| (position, false)).collect();
     assert_eq!(drain(&mut backlog), rest);
-    assert_eq!((backlog.len(), backlog.bytes(), backlog.wanted(), backlog.delivered_before()), (0, 0, None, 1000));
+    assert_eq!(
+        (backlog.len(), backlog.bytes(), backlog.wanted(512 * 1024), backlog.delivered_before()),
+        (0, 0, None, 1000)
+    );
 }
 
 #[test]
@@ -120,7 +123,7 @@ fn a_dropped_backlog_says_what_it_dropped_and_wants_nothing_of_it() {
     for position in [0, 2] {
         backlog.put_back(Position(position), message(position, 8));
     }
-    let wanted = backlog.wanted().unwrap();
+    let wanted = backlog.wanted(512 * 1024).unwrap();
     assert_eq!(backlog.clear(), [0..1, 2..3, 3..600]);
     backlog.loaded(Loaded {
         from: wanted.start,

@@ -572,16 +572,21 @@ fn what_comes_back_after_the_queue_was_empty_can_be_settled() {
 
 #[test]
 fn little_is_read_ahead_of_a_consumer_that_takes_nothing() {
-    let bench = Bench::paged_out(true, "P", 200);
-    let reader = bench.consumer(false, 1);
-    let mut answers = 0;
-    while let Some(loaded) = bench.store.answer(ID, 4) {
-        bench.cell.loaded(loaded);
-        answers += 1;
+    for (pressure, expected) in
+        [(MemoryPressure::None, 512 * 1024..1024 * 1024), (MemoryPressure::All, 16 * 1024..128 * 1024)]
+    {
+        let bench = Bench::paged_out(true, "P", 200);
+        bench.store.set_pressure(pressure);
+        let reader = bench.consumer(false, 1);
+        let mut answers = 0;
+        while let Some(loaded) = bench.store.answer(ID, 4) {
+            bench.cell.loaded(loaded);
+            answers += 1;
+        }
+        let octets = bench.memory();
+        assert!(expected.contains(&octets) && answers < 20, "{pressure:?}: {octets} octets, {answers} answers");
+        assert_eq!(reader.drain(4, false), range(0..201));
     }
-    let octets = bench.memory();
-    assert!((512 * 1024..1024 * 1024).contains(&octets) && answers < 20, "{octets} octets, {answers} answers");
-    assert_eq!(reader.drain(4, false), range(0..201));
 }
 
 #[test]
@@ -654,6 +659,7 @@ fn an_answer_that_comes_after_a_purge_is_not_taken() {
     let before = bench.memory();
     assert_eq!(bench.parts(), (FRONT + 1, 40 - FRONT));
     bench.store.told();
+    bench.store.set_pressure(MemoryPressure::None);
     bench.cell.loaded(late);
     assert_eq!((bench.memory(), bench.parts()), (before, (FRONT + 1, 40 - FRONT)));
     // And what is there now is asked for.

@@ -270,7 +270,7 @@ impl Model {
                 self.on_disk = self.on_disk.max(self.messages.len().saturating_sub(but) as u64);
                 self.queue.page_out(self.on_disk, front_kept);
             }
-            Operation::Ask => self.asked = self.asked.take().or_else(|| self.queue.wanted()),
+            Operation::Ask => self.asked = self.asked.take().or_else(|| self.queue.wanted(512 * 1024)),
             Operation::Answer { count, damaged_every } => self.answer(count, damaged_every),
         }
         self.check()
