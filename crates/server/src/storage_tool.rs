@@ -23,9 +23,10 @@ const FAILED: u8 = 2;
 
 const EXAMPLES: &str = "\
 Examples:
-  leveret storage check /var/lib/leveret                 read everything, say what is there and whether it is sound
-  leveret storage dump /var/lib/leveret --queue orders   print the messages of a queue, a JSON object per line
-  leveret storage repair /var/lib/leveret --dry-run      say what a repair would do";
+  leveret storage check /var/lib/leveret                 what is there, and is it sound?
+  leveret storage check /var/lib/leveret --json          the same for programs
+  leveret storage dump /var/lib/leveret --queue orders   the messages of a queue
+  leveret storage repair /var/lib/leveret --dry-run      what would a repair do?";
 
 const STATUS: &str = "\
 Exit status: 0 if everything is sound, 1 if something is damaged, 2 if the folder cannot be read.";

@@ -340,9 +340,11 @@ fn damaged_definitions_are_found_and_written_anew() {
     fs::write(&path, bytes).unwrap();
     let text = storage(&["check"], folder.path()).printed(1);
     assert!(text.contains("in use, damaged\n      damaged from byte "), "{text}");
-    let text = storage(&["repair"], folder.path());
-    assert!(text.stdout.contains("metadata-0000000000000001.log.damaged"), "{}", text.stdout);
-    assert_eq!(storage(&["repair"], folder.path()).status, text.status);
+    assert!(text.contains("does not fit those before it: no queue 'audit' in vhost '/'"), "{text}");
+    let text = storage(&["repair"], folder.path()).printed(0);
+    assert!(text.contains("is kept as metadata-0000000000000001.log.damaged.\n"), "{text}");
+    assert!(text.contains("\nEverything is sound now.\n2 messages are in queues that are not declared; "), "{text}");
+    assert_eq!(storage(&["repair"], folder.path()).printed(0), "Nothing to do: everything is sound.\n");
     assert_eq!(consume(folder.path(), "orders"), 10);
 }
 

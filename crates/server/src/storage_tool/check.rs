@@ -77,7 +77,7 @@ impl Findings {
             text.push_str(&definition_files(definitions));
             let _ = writeln!(text, "\n  {}", declared(definitions));
         }
-        for problem in &definitions.problems {
+        for problem in definitions.problems.iter().chain(&definitions.skipped) {
             let _ = writeln!(text, "  {}", shown(problem));
         }
         text.push_str("\nMessages\n");
@@ -101,24 +101,53 @@ impl Findings {
         let messages: u64 = queues.iter().map(|queue| queue.report.messages).sum();
         let unreadable: u64 = queues.iter().map(|queue| queue.report.unreadable).sum();
         let holding = queues.iter().filter(|queue| queue.report.messages > 0).count() as u64;
-        let orphans: u64 = queues.iter().filter(|queue| queue.name.is_none()).map(|queue| queue.report.messages).sum();
         let mut text = if self.is_sound() {
             format!("Sound: {} in {}, read in {seconds:.1} s.", count(messages, "message"), count(holding, "queue"))
         } else {
-            let what = match unreadable {
-                0 => "no message of a queue is known to be lost".to_owned(),
-                1 => "1 message cannot be read".to_owned(),
-                _ => format!("{} messages cannot be read", grouped(unreadable)),
-            };
             let dir = folder.path.display();
-            format!("Damaged: {what}. `leveret storage repair {dir}` keeps everything else.")
+            format!("Damaged: {}. `leveret storage repair {dir}` keeps what can be read.", self.damage(unreadable))
         };
-        if orphans > 0 {
-            let verb = if orphans == 1 { "is" } else { "are" };
-            let note = "in queues that are not declared; a broker drops them when it starts";
-            let _ = write!(text, "\n{} {verb} {note}.", count(orphans, "message"));
-        }
+        text.push_str(&self.orphans(folder));
         text
+    }
+
+    /// What is damaged, in a few words.
+    fn damage(&self, unreadable: u64) -> String {
+        let mut parts = Vec::new();
+        if !self.definitions.is_sound() {
+            parts.push("not all definitions can be read".to_owned());
+        }
+        if let Some(checked) = &self.messages {
+            let lost = checked.files.iter().filter(|file| file.state == FileState::Unreadable).count();
+            let lost = (lost + checked.missing.len()) as u64;
+            let is = |number| if number == 1 { "is" } else { "are" };
+            if lost > 0 {
+                parts.push(format!("{} {} missing or unreadable as a whole", count(lost, "file"), is(lost)));
+            }
+            if unreadable > 0 {
+                parts.push(format!("{} cannot be read", count(unreadable, "message")));
+            }
+            if parts.is_empty() {
+                parts.push("no message of a queue is known to be lost".to_owned());
+            }
+        }
+        parts.join(", ")
+    }
+
+    /// What to know about messages in queues that no definition has, on lines of their own.
+    pub(super) fn orphans(&self, folder: &Folder) -> String {
+        let queues = self.queues();
+        let orphans: Vec<_> = queues.iter().filter(|queue| queue.name.is_none()).collect();
+        let Some(first) = orphans.first() else { return String::new() };
+        let messages = orphans.iter().map(|queue| queue.report.messages).sum();
+        let verb = if messages == 1 { "is" } else { "are" };
+        let (id, dir) = (first.report.queue.0, folder.path.display());
+        format!(
+            "\n{} {verb} in queues that are not declared; a broker drops them when it starts. They are printed by \
+             `leveret storage dump {dir} --id {id}`{}.",
+            count(messages, "message"),
+            if orphans.len() == 1 { "" } else { " and so on" }
+        )
     }
 
     fn json(&self, folder: &Folder) -> Value {
@@ -156,6 +185,7 @@ impl Findings {
                 "damaged": damaged.collect::<Vec<_>>(),
                 "torn_tail": torn,
                 "problems": definitions.problems,
+                "skipped": definitions.skipped,
                 "vhosts": vhosts,
                 "exchanges": exchanges,
                 "queues": queues,
@@ -271,7 +301,14 @@ fn message_files(checked: &Checked) -> String {
         ("live", Side::Right),
         ("unreadable", Side::Right),
     ]);
+    let mut missing = checked.missing.iter().peekable();
+    let row = |file: &String| {
+        [file.clone(), String::new(), "missing".to_owned(), String::new(), String::new(), String::new()]
+    };
     for report in &checked.files {
+        while let Some(file) = missing.next_if(|file| **file < report.name) {
+            table.row(row(file));
+        }
         let has_records = matches!(report.state, FileState::Sealed | FileState::Open);
         let number = |number| if has_records { grouped(number) } else { String::new() };
         table.row([
@@ -289,9 +326,7 @@ fn message_files(checked: &Checked) -> String {
             table.remark(unfinished(tail.offset, tail.records));
         }
     }
-    for file in &checked.missing {
-        table.row([file.clone(), String::new(), "missing".to_owned(), String::new(), String::new(), String::new()]);
-    }
+    missing.for_each(|file| table.row(row(file)));
     table.text()
 }
 
@@ -304,7 +339,7 @@ fn range(range: &std::ops::Range<u64>) -> String {
 
 fn lost(records: Option<u64>) -> String {
     match records {
-        Some(0) => "what can be made again".to_owned(),
+        Some(0) => "nothing is lost by it".to_owned(),
         Some(records) => format!("{} lost", count(records, "record")),
         None => "nobody knows how many records".to_owned(),
     }

@@ -18,6 +18,8 @@ pub(super) struct Definitions {
     pub(super) torn_tail: Option<TornTail>,
     /// Why there are none, or not all: a sentence each.
     pub(super) problems: Vec<String>,
+    /// Those that what was lost leaves without sense, which a broker skips: a sentence each.
+    pub(super) skipped: Vec<String>,
     /// Whether a start would change the files.
     pub(super) wants_repair: bool,
     queues: BTreeMap<u64, QueueName>,
@@ -39,6 +41,7 @@ impl Definitions {
             damaged: Vec::new(),
             torn_tail: None,
             problems: Vec::new(),
+            skipped: Vec::new(),
             wants_repair: false,
             queues: BTreeMap::new(),
         };
@@ -72,7 +75,7 @@ impl Definitions {
         match Record::decode(octets) {
             Ok(record) => {
                 if let Err(error) = self.topology.restore(record) {
-                    self.problems.push(format!("definition {number} does not fit those before it: {error}"));
+                    self.skipped.push(format!("definition {number} does not fit those before it: {error}"));
                 }
             }
             Err(error @ FormatError::Version(_)) => return Err(folder.failure(&error)),
@@ -95,6 +98,6 @@ impl Definitions {
 
     /// Whether nothing is damaged.
     pub(super) fn is_sound(&self) -> bool {
-        self.damaged.is_empty() && self.problems.is_empty()
+        self.damaged.is_empty() && self.problems.is_empty() && self.skipped.is_empty()
     }
 }

@@ -22,7 +22,7 @@ const LOAD_OCTETS: usize = 1 << 20;
 pub(super) fn run(options: &DumpOptions, output: &mut dyn Write) -> Result<Verdict, Failure> {
     let folder = Folder::open(&options.dir, Purpose::Look)?;
     let definitions = Definitions::read(&folder)?;
-    for problem in &definitions.problems {
+    for problem in definitions.problems.iter().chain(&definitions.skipped) {
         eprintln!("leveret storage: {problem}");
     }
     let inspection = match folder.messages()? {

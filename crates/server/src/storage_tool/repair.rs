@@ -7,6 +7,7 @@ use std::sync::Arc;
 use leveret_server::Purpose;
 use leveret_storage::messages::Options;
 use leveret_storage::messages::inspect::{Checked, QueueReport, Step, plan, repair};
+use leveret_storage::metadata::inspect::FileState;
 use leveret_storage::{Disk, MetadataLog};
 
 use super::check::{Findings, queues};
@@ -22,19 +23,12 @@ pub(super) fn run(options: &RepairOptions, output: &mut dyn Write) -> Result<Ver
     }
     let folder = Folder::open(&options.dir, Purpose::Change)?;
     let before = Definitions::read(&folder)?;
-    let mut text = definition_steps(&before, Tense::Done);
-    if before.wants_repair
-        && let Some(disk) = folder.metadata()?
-    {
-        let (_, recovered) = MetadataLog::open(Arc::new(disk)).map_err(|error| folder.failure(&error))?;
-        for kept in &recovered.report.kept_aside {
-            let _ = writeln!(text, "The file as it was found is kept as {kept}.");
-        }
-    }
+    let text = repair_definitions(&before, &folder)?;
     output.write_all(text.as_bytes())?;
     let mut is_done = !text.is_empty();
     let definitions = Definitions::read(&folder)?;
     let mut is_sound = definitions.is_sound();
+    let mut messages = None;
     if let Some(disk) = folder.messages()? {
         let disk: Arc<dyn Disk> = Arc::new(disk);
         let mut progress = Progress::new("reading messages");
@@ -46,10 +40,61 @@ pub(super) fn run(options: &RepairOptions, output: &mut dyn Write) -> Result<Ver
         let mut text = message_steps(&repaired.steps, Tense::Done);
         text.push_str(&losses(&before, &repaired.before, Some(&repaired.after)));
         output.write_all(text.as_bytes())?;
+        messages = Some(repaired.after);
     }
-    let end = end(&definitions, is_done, is_sound);
+    let mut end = end(&definitions, is_done, is_sound);
+    if is_done {
+        let orphans = Findings { definitions, messages }.orphans(&folder);
+        end.push_str(orphans.trim_start());
+        end.push_str(if orphans.is_empty() { "" } else { "\n" });
+    }
     output.write_all(end.as_bytes())?;
     Ok(Verdict::of(is_sound))
+}
+
+/// Does what a start does about the log of definitions, and leaves out of it what a start would skip.
+fn repair_definitions(before: &Definitions, folder: &Folder) -> Result<String, Failure> {
+    let mut text = definition_steps(before, Tense::Done);
+    let Some(disk) = folder.metadata()?.filter(|_| !text.is_empty()) else { return Ok(text) };
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    if !before.skipped.is_empty() && before.damaged.is_empty() {
+        // Opening keeps a copy only of a log that is damaged itself.
+        let in_use = before.files.iter().find(|file| file.state == FileState::InUse);
+        if let Some(file) = in_use {
+            let copy = format!("{}.damaged", file.name);
+            keep_copy(&*disk, &file.name, &copy).map_err(|error| folder.failure(&error))?;
+            let _ = writeln!(text, "The file as it was found is kept as {copy}.");
+        }
+    }
+    let (mut log, recovered) = MetadataLog::open(disk).map_err(|error| folder.failure(&error))?;
+    for kept in &recovered.report.kept_aside {
+        let _ = writeln!(text, "The file as it was found is kept as {kept}.");
+    }
+    if !before.skipped.is_empty() {
+        let records = before.topology.durable_records();
+        let octets = records.iter().map(|record| {
+            let mut octets = Vec::new();
+            record.encode(&mut octets);
+            octets
+        });
+        log.snapshot(octets).map_err(|error| folder.failure(&error))?;
+    }
+    Ok(text)
+}
+
+/// Copies a file, durably, unless there is a copy.
+fn keep_copy(disk: &dyn Disk, name: &str, copy: &str) -> std::io::Result<()> {
+    if disk.open(copy).is_ok() {
+        return Ok(());
+    }
+    let content = disk.open(name)?.read_all()?;
+    // A start removes a file of this name: under the other one, a copy is complete.
+    let unfinished = format!("{name}.tmp");
+    let file = disk.create(&unfinished)?;
+    file.write_at(0, &content)?;
+    file.sync_data()?;
+    disk.rename(&unfinished, copy)?;
+    disk.sync_folder()
 }
 
 /// Says what would be done; nothing is.
@@ -60,6 +105,11 @@ fn dry_run(folder: &Folder, output: &mut dyn Write) -> Result<Verdict, Failure> 
         let steps = plan(&disk, checked).map_err(|error| folder.failure(&error))?;
         text.push_str(&message_steps(&steps, Tense::Planned));
         text.push_str(&losses(&findings.definitions, checked, None));
+    }
+    if !text.is_empty() {
+        text.push_str(findings.orphans(folder).trim_start());
+        text.truncate(text.trim_end().len());
+        text.push('\n');
     }
     for problem in &findings.definitions.problems {
         let _ = writeln!(text, "A repair cannot help: {}.", shown(problem));
@@ -102,6 +152,12 @@ impl Tense {
 
 fn definition_steps(definitions: &Definitions, tense: Tense) -> String {
     let mut text = String::new();
+    if !definitions.problems.is_empty() {
+        return text;
+    }
+    for skipped in &definitions.skipped {
+        text.push_str(&tense.say(&format!("A definition that no broker would use ({})", shown(skipped)), "left out"));
+    }
     if !definitions.wants_repair {
         return text;
     }
@@ -121,7 +177,6 @@ fn definition_steps(definitions: &Definitions, tense: Tense) -> String {
         text.push_str(&tense.say(&what, "cut off"));
     }
     for file in &definitions.files {
-        use leveret_storage::metadata::inspect::FileState;
         if matches!(file.state, FileState::Replaced | FileState::Unfinished) {
             text.push_str(&tense.say(&format!("{}, which a crash left,", file.name), "removed"));
         }

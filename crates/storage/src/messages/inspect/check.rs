@@ -211,7 +211,11 @@ impl Log {
         if !matches!(self.header, Header::Valid(_)) {
             damage.push(at(0, HEADER_BYTES.min(bytes.len()), Some(0)));
         }
-        damage.extend(scan.damage.iter().map(|(range, records)| at(range.start, range.end, *records)));
+        let table = self.directory.as_ref().map_or(u64::MAX, |directory| directory.offsets_at);
+        damage.extend(scan.damage.iter().map(|(range, records)| {
+            let is_table = range.start as u64 + record::HEADER_BYTES as u64 >= table;
+            at(range.start, range.end, if is_table { Some(0) } else { *records })
+        }));
         let is_end_wrong = match &self.directory {
             // What a damaged record said cannot be compared.
             Some(directory) => scan.damage.is_empty() && !agrees(directory, bytes, scan),

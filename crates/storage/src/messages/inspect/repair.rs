@@ -81,7 +81,8 @@ pub fn plan(disk: &dyn Disk, checked: &Checked) -> Result<Vec<Step>, OpenError> 
                 names.insert(name.clone());
                 steps.push(Step::SetAside { file, name });
             }
-            FileState::Unfinished => steps.push(Step::Remove { file }),
+            // First of all: copies that are made have such names until they are complete.
+            FileState::Unfinished => steps.insert(0, Step::Remove { file }),
             _ => {
                 let has_tail = report.torn_tail.as_ref().is_some_and(|tail| tail.records > 0);
                 if (has_tail || !report.is_sound()) && !is_kept(disk, &file, &names)? {

@@ -215,6 +215,8 @@ fn files_that_are_missing_or_not_the_logs_are_named() {
     disk.remove(&gone).unwrap();
     disk.put(&foreign, b"not a message log, and longer than a header".to_vec());
     disk.put("notes.txt", Vec::new());
+    let unfinished = format!("{foreign}.damaged.tmp");
+    disk.put(&unfinished, Vec::new());
     let checked = check(&disk);
     assert_eq!(checked.missing, std::slice::from_ref(&gone));
     let state = |name: &str| checked.files.iter().find(|file| file.name == name).map(|file| file.state);
@@ -223,7 +225,9 @@ fn files_that_are_missing_or_not_the_logs_are_named() {
     assert!(!checked.is_sound());
     let repaired = mend(&disk);
     let aside = format!("{foreign}.damaged");
-    assert_eq!(repaired.steps, [Step::SetAside { file: foreign, name: aside }, Step::Forget { file: gone }]);
+    let steps =
+        [Step::Remove { file: unfinished }, Step::SetAside { file: foreign, name: aside }, Step::Forget { file: gone }];
+    assert_eq!(repaired.steps, steps);
     assert!(repaired.after.is_sound(), "{repaired:#?}");
     assert!(!open(&disk).1.report.is_damaged());
 }
@@ -255,6 +259,27 @@ fn a_torn_tail_is_no_damage_and_is_cut() {
     assert!(matches!(&repaired.steps[..], [Step::CutTail(_)]), "{:?}", repaired.steps);
     assert_eq!(repaired.after.queues, checked.queues);
     assert_eq!(mend(&disk).steps, []);
+}
+
+#[test]
+fn a_damaged_table_loses_nothing() {
+    let (disk, live) = history(3);
+    let checked = check(&disk);
+    let sealed = checked.files.iter().find(|file| file.state == FileState::Sealed && file.live > 0).unwrap();
+    let inspection = Inspection::open(&disk).unwrap();
+    let log = inspection.logs.iter().find(|log| log.name == sealed.name).unwrap();
+    let table = log.directory.as_ref().unwrap().offsets_at;
+    disk.flip_bit(&sealed.name, 8 * table + 1).unwrap();
+    let unfinished = format!("{}.damaged.tmp", sealed.name);
+    disk.put(&unfinished, Vec::new());
+    let damaged = check(&disk);
+    let report = damaged.files.iter().find(|file| file.name == sealed.name).unwrap();
+    assert_eq!(report.damaged.iter().map(|damage| damage.records).collect::<Vec<_>>(), [Some(0)]);
+    assert_eq!((damaged.unreadable(), damaged.is_sound()), (0, false));
+    let repaired = mend(&disk);
+    assert_eq!(repaired.steps.first(), Some(&Step::Remove { file: unfinished }));
+    assert!(repaired.after.is_sound());
+    assert_eq!(readable(&Inspection::open(&disk).unwrap().reader()), live);
 }
 
 #[test]
