@@ -58,6 +58,12 @@ pub trait DiskFile: Send + Sync {
     /// the range if it is shorter; new bytes read as zeros.
     fn allocate(&self, offset: u64, length: u64) -> io::Result<()>;
 
+    /// Tells the system that what is in the file now will not be read, so that it need not keep it in memory. The file stays
+    /// as it is.
+    fn drop_cache(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The whole content. [`io::ErrorKind::OutOfMemory`] if it does not fit.
     fn read_all(&self) -> io::Result<Vec<u8>> {
         let length = usize::try_from(self.length()?).map_err(|_| io::ErrorKind::OutOfMemory)?;

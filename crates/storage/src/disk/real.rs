@@ -165,6 +165,12 @@ impl DiskFile for RealFile {
             reserved => reserved.map_err(|error| full(error.into())),
         }
     }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed)?;
+        Ok(())
+    }
 }
 
 impl RealFile {
@@ -263,6 +269,17 @@ mod tests {
         assert_eq!(file.read_all().unwrap(), b"a\0\0");
         file.allocate(0, 0).unwrap();
         assert_eq!(file.length().unwrap(), 3);
+    }
+
+    #[test]
+    fn a_file_that_the_system_need_not_keep_reads_as_written() {
+        let (_folder, disk) = disk();
+        let file = disk.create("a").unwrap();
+        file.write_at(0, &vec![1; 100_000]).unwrap();
+        file.drop_cache().unwrap();
+        file.sync_data().unwrap();
+        file.drop_cache().unwrap();
+        assert_eq!(file.read_all().unwrap(), vec![1; 100_000]);
     }
 
     #[test]

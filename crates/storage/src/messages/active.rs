@@ -15,7 +15,7 @@ const WRITE_BYTES: usize = 1 << 20;
 /// The most that is kept free, in bytes, for what gives space back.
 const RESERVE_BYTES_MAX: u64 = 256 << 10;
 
-/// Writes below this size, in bytes, are followed by zeros where nothing was written before.
+/// Writes below this size, in bytes, are followed by many zeros where nothing was written before.
 const SMALL_WRITE_BYTES: usize = 64 << 10;
 
 /// A page of the system's memory, in bytes; where pages are larger this is only slower.
@@ -120,6 +120,8 @@ pub(super) struct Active {
     pub(super) is_dirty: bool,
     /// Up to where the file was ever written, in this life or an earlier one.
     touched: u64,
+    /// Up to where it was written in this life.
+    filled: u64,
     /// What the directory will say.
     pub(super) others: Others,
     /// Bytes written since this was last taken.
@@ -140,6 +142,7 @@ impl Active {
             marked: 0,
             is_dirty: false,
             touched: touched.max(HEADER_BYTES as u64),
+            filled: HEADER_BYTES as u64,
             others: Others::default(),
             written: 0,
         }
@@ -186,14 +189,18 @@ impl Active {
             return Ok(());
         }
         let start = self.room.end - bytes as u64;
-        if bytes < SMALL_WRITE_BYTES && self.room.end > self.touched {
-            // Syncs of what comes next are then overwrites, which take the file system less.
-            let end = self.room.end.next_multiple_of(ZEROS_BYTES).min(self.room.size).max(self.room.end);
+        if self.room.end > self.filled {
+            let is_new = bytes < SMALL_WRITE_BYTES && self.room.end > self.touched;
+            // Syncs of what comes next are then overwrites, which take the file system less; and a page that is written in
+            // part would have to be read first.
+            let multiple = if is_new { ZEROS_BYTES } else { PAGE_BYTES };
+            let end = self.room.end.next_multiple_of(multiple).min(self.room.size).max(self.room.end);
             self.buffer.resize(usize::try_from(end - start).unwrap_or(bytes), 0);
         }
         self.is_dirty = true;
         self.write_buffer(start, bytes)?;
-        self.touched = self.touched.max(start + self.buffer.len() as u64);
+        self.filled = self.filled.max(start + self.buffer.len() as u64);
+        self.touched = self.touched.max(self.filled);
         self.written += bytes as u64;
         self.buffer.clear();
         Ok(())
@@ -201,8 +208,8 @@ impl Active {
 
     /// Writes the buffer, `bytes` of which are records: pages they fill in one go, the others one by one.
     ///
-    /// Systems keep what came in one write together (Linux in folios), and what changes a byte of it makes them write all
-    /// of it again. The next write begins in the page where this one ends.
+    /// Systems keep what came in one write together (Linux in folios), and write all of it again when a byte of it changes.
+    /// The next write begins in the page where this one ends.
     fn write_buffer(&self, start: u64, bytes: usize) -> io::Result<()> {
         let end = start + bytes as u64;
         let filled = usize::try_from((end - end % PAGE_BYTES).saturating_sub(start)).unwrap_or(bytes);
@@ -291,4 +298,92 @@ pub(super) fn seal(
     directory.encode(&mut payload);
     append(DIRECTORY, &payload, destination)?;
     Ok(Sealed { directory, offset, bytes: (destination.len() - start) as u64 })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::super::format::MESSAGE;
+    use super::*;
+    use crate::disk::simulated::Random;
+    use crate::disk::{Disk, SimulatedDisk};
+
+    /// A file, and the ranges that were written.
+    struct Watched {
+        file: Box<dyn DiskFile>,
+        writes: Mutex<Vec<(u64, u64)>>,
+    }
+
+    impl DiskFile for Watched {
+        fn length(&self) -> io::Result<u64> {
+            self.file.length()
+        }
+
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            self.file.read_at(offset, buffer)
+        }
+
+        fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            self.writes.lock().unwrap().push((offset, offset + bytes.len() as u64));
+            self.file.write_at(offset, bytes)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.file.sync_data()
+        }
+
+        fn truncate(&self, length: u64) -> io::Result<()> {
+            self.file.truncate(length)
+        }
+
+        fn allocate(&self, offset: u64, length: u64) -> io::Result<()> {
+            self.file.allocate(offset, length)
+        }
+    }
+
+    #[test]
+    fn pages_written_together_are_not_written_again() {
+        const SIZE: u64 = (1 << 20) + 1000;
+        for seed in 0..40 {
+            let mut random = Random::new(seed);
+            let touched = if seed % 2 == 0 { 0 } else { SIZE };
+            let disk = SimulatedDisk::new(seed);
+            disk.put("a", vec![if touched > 0 { 0xFF } else { 0 }; usize::try_from(SIZE).unwrap()]);
+            let file = Arc::new(Watched { file: disk.open("a").unwrap(), writes: Mutex::default() });
+            let largest = [100, 5000, 100_000, 300_000][random.below_usize(4)];
+            let mut active = Active::new(5, Arc::<Watched>::clone(&file), SIZE, touched, Vec::new());
+            let mut records = Vec::new();
+            loop {
+                let octets = vec![7; random.below_usize(largest)];
+                if !active.room.fits(message_cost(0, octets.len()), Purpose::Messages) || records.len() > 2000 {
+                    break;
+                }
+                let start = active.append(MESSAGE, &[&octets], 0).unwrap();
+                records.push((start, octets));
+                if random.below(3) > 0 {
+                    active.flush().unwrap();
+                }
+            }
+            active.flush().unwrap();
+            let bytes = disk.bytes("a").unwrap();
+            for (start, octets) in &records {
+                let record = record::decode(&bytes[usize::try_from(*start).unwrap()..]);
+                let record::Decoded::Complete { record, .. } = record else { panic!("{seed}: {start}") };
+                assert_eq!(record.payload, octets);
+            }
+            let behind = usize::try_from(active.room.end).unwrap();
+            let page = behind.next_multiple_of(4096).min(bytes.len());
+            assert!(bytes[behind..page].iter().all(|byte| *byte == 0), "{seed}: the last page is filled");
+            let writes = file.writes.lock().unwrap();
+            let mut closed = 0;
+            for (start, end) in writes.iter().copied() {
+                assert!(start >= closed && end <= SIZE, "{seed}: {start} to {end}");
+                if start / PAGE_BYTES < (end - 1) / PAGE_BYTES {
+                    assert_eq!(end % PAGE_BYTES, 0, "{seed}: {start} to {end}");
+                    closed = end;
+                }
+            }
+        }
+    }
 }

@@ -137,6 +137,10 @@ impl MessageLog {
         file.write_at(0, &encode_header(numbers)).map_err(full_or_failed)?;
         if self.options.is_synced {
             file.sync_data().map_err(failed("a new file could not be synced"))?;
+            if length.is_some() {
+                // Its old content is kept in large pieces, of which a small write has all written again. Only a hint.
+                let _ = file.drop_cache();
+            }
         }
         let named = self.disk.rename(name, &Name::Log(numbers.number).to_string());
         named.map_err(failed("a new file could not be named"))?;
