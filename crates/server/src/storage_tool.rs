@@ -28,8 +28,14 @@ Examples:
   leveret storage dump /var/lib/leveret --queue orders   the messages of a queue
   leveret storage repair /var/lib/leveret --dry-run      what would a repair do?";
 
-const STATUS: &str = "\
+const CHECK_STATUS: &str = "\
 Exit status: 0 if everything is sound, 1 if something is damaged, 2 if the folder cannot be read.";
+
+const DUMP_STATUS: &str = "\
+Exit status: 0 if everything was printed, 1 if something could not be read, 2 if the folder cannot be read.";
+
+const REPAIR_STATUS: &str = "\
+Exit status: 0 if everything is sound now, 1 if it is not, 2 if the folder cannot be read or written.";
 
 /// What to do with a data folder.
 #[derive(Debug, Subcommand)]
@@ -39,19 +45,19 @@ pub(crate) enum Command {
     ///
     /// Reads all files of the folder whole, definitions and messages, and compares what they say with each other. Nothing
     /// is changed. No broker may use the folder meanwhile.
-    #[command(after_help = STATUS)]
+    #[command(after_help = CHECK_STATUS)]
     Check(CheckOptions),
     /// Print the definitions and messages in a data folder, a JSON object per line
     ///
     /// A message in several queues is printed in each of them, in the order of the queue. Nothing is changed. No broker may
     /// use the folder meanwhile.
-    #[command(after_help = STATUS)]
+    #[command(after_help = DUMP_STATUS)]
     Dump(DumpOptions),
     /// Make a data folder sound: cut off unfinished writes, give up what cannot be read, keep everything else
     ///
     /// What is damaged is copied to a file whose name ends in `.damaged` before it is changed. A second run finds nothing
     /// to do. No broker may use the folder meanwhile.
-    #[command(after_help = STATUS)]
+    #[command(after_help = REPAIR_STATUS)]
     Repair(RepairOptions),
 }
 

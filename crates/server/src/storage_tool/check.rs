@@ -120,12 +120,14 @@ impl Findings {
         if let Some(checked) = &self.messages {
             let lost = checked.files.iter().filter(|file| file.state == FileState::Unreadable).count();
             let lost = (lost + checked.missing.len()) as u64;
-            let is = |number| if number == 1 { "is" } else { "are" };
             if lost > 0 {
                 parts.push(format!("{} {} missing or unreadable as a whole", count(lost, "file"), is(lost)));
             }
             if unreadable > 0 {
                 parts.push(format!("{} cannot be read", count(unreadable, "message")));
+            }
+            if let Some(lost) = unknown(checked) {
+                parts.push(lost);
             }
             if parts.is_empty() {
                 parts.push("no message of a queue is known to be lost".to_owned());
@@ -140,7 +142,7 @@ impl Findings {
         let orphans: Vec<_> = queues.iter().filter(|queue| queue.name.is_none()).collect();
         let Some(first) = orphans.first() else { return String::new() };
         let messages = orphans.iter().map(|queue| queue.report.messages).sum();
-        let verb = if messages == 1 { "is" } else { "are" };
+        let verb = is(messages);
         let (id, dir) = (first.report.queue.0, folder.path.display());
         format!(
             "\n{} {verb} in queues that are not declared; a broker drops them when it starts. They are printed by \
@@ -199,6 +201,20 @@ impl Findings {
             "queues": queue_list.collect::<Vec<_>>(),
         })
     }
+}
+
+/// What is lost and nobody knows of which queue, in a few words.
+pub(super) fn unknown(checked: &Checked) -> Option<String> {
+    match checked.lost() {
+        Some(0) => None,
+        Some(records) => Some(format!("{} {} lost of unknown queues", count(records, "record"), is(records))),
+        None => Some("an unknown number of records is lost".to_owned()),
+    }
+}
+
+/// The verb for so many things.
+fn is(number: u64) -> &'static str {
+    if number == 1 { "is" } else { "are" }
 }
 
 /// Queues with their names and what they hold.
@@ -320,7 +336,9 @@ fn message_files(checked: &Checked) -> String {
             number(report.unreadable),
         ]);
         for damage in &report.damaged {
-            table.remark(format!("damaged {}: {}", range(&damage.range), lost(damage.records)));
+            // Behind the last mark, a write that a power cut tore looks the same.
+            let doubt = if report.state == FileState::Open { ", unless a power cut left it unfinished" } else { "" };
+            table.remark(format!("damaged {}: {}{doubt}", range(&damage.range), lost(damage.records)));
         }
         if let Some(tail) = &report.torn_tail {
             table.remark(unfinished(tail.offset, tail.records));
@@ -402,6 +420,7 @@ fn file_json(report: &FileReport) -> Value {
         "messages": report.messages,
         "live": report.live,
         "unreadable": report.unreadable,
+        "lost_of_unknown_queues": report.lost,
         "damaged": damaged.collect::<Vec<_>>(),
         "torn_tail": torn,
     })

@@ -10,7 +10,7 @@ use leveret_storage::messages::inspect::{Checked, QueueReport, Step, plan, repai
 use leveret_storage::metadata::inspect::FileState;
 use leveret_storage::{Disk, MetadataLog};
 
-use super::check::{Findings, queues};
+use super::check::{Findings, queues, unknown};
 use super::definitions::Definitions;
 use super::folder::Folder;
 use super::progress::Progress;
@@ -231,10 +231,11 @@ fn losses(definitions: &Definitions, before: &Checked, after: Option<&Checked>) 
             grouped(left),
         ]);
     }
-    let unknown = before.files.iter().flat_map(|file| &file.damaged).any(|damage| damage.records != Some(0));
-    match (has_lost, unknown) {
-        (true, _) => format!("\nMessages\n{}\n", table.text()),
-        (false, true) => "No queue is known to have lost a message.\n".to_owned(),
-        (false, false) => String::new(),
+    let mut text = if has_lost { format!("\nMessages\n{}\n", table.text()) } else { String::new() };
+    if let Some(lost) = unknown(before) {
+        let _ = writeln!(text, "{}{lost}.", if has_lost { "Besides, " } else { "As far as can be told, " });
+    } else if !has_lost && before.files.iter().any(|file| !file.damaged.is_empty()) {
+        text.push_str("No queue loses a message by that.\n");
     }
+    text
 }

@@ -50,6 +50,8 @@ struct Log {
     length: u64,
     header: Header,
     age: Age,
+    /// Whether it was being written.
+    is_open: bool,
     /// What its end says, unless that is damaged or not there.
     directory: Option<Arc<Directory>>,
 }
@@ -189,13 +191,28 @@ impl Log {
             let others = directory.others.clone();
             let directory = Arc::new(directory);
             let index = Index::Sealed(Arc::clone(&directory));
-            let log = Self { number, name, handle, length, header, age: Age::Older, directory: Some(directory) };
+            let log = Self {
+                number,
+                name,
+                handle,
+                length,
+                header,
+                age: Age::Older,
+                is_open: false,
+                directory: Some(directory),
+            };
             return Ok(Read::Log(Box::new((log, index, others))));
         }
         let bytes = handle.read_all().map_err(&on_disk)?;
         let is_new = matches!(header, Header::Valid(Numbers { before: 0, .. }));
-        let age = if is_newest { Age::Newest { is_new } } else { Age::Older };
-        let scan = scan(&bytes, number, age);
+        let mut age = if is_newest { Age::Newest { is_new } } else { Age::Older };
+        let mut scan = scan(&bytes, number, age);
+        if scan.torn.is_some_and(|(_, records)| records > 0) {
+            // An open cuts here, as most likely these were never synced. But damage to the last sync looks the same, and
+            // whoever has the time to look at a folder wants to keep everything.
+            age = Age::Older;
+            scan = super::scan::scan(&bytes, number, age);
+        }
         if !scan.has_records {
             return Ok(match header {
                 Header::Valid(Numbers { before, .. }) if is_newest && scan.damage.is_empty() => Read::Ready(before),
@@ -203,7 +220,7 @@ impl Log {
                 _ => Read::Unreadable(Blank::No),
             });
         }
-        let log = Self { number, name, handle, length, header, age, directory: None };
+        let log = Self { number, name, handle, length, header, age, is_open: is_newest, directory: None };
         Ok(Read::Log(Box::new((log, Index::Open(scan.index), scan.others))))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::directory::{Directory, Others};
 use super::super::format::{HEADER_BYTES, Header, MESSAGE, Name, references};
 use super::super::report::{Damage, TornTail};
-use super::super::scan::{Age, Scan, scan};
+use super::super::scan::{Scan, scan};
 use super::super::{OpenError, QueueKey};
 use super::{Inspection, Log, Measure, Progress, in_file};
 use crate::record::{self, Decoded};
@@ -38,7 +38,10 @@ pub struct FileReport {
     pub unreadable: u64,
     /// Where it is damaged.
     pub damaged: Vec<Damage>,
-    /// A write that was not finished. The next start cuts it off, and nobody was told that it was done.
+    /// Lost records of which nobody knows whose they were, as its end does not say; `None` if not even how many.
+    pub lost: Option<u64>,
+    /// A write that was not finished, with no complete record behind. The next start cuts it off, and nobody was told that
+    /// it was done. With one behind, it is among the damage: a start cuts there as well, a repair keeps what is behind.
     pub torn_tail: Option<TornTail>,
 }
 
@@ -85,9 +88,14 @@ pub struct QueueReport {
 }
 
 impl Checked {
-    /// Whether nothing is damaged or missing. A torn tail is neither.
+    /// Whether nothing is damaged or missing. A torn tail is neither, unless there are complete records behind it.
     pub fn is_sound(&self) -> bool {
         self.missing.is_empty() && self.files.iter().all(FileReport::is_sound)
+    }
+
+    /// Lost records of which nobody knows whose they were; `None` if not even how many.
+    pub fn lost(&self) -> Option<u64> {
+        self.files.iter().map(|file| file.lost).sum()
     }
 
     /// Live messages that cannot be read.
@@ -103,7 +111,17 @@ impl FileReport {
     }
 
     fn without_messages(name: String, bytes: u64, state: FileState) -> Self {
-        Self { name, bytes, state, messages: 0, live: 0, unreadable: 0, damaged: Vec::new(), torn_tail: None }
+        Self {
+            name,
+            bytes,
+            state,
+            messages: 0,
+            live: 0,
+            unreadable: 0,
+            damaged: Vec::new(),
+            lost: Some(0),
+            torn_tail: None,
+        }
     }
 }
 
@@ -144,12 +162,16 @@ impl Inspection {
     ) -> FileReport {
         let scan = scan(bytes, log.number, log.age);
         let damaged = log.damage(bytes, &scan);
+        let lost = match log.directory {
+            Some(_) => Some(0),
+            None => damaged.iter().map(|damage| damage.records).sum(),
+        };
         let torn_tail =
             scan.torn.map(|(offset, records)| TornTail { file: log.name.clone(), offset: offset as u64, records });
-        let is_open = log.directory.is_none() && log.age != Age::Older;
         let mut report = FileReport {
-            state: if is_open { FileState::Open } else { FileState::Sealed },
+            state: if log.is_open { FileState::Open } else { FileState::Sealed },
             damaged,
+            lost,
             torn_tail,
             ..FileReport::without_messages(log.name.clone(), log.length, FileState::Open)
         };
@@ -212,7 +234,14 @@ impl Log {
             damage.push(at(0, HEADER_BYTES.min(bytes.len()), Some(0)));
         }
         let table = self.directory.as_ref().map_or(u64::MAX, |directory| directory.offsets_at);
-        damage.extend(scan.damage.iter().map(|(range, records)| {
+        let mut gaps = scan.damage.as_slice();
+        if let Some(((range, None), before)) = gaps.split_last().filter(|_| self.is_open)
+            && range.end == bytes.len()
+        {
+            // What is behind the last record was not written yet.
+            gaps = before;
+        }
+        damage.extend(gaps.iter().map(|(range, records)| {
             let is_table = range.start as u64 + record::HEADER_BYTES as u64 >= table;
             at(range.start, range.end, if is_table { Some(0) } else { *records })
         }));
@@ -220,7 +249,7 @@ impl Log {
             // What a damaged record said cannot be compared.
             Some(directory) => scan.damage.is_empty() && !agrees(directory, bytes, scan),
             // Records may be whole where the end is not.
-            None => self.age == Age::Older && scan.damage.is_empty(),
+            None => !self.is_open && scan.damage.is_empty(),
         };
         if is_end_wrong {
             damage.push(at(scan.end, bytes.len(), Some(0)));

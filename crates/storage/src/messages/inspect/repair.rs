@@ -84,8 +84,7 @@ pub fn plan(disk: &dyn Disk, checked: &Checked) -> Result<Vec<Step>, OpenError> 
             // First of all: copies that are made have such names until they are complete.
             FileState::Unfinished => steps.insert(0, Step::Remove { file }),
             _ => {
-                let has_tail = report.torn_tail.as_ref().is_some_and(|tail| tail.records > 0);
-                if (has_tail || !report.is_sound()) && !is_kept(disk, &file, &names)? {
+                if !report.is_sound() && !is_kept(disk, &file, &names)? {
                     let copy = free_name(&file, &names);
                     names.insert(copy.clone());
                     steps.push(Step::KeepCopy { file: file.clone(), copy });

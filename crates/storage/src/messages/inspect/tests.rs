@@ -261,6 +261,32 @@ fn a_torn_tail_is_no_damage_and_is_cut() {
     assert_eq!(mend(&disk).steps, []);
 }
 
+/// An open would take it for a write that was not finished, as nothing says that it was.
+#[test]
+fn damage_to_the_last_write_costs_nothing_behind_it() {
+    let disk = SimulatedDisk::new(1);
+    let (mut log, _) = open(&disk);
+    let mut group = Group::new();
+    publish(&mut group, 1, 0..10);
+    log.write(&mut group).unwrap();
+    log.close().unwrap();
+    let name = disk.names()[0].clone();
+    let bytes = disk.bytes(&name).unwrap();
+    let text = message(1, 4);
+    let at = bytes.windows(text.len()).position(|window| window == text).unwrap();
+    disk.flip_bit(&name, 8 * at as u64).unwrap();
+    let checked = check(&disk);
+    assert_eq!((checked.queues[0].messages, checked.lost(), checked.is_sound()), (9, Some(1), false));
+    let file = checked.files.iter().find(|file| file.name == name).unwrap();
+    assert_eq!((file.state, file.damaged.len(), &file.torn_tail), (FileState::Open, 1, &None));
+    assert!(mend(&disk).after.is_sound());
+    assert_eq!(mend(&disk).steps, []);
+    let (log, recovered) = open(&disk);
+    assert!(!recovered.report.is_damaged() && recovered.report.torn_tail.is_none(), "{}", recovered.report);
+    let expected = (0..10).filter(|position| *position != 4).map(|position| (1, position)).collect();
+    assert_eq!(readable(&log.reader()), expected);
+}
+
 #[test]
 fn a_damaged_table_loses_nothing() {
     let (disk, live) = history(3);
@@ -275,11 +301,23 @@ fn a_damaged_table_loses_nothing() {
     let damaged = check(&disk);
     let report = damaged.files.iter().find(|file| file.name == sealed.name).unwrap();
     assert_eq!(report.damaged.iter().map(|damage| damage.records).collect::<Vec<_>>(), [Some(0)]);
-    assert_eq!((damaged.unreadable(), damaged.is_sound()), (0, false));
+    assert_eq!((damaged.unreadable(), damaged.lost(), damaged.is_sound()), (0, Some(0), false));
     let repaired = mend(&disk);
     assert_eq!(repaired.steps.first(), Some(&Step::Remove { file: unfinished }));
     assert!(repaired.after.is_sound());
     assert_eq!(readable(&Inspection::open(&disk).unwrap().reader()), live);
+}
+
+#[test]
+fn a_file_that_was_cut_does_not_say_what_is_lost() {
+    let (disk, _) = history(3);
+    let checked = check(&disk);
+    assert_eq!(checked.lost(), Some(0));
+    let sealed = checked.files.iter().find(|file| file.state == FileState::Sealed && file.live > 0).unwrap();
+    disk.put(&sealed.name, disk.bytes(&sealed.name).unwrap()[..1500].to_vec());
+    let damaged = check(&disk);
+    assert_eq!((damaged.lost(), damaged.is_sound()), (None, false));
+    assert_eq!(mend(&disk).after.lost(), Some(0));
 }
 
 #[test]
