@@ -69,11 +69,20 @@ pub trait DiskFile: Send + Sync {
         let length = usize::try_from(self.length()?).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let mut content = Vec::new();
         content.try_reserve_exact(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        content.resize(length, 0);
-        self.read_at(0, &mut content)?;
+        // In pieces that stay in the processor's cache: the memory is touched once, not twice.
+        let mut piece = vec![0; length.min(READ_BYTES)];
+        while content.len() < length {
+            let rest = length - content.len();
+            let piece = piece.get_mut(..rest.min(READ_BYTES)).unwrap_or_default();
+            self.read_at(content.len() as u64, piece)?;
+            content.extend_from_slice(piece);
+        }
         Ok(content)
     }
 }
+
+/// A whole file is read in pieces of this size, in bytes.
+const READ_BYTES: usize = 256 << 10;
 
 /// Refuses names that would lead out of the folder.
 fn check_name(name: &str) -> io::Result<()> {

@@ -113,21 +113,32 @@ pub fn encode(
 /// Reads the record at the beginning of the bytes.
 #[must_use]
 pub fn decode(bytes: &[u8]) -> Decoded<'_> {
-    let Some((length, rest)) = bytes.split_first_chunk() else { return Decoded::Torn };
+    match split(bytes) {
+        Ok((crc, counted, _)) if checksum(counted) != crc => Decoded::Damaged,
+        Ok((_, counted, record)) => Decoded::Complete { record, bytes: UNCOUNTED_BYTES + counted.len() },
+        Err(decoded) => decoded,
+    }
+}
+
+/// Reads a record that is known to be complete, and says how many bytes it takes. Its checksum is not looked at.
+pub(crate) fn decode_known(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
+    split(bytes).ok().map(|(_, counted, record)| (record, UNCOUNTED_BYTES + counted.len()))
+}
+
+/// The checksum, what it is of, and the record if it is right.
+fn split(bytes: &[u8]) -> Result<(u32, &[u8], Record<'_>), Decoded<'_>> {
+    let (length, rest) = bytes.split_first_chunk().ok_or(Decoded::Torn)?;
     let length = u32::from_le_bytes(*length) as usize;
     if !(COUNTED_BYTES..=COUNTED_BYTES + PAYLOAD_BYTES_MAX).contains(&length) {
-        return Decoded::Damaged;
+        return Err(Decoded::Damaged);
     }
-    let Some((crc, rest)) = rest.split_first_chunk() else { return Decoded::Torn };
-    let Some(counted) = rest.get(..length) else { return Decoded::Torn };
-    if checksum(counted) != u32::from_le_bytes(*crc) {
-        return Decoded::Damaged;
-    }
+    let (crc, rest) = rest.split_first_chunk().ok_or(Decoded::Torn)?;
+    let counted = rest.get(..length).ok_or(Decoded::Torn)?;
     // The length says that both are there.
-    let Some((sequence, rest)) = counted.split_first_chunk() else { return Decoded::Damaged };
-    let Some((&kind, payload)) = rest.split_first() else { return Decoded::Damaged };
+    let (sequence, rest) = counted.split_first_chunk().ok_or(Decoded::Damaged)?;
+    let (&kind, payload) = rest.split_first().ok_or(Decoded::Damaged)?;
     let record = Record { sequence: Sequence(u64::from_le_bytes(*sequence)), kind: Kind(kind), payload };
-    Decoded::Complete { record, bytes: UNCOUNTED_BYTES + length }
+    Ok((u32::from_le_bytes(*crc), counted, record))
 }
 
 /// CRC-32C, the Castagnoli polynomial.

@@ -256,7 +256,11 @@ impl OpenIndex {
 
     /// The offsets as they stand in the file.
     pub(super) fn encode_offsets(&self) -> Vec<u8> {
-        self.runs.values().flatten().flat_map(|offset| offset.to_le_bytes()).collect()
+        let mut bytes = Vec::with_capacity(self.runs.values().map(|run| run.len() * OFFSET_BYTES).sum());
+        for offset in self.runs.values().flatten() {
+            bytes.extend_from_slice(&offset.to_le_bytes());
+        }
+        bytes
     }
 }
 

@@ -174,8 +174,9 @@ struct LogFile {
 
 /// A file that had to be read record by record.
 struct Broken {
-    bytes: Vec<u8>,
     scan: Scan,
+    /// The records of which nothing proves that they are durable.
+    unproven: Vec<u8>,
     numbers: Numbers,
     is_header_damaged: bool,
     damage: Vec<Damage>,
@@ -230,7 +231,7 @@ impl LogFile {
             let used = trailer.offset + u64::from(trailer.bytes);
             return Ok(Self { number, name, handle, length, used, directory, broken: None });
         }
-        let bytes = handle.read_all().map_err(&on_disk)?;
+        let mut bytes = handle.read_all().map_err(&on_disk)?;
         let is_new = matches!(header, Header::Valid(Numbers { before: 0, .. }));
         let scan = scan(&bytes, number, if is_newest { Age::Newest { is_new } } else { Age::Older });
         let damage_at = |start: u64, end: u64, records| Damage { file: name.clone(), range: start..end, records };
@@ -257,7 +258,11 @@ impl LogFile {
         }
         let directory = Directory { offsets_at: 0, runs: scan.index.runs(), others: scan.others.clone() };
         let used = scan.end as u64;
-        let broken = Some(Broken { bytes, scan, numbers, is_header_damaged, damage });
+        // Of the rest of a file there is no need to keep a copy.
+        bytes.truncate(scan.end);
+        bytes.drain(..scan.unproven.min(bytes.len()));
+        bytes.shrink_to_fit();
+        let broken = Some(Broken { scan, unproven: bytes, numbers, is_header_damaged, damage });
         Ok(Self { number, name, handle, length, used, directory, broken })
     }
 }
@@ -379,7 +384,9 @@ fn keep_aside(disk: &dyn Disk, folder: &Folder, files: &[LogFile], report: &mut 
         disk.remove(name).map_err(in_file(name))?;
     }
     for file in files {
-        let Some(broken) = file.broken.as_ref().filter(|broken| !broken.damage.is_empty()) else { continue };
+        if file.broken.as_ref().is_none_or(|broken| broken.damage.is_empty()) {
+            continue;
+        }
         let name = Name::Damaged(file.number).to_string();
         report.kept_aside.push(name.clone());
         // A crash may have come between: what is there now may be repaired in part.
@@ -390,7 +397,7 @@ fn keep_aside(disk: &dyn Disk, folder: &Folder, files: &[LogFile], report: &mut 
         let unfinished = Name::Unfinished(file.number).to_string();
         let copy = || {
             let copy = disk.create(&unfinished)?;
-            copy.write_at(0, &broken.bytes)?;
+            copy.write_at(0, &file.handle.read_all()?)?;
             copy.sync_data()?;
             disk.rename(&unfinished, &name)
         };
@@ -405,7 +412,7 @@ fn keep_aside(disk: &dyn Disk, folder: &Folder, files: &[LogFile], report: &mut 
 /// Ends a file that has no end, or not the right one, durably.
 fn repair(file: LogFile, state: &mut State, report: &mut Report) -> Result<(), OpenError> {
     let LogFile { number, name, handle, length, broken, .. } = file;
-    let Some(Broken { bytes, mut scan, numbers, is_header_damaged, damage }) = broken else { return Ok(()) };
+    let Some(Broken { mut scan, unproven, numbers, is_header_damaged, damage }) = broken else { return Ok(()) };
     scan.others.about = state.files.get(&number).map(|file| file.about.iter().copied().collect()).unwrap_or_default();
     report.damaged.extend(damage);
     if let Some((offset, records)) = scan.torn {
@@ -425,9 +432,8 @@ fn repair(file: LogFile, state: &mut State, report: &mut Report) -> Result<(), O
         }
         // Written again, not only synced: the last run may have ended because its sync failed, and what a system failed to
         // write it does not write at the next sync, though it shows it until then.
-        let unproven = bytes.get(scan.unproven..scan.end).unwrap_or_default();
         if !unproven.is_empty() {
-            handle.write_at(scan.unproven as u64, unproven)?;
+            handle.write_at(scan.unproven as u64, &unproven)?;
         }
         if !files_record.is_empty() {
             last = last.saturating_add(1);

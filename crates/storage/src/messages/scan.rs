@@ -47,11 +47,23 @@ struct Found<'a> {
 struct Gap {
     range: Range<usize>,
     /// How many were found before it.
-    found: usize,
+    found: u64,
     /// The record that should be there.
     expected: u32,
     /// How many are missing; unknown at the end.
     records: Option<u64>,
+}
+
+/// What was found on a walk through a file. Records are not kept: there may be a million.
+#[derive(Default)]
+struct Walked {
+    gaps: Vec<Gap>,
+    /// How many records there are.
+    found: u64,
+    /// Where the last one ends.
+    end: usize,
+    /// Up to which record the marks prove that everything is durable.
+    proven: u32,
 }
 
 /// Which file it is.
@@ -66,44 +78,28 @@ pub(super) enum Age {
 /// Reads a file.
 pub(super) fn scan(bytes: &[u8], number: u64, age: Age) -> Scan {
     let walk = Walk { bytes, number };
-    let (mut found, mut gaps) = walk.run();
-    let has_records = !found.is_empty();
+    let Walked { mut gaps, found, end, proven } = walk.run();
     let (proven, is_new) = match age {
-        Age::Newest { is_new } => (proven(&found, number), is_new),
+        Age::Newest { is_new } => (proven, is_new),
         Age::Older => (u32::MAX, false),
     };
-    let mut torn = None;
-    let mut stale_end = 0;
-    if let Some(cut) = gaps.iter().position(|gap| gap.expected > proven) {
-        let gap = gaps.split_off(cut).into_iter().next();
-        if let Some(Gap { range, found: before, .. }) = gap {
-            let behind = found.split_off(before);
-            stale_end = behind.last().map_or(0, |found| found.end);
-            let begun = walk.looks_begun(range.start, is_new);
-            torn = (begun || !behind.is_empty()).then_some((range.start, behind.len() as u64));
-        }
+    let mut scan = Scan { has_records: found > 0, ..Scan::default() };
+    let mut cut = end;
+    if let Some(place) = gaps.iter().position(|gap| gap.expected > proven)
+        && let Some(gap) = gaps.split_off(place).into_iter().next()
+    {
+        cut = gap.range.start;
+        let behind = found - gap.found;
+        scan.stale_end = if behind > 0 { end } else { 0 };
+        scan.torn = (behind > 0 || walk.looks_begun(cut, is_new)).then_some((cut, behind));
     }
-    // What ends a file is written anew.
-    while found.last().is_some_and(|found| matches!(found.record.kind, DIRECTORY | OFFSETS)) {
-        stale_end = stale_end.max(found.pop().map_or(0, |found| found.end));
+    let mut content = Content { scan, ..Content::default() };
+    content.scan.end = HEADER_BYTES;
+    content.scan.unproven = usize::MAX;
+    for found in walk.again(&gaps, cut) {
+        content.add(&found, proven);
     }
-    let end = found.last().map_or(HEADER_BYTES, |found| found.end);
-    let unproven = found.iter().find(|found| found.index > proven).map_or(end, |found| found.start);
-    let damage = gaps.into_iter().map(|gap| (gap.range, gap.records)).collect();
-    let last = found.last().map_or(0, |found| found.index);
-    let (index, others) = content(&found);
-    Scan { index, others, last, end, unproven, stale_end, damage, torn, has_records }
-}
-
-/// Up to which record the marks prove that everything is durable.
-fn proven(found: &[Found<'_>], number: u64) -> u32 {
-    let marks = found.iter().filter(|found| found.record.kind == MARK);
-    let proven = marks.filter_map(|found| {
-        let synced = record::Sequence(u64::from_le_bytes(found.record.payload.try_into().ok()?));
-        let (file, index) = file_and_index(synced);
-        (file == number).then_some(index)
-    });
-    proven.max().unwrap_or_default()
+    content.end(gaps)
 }
 
 /// So far from its end a write that was torn is looked for, in bytes.
@@ -118,28 +114,51 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn run(&self) -> (Vec<Found<'a>>, Vec<Gap>) {
-        let (mut found, mut gaps): (Vec<Found<'_>>, Vec<_>) = (Vec::new(), Vec::new());
-        let (mut offset, mut expected) = (HEADER_BYTES, 1);
-        loop {
+    fn run(&self) -> Walked {
+        let mut walked = Walked::default();
+        let (mut offset, mut expected, mut is_ended) = (HEADER_BYTES, 1, false);
+        while !is_ended {
             let next = self.found_at(offset).filter(|next| next.index == expected);
             let Some(next) = next.or_else(|| self.resume(offset, expected)) else {
-                if found.last().is_none_or(|last| last.record.kind != DIRECTORY) {
-                    gaps.push(Gap { range: offset..self.bytes.len(), found: found.len(), expected, records: None });
-                }
-                return (found, gaps);
+                let range = offset..self.bytes.len();
+                walked.gaps.push(Gap { range, found: walked.found, expected, records: None });
+                break;
             };
             if next.index != expected {
                 let records = Some(u64::from(next.index - expected));
-                gaps.push(Gap { range: offset..next.start, found: found.len(), expected, records });
+                walked.gaps.push(Gap { range: offset..next.start, found: walked.found, expected, records });
             }
-            found.push(next);
-            if next.record.kind == DIRECTORY {
-                return (found, gaps);
-            }
+            walked.found += 1;
+            walked.end = next.end;
+            walked.proven = walked.proven.max(self.proven_by(&next.record));
+            is_ended = next.record.kind == DIRECTORY;
             offset = next.end;
             expected = next.index.saturating_add(1);
         }
+        walked
+    }
+
+    /// The records that were found, once more, up to where the file is cut. These gaps are before that.
+    fn again(&self, gaps: &[Gap], cut: usize) -> impl Iterator<Item = Found<'a>> {
+        let mut offset = HEADER_BYTES;
+        let mut gaps = gaps.iter().peekable();
+        std::iter::from_fn(move || {
+            while let Some(gap) = gaps.next_if(|gap| gap.range.start == offset) {
+                offset = gap.range.end;
+            }
+            let start = offset;
+            let (record, bytes) = record::decode_known(self.bytes.get(start..cut)?)?;
+            offset += bytes;
+            let (_, index) = file_and_index(record.sequence);
+            Some(Found { start, end: offset, index, record })
+        })
+    }
+
+    /// Up to which record this one proves that everything is durable.
+    fn proven_by(&self, record: &Record<'_>) -> u32 {
+        let synced = record.payload.try_into().ok().filter(|_| record.kind == MARK).map(u64::from_le_bytes);
+        let synced = synced.map(|synced| file_and_index(record::Sequence(synced)));
+        synced.filter(|(file, _)| *file == self.number).map_or(0, |(_, index)| index)
     }
 
     /// The record of this file that begins here.
@@ -172,7 +191,8 @@ impl<'a> Walk<'a> {
     fn looks_begun(&self, start: usize, is_new: bool) -> bool {
         let rest = self.bytes.get(start..).unwrap_or_default();
         if is_new {
-            return rest.iter().any(|byte| *byte != 0);
+            const ZEROS: [u8; 4096] = [0; 4096];
+            return rest.chunks(ZEROS.len()).any(|chunk| Some(chunk) != ZEROS.get(..chunk.len()));
         }
         self.likely(start..self.bytes.len().min(start + BEGUN_BYTES)).any(|start| {
             let length = self.bytes.get(start..).and_then(|rest| rest.first_chunk());
@@ -184,11 +204,13 @@ impl<'a> Walk<'a> {
     /// records, so this has to be quick at finding nothing.
     fn likely(&self, places: Range<usize>) -> impl Iterator<Item = usize> {
         let file = u32::try_from(self.number).unwrap_or(u32::MAX).to_le_bytes();
-        let end = (places.end + FILE_AT + file.len()).min(self.bytes.len());
+        let end = (places.end + FILE_AT + file.len() - 1).min(self.bytes.len());
         let bytes = self.bytes.get(places.start + FILE_AT..end).unwrap_or_default();
+        let finder = memmem::Finder::new(&file).into_owned();
+        // One may begin within another, as in 01 01 01 01 01.
         let mut from = 0;
         std::iter::from_fn(move || {
-            let found = from + memmem::find(bytes.get(from..)?, &file)?;
+            let found = from + finder.find(bytes.get(from..)?)?;
             from = found + 1;
             Some(places.start + found)
         })
@@ -209,16 +231,34 @@ fn is_known(record: &Record<'_>) -> bool {
     }
 }
 
-fn content(found: &[Found<'_>]) -> (OpenIndex, Others) {
-    let (mut index, mut others) = (OpenIndex::default(), Others::default());
-    let mut run = Run::default();
-    for Found { start, record, .. } in found {
+/// Collects what records say.
+#[derive(Default)]
+struct Content {
+    scan: Scan,
+    run: Run,
+}
+
+impl Content {
+    fn add(&mut self, found: &Found<'_>, proven: u32) {
+        let Self { scan, run } = self;
+        let Found { start, end, index, record } = found;
+        if *index > proven {
+            scan.unproven = scan.unproven.min(*start);
+        }
+        if matches!(record.kind, OFFSETS | DIRECTORY) {
+            // What ends a file is written anew.
+            scan.stale_end = scan.stale_end.max(*end);
+            return;
+        }
+        scan.end = *end;
+        scan.last = *index;
+        let others = &mut scan.others;
         let mut rest = record.payload;
         match record.kind {
             MESSAGE => {
-                let Ok(offset) = u32::try_from(*start) else { continue };
+                let Ok(offset) = u32::try_from(*start) else { return };
                 for (queue, position) in references(rest).into_iter().flat_map(|(references, _)| references) {
-                    run.add(queue, position, offset, &mut index);
+                    run.add(queue, position, offset, &mut scan.index);
                 }
             }
             SETTLED => others.settled.extend(take_ranges(&mut rest).unwrap_or_default()),
@@ -229,9 +269,15 @@ fn content(found: &[Found<'_>]) -> (OpenIndex, Others) {
             _ => {}
         }
     }
-    run.end(&mut index);
-    others.sort();
-    (index, others)
+
+    fn end(self, gaps: Vec<Gap>) -> Scan {
+        let Self { mut scan, mut run } = self;
+        run.end(&mut scan.index);
+        scan.others.sort();
+        scan.unproven = scan.unproven.min(scan.end);
+        scan.damage = gaps.into_iter().map(|gap| (gap.range, gap.records)).collect();
+        scan
+    }
 }
 
 /// Messages that follow each other, to be added together.
@@ -264,6 +310,7 @@ impl Run {
 mod tests {
     use super::super::format::{put_number, put_numbers, sequence};
     use super::*;
+    use crate::disk::simulated::Random;
 
     /// A new file with these records: kinds, and for marks what they say.
     fn file(records: &[(record::Kind, u32)]) -> (Vec<u8>, Vec<usize>) {
@@ -318,5 +365,41 @@ mod tests {
         assert_eq!(found.index.find(QueueKey(7), 4), [u32::try_from(starts[3]).unwrap()]);
         assert_eq!(found.others.files, [5]);
         assert!(!scan(&bytes, 6, Age::Newest { is_new: true }).has_records);
+    }
+
+    #[test]
+    fn places_of_records_are_found_wherever_they_are() {
+        let mut random = Random::new(1);
+        for number in [1, 0x0101_0101, 0x0001_0001, 0x0100] {
+            for length in (0..40).chain([300]) {
+                let bytes: Vec<u8> = (0..length).map(|_| u8::from(random.below(4) > 0)).collect();
+                let walk = Walk { bytes: &bytes, number };
+                let at = |start: usize| bytes.get(start + FILE_AT..).and_then(|rest| rest.first_chunk());
+                for places in [0..length, 3..length, 0..length.min(7), length..length + 1] {
+                    let expected: Vec<usize> = places
+                        .clone()
+                        .filter(|start| at(*start).is_some_and(|file| u64::from(u32::from_le_bytes(*file)) == number))
+                        .collect();
+                    assert_eq!(walk.likely(places.clone()).collect::<Vec<_>>(), expected, "{number} {places:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_smallest_trace_of_a_write_in_a_new_file_is_seen() {
+        let (bytes, starts) = file(&[(FILES, 0)]);
+        for length in [bytes.len(), 4096, 8192 + 5] {
+            for at in [None, Some(starts[1]), Some(length / 2), Some(length - 1)] {
+                let mut bytes = bytes.clone();
+                bytes.resize(length, 0);
+                if let Some(at) = at {
+                    bytes[at] = 1;
+                }
+                let found = scan(&bytes, 5, Age::Newest { is_new: true });
+                assert_eq!(found.torn, at.map(|_| (starts[1], 0)), "{length} {at:?}");
+                assert_eq!(scan(&bytes, 5, Age::Newest { is_new: false }).torn, None, "{length} {at:?}");
+            }
+        }
     }
 }
