@@ -304,6 +304,33 @@ fn check(case: Case) {
 }
 
 #[test]
+fn files_that_were_given_back_without_a_word_are_not_missed() {
+    // As on a full disk: the newest list has them, and only their headers say what became of them.
+    let mut before = folder();
+    for (name, _) in before.iter_mut().take(4) {
+        *name = name.replace("messages", "spare");
+    }
+    let disk = disk(&before);
+    for _ in 0..4 {
+        let (log, recovered) = open(&disk).unwrap();
+        assert!(!recovered.report.is_damaged(), "{}", recovered.report);
+        assert_eq!(load(&log.reader()).0, (24..30).collect::<Vec<_>>());
+        assert_eq!(log.stats().spare_files, 4);
+        drop(log);
+        disk.crash(0);
+    }
+    // Nor are they kept any longer than that.
+    let (mut log, _) = open(&disk).unwrap();
+    publish(&mut log, 30..32).unwrap();
+    maintain(&mut log);
+    assert!(log.stats().spare_files <= options().spare_files + 1, "{:?}", log.stats());
+    drop(log);
+    disk.crash(0);
+    let (_, recovered) = open(&disk).unwrap();
+    assert!(!recovered.report.is_damaged(), "{}", recovered.report);
+}
+
+#[test]
 fn folders_that_may_not_be_used_are_refused_and_left_alone() {
     type Change = fn(&mut Files);
     let newer: Change = |files| {
