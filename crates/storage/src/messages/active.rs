@@ -12,6 +12,9 @@ use crate::record::{self, Kind};
 /// So much is written at once, in bytes, if there is so much.
 const WRITE_BYTES: usize = 1 << 20;
 
+/// A buffer that is larger, in bytes, after a large message is not kept.
+const BUFFER_BYTES_KEPT: usize = 8 << 20;
+
 /// The most that is kept free, in bytes, for what gives space back.
 const RESERVE_BYTES_MAX: u64 = 256 << 10;
 
@@ -203,6 +206,9 @@ impl Active {
         self.touched = self.touched.max(self.filled);
         self.written += bytes as u64;
         self.buffer.clear();
+        if self.buffer.capacity() > BUFFER_BYTES_KEPT {
+            self.buffer = Vec::new();
+        }
         Ok(())
     }
 

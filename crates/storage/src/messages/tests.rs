@@ -1,3 +1,5 @@
+//! The message log as a whole: what is written, settled, given back and read, with files of a few kilobytes.
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
