@@ -3,6 +3,7 @@
 //! A file can go when none of its messages is live and when the files are gone that its settlements are about: without
 //! these, settled messages would come back. If such an older file stays, what is settled in it is written once more.
 
+use super::active::Active;
 use super::directory::Others;
 use super::files::Spare;
 use super::format::{DELETED, put_numbers, range_bytes};
@@ -66,19 +67,33 @@ impl MessageLog {
         Ok(true)
     }
 
-    /// Removes a file that is kept because a list had it until now, if there are more of them than are wanted.
+    /// Removes a file that was kept because a list had it, if there are more of them than are wanted.
     fn remove_spare(&mut self) -> Result<bool, Trouble> {
         // Without space they are what the next files are made of.
         if self.spares.len() <= self.options.spare_files || self.is_pressed {
             return Ok(false);
         }
-        let Some(active) = self.active.as_ref().filter(|active| active.has_durable_list() || !self.options.is_synced)
-        else {
-            return Ok(false);
+        let is_synced = self.options.is_synced;
+        let active = self.active.as_ref().filter(|active| active.has_durable_list() || !is_synced);
+        // 0 is one that had no number yet.
+        let is_missed = |spare: &Spare| {
+            spare.number > 0
+                && active.is_none_or(|Active { others: Others { files, gone, .. }, .. }| {
+                    files.contains(&spare.number) && !gone.contains(&spare.number)
+                })
         };
-        let Others { files, gone, .. } = &active.others;
-        let is_free = |spare: &Spare| !files.contains(&spare.number) || gone.contains(&spare.number);
-        let Some(place) = self.spares.iter().position(is_free) else { return Ok(false) };
+        let Some(place) = self.spares.iter().position(|spare| !is_missed(spare)) else {
+            // There was no space to say it when they were given back.
+            let mut numbers: Vec<u64> = self.spares.iter().map(|spare| spare.number).collect();
+            numbers.retain(|number| !self.shared.lock().files.contains_key(number));
+            if numbers.is_empty() {
+                return Ok(false);
+            }
+            return match self.announce_gone(&numbers) {
+                Err(Trouble::Full) => Ok(false),
+                announced => announced.map(|()| true),
+            };
+        };
         let spare = self.spares.remove(place);
         self.disk.remove(&spare.name).map_err(failed("a file could not be removed"))?;
         self.sync_folder()?;
