@@ -39,7 +39,8 @@ pub(super) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(MessageLog,
     report.missing = missing(&files, &folder, &spares, [&gone, &unused]);
     let mut state = merge(&files);
     let queues = queues(&state);
-    let unannounced = unannounced(&files);
+    let mut unannounced = unannounced(&files);
+    unannounced.retain(|number| !folder.logs.contains(number));
 
     // From here on, things are changed. What the last run saw before it ended may be a name that never reached the disk.
     disk.sync_folder().map_err(in_folder)?;
@@ -99,10 +100,7 @@ impl Folder {
     /// the second.
     fn number_max(&self, spares: &[SpareFile]) -> u64 {
         let of_spares = spares.iter().map(|spare| spare.numbers.number);
-        let of_names = spares.iter().filter_map(|spare| match Name::parse(&spare.name) {
-            Some(Name::Spare(number)) => Some(number),
-            _ => None,
-        });
+        let of_names = spares.iter().map(|spare| spare.named);
         let all = of_spares.filter(|number| *number <= FILE_NUMBER_MAX).chain(of_names);
         all.chain(self.logs.iter().copied()).chain(self.kept_aside.iter().copied()).max().unwrap_or_default()
     }
@@ -111,8 +109,10 @@ impl Folder {
 /// A file whose content is worthless.
 struct SpareFile {
     name: String,
-    /// Zeros if it was never written.
+    /// Zeros if it was never written, or the last write of its header was torn.
     numbers: Numbers,
+    /// What its name says that it was.
+    named: u64,
     length: u64,
     is_spare: bool,
     /// Whether it ever had a record under its number.
@@ -136,26 +136,35 @@ impl SpareFile {
             _ => Numbers { number: 0, before: 0 },
         };
         let is_used = first.get(8..16) == Some(&sequence(numbers.number, 1).0.to_le_bytes());
-        Ok(Self { name: name.to_owned(), numbers, length, is_spare: true, is_used })
+        let named = match Name::parse(name) {
+            Some(Name::Spare(number)) => number,
+            _ => 0,
+        };
+        Ok(Self { name: name.to_owned(), numbers, named, length, is_spare: true, is_used })
     }
 
     fn of(file: LogFile) -> Self {
         let broken = file.broken.as_ref();
         let numbers = broken.map_or(Numbers { number: file.number, before: 0 }, |broken| broken.numbers);
         let is_used = broken.is_none_or(|broken| broken.scan.has_records);
-        Self { name: file.name, numbers, length: file.length, is_spare: false, is_used }
+        Self { name: file.name, numbers, named: 0, length: file.length, is_spare: false, is_used }
     }
 
-    /// Whether its header is all that says that one of these files was given back.
-    fn is_proof(&self, unannounced: &BTreeSet<u64>) -> bool {
-        unannounced.contains(&self.numbers.number) || unannounced.contains(&self.numbers.before)
+    /// The files that it may have been, itself included.
+    fn lives(&self) -> [u64; 3] {
+        [self.numbers.number, self.numbers.before, self.named]
+    }
+
+    /// Which of these files it was, if it is all that says that this one was given back.
+    fn proves(&self, unannounced: &BTreeSet<u64>) -> Option<u64> {
+        self.lives().into_iter().find(|number| *number > 0 && unannounced.contains(number))
     }
 
     fn into_spare(self, unannounced: &BTreeSet<u64>) -> Spare {
+        let proven = self.proves(unannounced);
         let Self { name, numbers: Numbers { number, before }, length, is_used, .. } = self;
-        let listed = [number, before].into_iter().find(|number| unannounced.contains(number));
         // A number without records is in no list, unlike the one before perhaps.
-        let had = listed.unwrap_or(if is_used { number } else { before });
+        let had = proven.unwrap_or(if is_used { number } else { before });
         Spare { name, number: had, length, is_touched: number > 0 }
     }
 }
@@ -308,7 +317,7 @@ fn unannounced(files: &[LogFile]) -> BTreeSet<u64> {
 fn missing(files: &[LogFile], folder: &Folder, spares: &[SpareFile], others: [&[LogFile]; 2]) -> Vec<String> {
     let mut known: BTreeSet<u64> = folder.logs.iter().chain(&folder.kept_aside).copied().collect();
     // A file that is written again says what it was.
-    known.extend(spares.iter().flat_map(|spare| [spare.numbers.number, spare.numbers.before]));
+    known.extend(spares.iter().flat_map(SpareFile::lives));
     let all = files.iter().chain(others.into_iter().flatten());
     let broken = all.filter_map(|file| file.broken.as_ref());
     known.extend(broken.map(|broken| broken.numbers.before));
@@ -472,17 +481,24 @@ fn clean_up(
     leftovers: impl Iterator<Item = SpareFile>,
     unannounced: &BTreeSet<u64>,
 ) -> Result<Vec<Spare>, OpenError> {
-    let (proofs, others): (Vec<_>, Vec<_>) = leftovers.partition(|file| file.is_proof(unannounced));
+    let (proofs, others): (Vec<_>, Vec<_>) = leftovers.partition(|file| file.proves(unannounced).is_some());
+    let mut names: BTreeSet<u64> = proofs.iter().chain(&others).map(|file| file.named).collect();
     let proof_count = proofs.len();
     let mut kept = Vec::new();
     for (place, mut leftover) in proofs.into_iter().chain(others).enumerate() {
         let is_wanted = kept.len() < options.spare_files && leftover.length == options.file_bytes;
-        if !is_wanted && place >= proof_count {
+        // A header may be torn when it is written anew, the name is not.
+        let mut free = [leftover.proves(unannounced), Some(leftover.numbers.number)].into_iter().flatten();
+        let name = match leftover.is_spare {
+            _ if !is_wanted && place >= proof_count => None,
+            true => Some(leftover.name.clone()),
+            false => free.find(|number| names.insert(*number)).map(|number| Name::Spare(number).to_string()),
+        };
+        let Some(name) = name else {
             disk.remove(&leftover.name).map_err(in_file(&leftover.name))?;
             continue;
-        }
+        };
         if !leftover.is_spare {
-            let name = Name::Spare(leftover.numbers.number).to_string();
             disk.rename(&leftover.name, &name).map_err(in_file(&leftover.name))?;
             leftover.name = name;
         }
