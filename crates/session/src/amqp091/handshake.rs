@@ -195,7 +195,10 @@ impl Session {
                 self.finish_parked();
                 self.close_channels(out);
                 frame::write_method(out, 0, &ConnectionCloseOk {});
-                self.over(Ending::Now);
+                self.node.disconnect(self.id);
+                // Some clients have acks on their way that they sent behind this. Hanging up on them would make the system
+                // throw away the answer before they have read it.
+                self.over(Ending::Within(LINGER));
                 Ok(())
             }
             // The built-in users have passwords, which a fresh token does not change; the client is told that all is well.

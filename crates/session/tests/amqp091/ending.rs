@@ -91,7 +91,7 @@ fn a_client_that_closes_is_answered_and_done() {
     client.send(0, &close());
     client.publish(1, "q", "nobody looks");
     assert_eq!(client.turn(), ["1: ack 1", "0: close-ok"]);
-    assert_eq!(client.session.ending(), NOW);
+    assert_eq!(client.session.ending(), LINGER);
     assert!(client.to_server.is_empty());
     assert_eq!(counts(&node, "q"), queue_counts(1, 0, 0));
 }

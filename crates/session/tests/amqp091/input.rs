@@ -1,6 +1,7 @@
 //! Octets come in pieces of any size.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leveret_broker::node::Node;
 use leveret_protocol::amqp091::frame::write_heartbeat;
@@ -49,7 +50,7 @@ fn answers<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
         client.session.end_turn(&mut client.to_client);
     }
     assert!(client.to_server.is_empty());
-    assert_eq!(client.session.ending(), Some(Ending::Now));
+    assert_eq!(client.session.ending(), Some(Ending::Within(Duration::from_secs(3))));
     client.to_client
 }
 
