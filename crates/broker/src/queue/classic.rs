@@ -1,7 +1,7 @@
 //! The classic queue: messages in order, handed to consumers in turn.
 //!
 //! Positions count up from the first message ever, and the order of positions is the queue's order: a requeued message takes
-//! its old place. What waits stands in the [`Backlog`], some of it perhaps on disk only; then nothing is handed out until
+//! its old place. What waits stands in the `Backlog`, some of it perhaps on disk only; then nothing is handed out until
 //! it is read back.
 
 use std::ops::Range;
