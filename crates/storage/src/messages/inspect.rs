@@ -83,7 +83,11 @@ impl Inspection {
                     known.insert(number);
                     continue;
                 }
-                Some(Name::Spare(_)) => FileState::Spare,
+                Some(Name::Spare(number)) => {
+                    // Its name says what it was, also when its header is torn.
+                    known.insert(number);
+                    FileState::Spare
+                }
                 Some(Name::Damaged(number)) => {
                     known.insert(number);
                     FileState::KeptAside

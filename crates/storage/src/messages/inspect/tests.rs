@@ -233,6 +233,16 @@ fn files_that_are_missing_or_not_the_logs_are_named() {
 }
 
 #[test]
+fn a_file_that_was_given_back_is_not_missed_whatever_its_header_says() {
+    let (disk, _) = history(1);
+    let sealed = check(&disk).files.into_iter().find(|file| file.state == FileState::Sealed).unwrap();
+    disk.remove(&sealed.name).unwrap();
+    disk.put(&sealed.name.replace("messages-", "spare-"), vec![0; 64]);
+    assert_eq!(check(&disk).missing, [""; 0]);
+    assert_eq!(open(&disk).1.report.missing, [""; 0]);
+}
+
+#[test]
 fn a_torn_tail_is_no_damage_and_is_cut() {
     let disk = SimulatedDisk::new(1);
     let (mut log, _) = open(&disk);
