@@ -213,9 +213,14 @@ struct Process {
 
 impl Process {
     fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    fn start_with(folder: &Path, options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_leveret"))
             .args(["--listen", "127.0.0.1:0", "--log-level", "off", "--data-dir"])
             .arg(folder)
+            .args(options)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -236,6 +241,22 @@ impl Drop for Process {
         // Killed already, unless the test failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn what_was_committed_survives_kill_dash_nine_whenever_it_is_synced() {
+    for sync in ["commit", "interval:60000", "os"] {
+        let folder = tempfile::tempdir().unwrap();
+        let process = Process::start_with(folder.path(), &["--sync", sync]);
+        let mut client = Client::open_channel(process.address);
+        assert_eq!(call(&mut client, &queue("q")), "QueueDeclareOk");
+        for _ in 0..5 {
+            store(&mut Client::open_channel(process.address), "q");
+        }
+        process.kill();
+        let process = Process::start_with(folder.path(), &["--sync", sync]);
+        assert_eq!(message_count(&mut Client::open_channel(process.address), "q"), 5, "{sync}");
     }
 }
 
