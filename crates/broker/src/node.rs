@@ -1,7 +1,7 @@
 //! What the connections of a node share: the topology, the queues behind it, the users.
 //!
-//! Lock order: the topology, then a queue, then the store, then a mailbox. Publishing takes the topology's lock only for a route that is
-//! not in the connection's cache; [`Node::generation`] tells whether the cache still holds.
+//! Lock order: the topology, then a queue, then the store, then a mailbox. Publishing takes the topology's lock only for a
+//! route that is not in the connection's cache; [`Node::generation`] tells whether the cache still holds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use client::Client;
 use leveret_protocol::amqp091::method::{
-    BasicPublish, BasicQos, Encode, ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare, QueueDelete, QueueUnbind,
-    TxCommit, TxSelect,
+    BasicGet, BasicPublish, BasicQos, Encode, ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare, QueueDelete,
+    QueueUnbind, TxCommit, TxSelect,
 };
 use leveret_protocol::amqp091::{Method, Table, TableWriter, Value, frame};
 use leveret_server::{Config, Running};
@@ -141,6 +141,42 @@ fn what_comes_behind_a_durable_declaration_is_answered_without_another_word() {
     assert!(matches!(Method::decode(&client.payload()), Ok(Method::QueueDeclareOk(_))));
     for number in 0..3000 {
         assert!(matches!(Method::decode(&client.payload()), Ok(Method::BasicQosOk(_))), "{number}");
+    }
+    running.stop();
+}
+
+/// With no memory to wait in, messages go to disk, those that are to survive and those that are not, and come back in order.
+#[test]
+fn what_memory_has_no_room_for_goes_to_disk_and_comes_back_in_order() {
+    const MESSAGES: usize = 600;
+    let folder = tempfile::tempdir().unwrap();
+    let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    let config = Config { listen, data_dir: folder.path().to_owned(), memory_budget: 0, ..Config::default() };
+    let running = leveret_server::start(&config).unwrap();
+    let address = running.addresses()[0];
+    let mut client = Client::open_channel(address);
+    assert_eq!(call(&mut client, &queue("q")), "QueueDeclareOk");
+    let key = BasicPublish { ticket: 0, exchange: "amq.fanout", routing_key: "", mandatory: false, immediate: false };
+    assert_eq!(call(&mut client, &bind("q", "amq.fanout")), "QueueBindOk");
+    for number in 0..MESSAGES {
+        let name = number.to_string();
+        let properties: &[u8] = if number % 3 == 0 { &[0x10, 0, 2] } else { &[0, 0] };
+        let mut octets = Vec::new();
+        frame::write_content(&mut octets, 1, &BasicPublish { routing_key: &name, ..key }, properties, &[7; 8000], 8192);
+        client.stream.write_all(&octets).unwrap();
+        // A turn for each few, as what leaves memory does so when the next ones come.
+        if number % 20 == 0 {
+            assert_eq!(message_count(&mut client, "q") as usize, number + 1);
+        }
+    }
+    assert_eq!(message_count(&mut client, "q") as usize, MESSAGES);
+    let paged_out = fs::read_dir(folder.path().join("page-out")).unwrap().count();
+    assert!(paged_out > 0, "nothing was paged out");
+    for number in 0..MESSAGES {
+        client.send(1, &BasicGet { ticket: 0, queue: "q", no_ack: true });
+        let payload = client.payload();
+        let Ok(Method::BasicGetOk(got)) = Method::decode(&payload) else { panic!("no message {number}") };
+        assert_eq!((got.routing_key, got.redelivered), (number.to_string().as_str(), false));
     }
     running.stop();
 }

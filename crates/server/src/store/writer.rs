@@ -27,36 +27,12 @@ const JOURNAL_POLL: Duration = Duration::from_millis(1);
 
 /// Writes the message log until it is told to stop.
 pub(super) fn run_log(shared: &Shared, log: MessageLog, sync: SyncMode, journal: &MetadataJournal) {
-    let writer = Writer {
-        shared,
-        side: &shared.log,
-        log,
-        sync,
-        journal: Some(journal),
-        group: Group::new(),
-        position: 0,
-        unsynced_since: None,
-        unreleased: VecDeque::new(),
-        is_full: false,
-    };
-    writer.run();
+    Writer::new(shared, &shared.log, log, sync, Some(journal)).run();
 }
 
 /// Writes the page-out area until it is told to stop.
 pub(super) fn run_page_out(shared: &Shared, log: MessageLog) {
-    let writer = Writer {
-        shared,
-        side: &shared.page_out,
-        log,
-        sync: SyncMode::Os,
-        journal: None,
-        group: Group::new(),
-        position: 0,
-        unsynced_since: None,
-        unreleased: VecDeque::new(),
-        is_full: false,
-    };
-    writer.run();
+    Writer::new(shared, &shared.page_out, log, SyncMode::Os, None).run();
 }
 
 struct Writer<'a> {
@@ -89,7 +65,28 @@ enum Work {
     Stop,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(
+        shared: &'a Shared,
+        side: &'a Side,
+        log: MessageLog,
+        sync: SyncMode,
+        journal: Option<&'a MetadataJournal>,
+    ) -> Self {
+        Self {
+            shared,
+            side,
+            log,
+            sync,
+            journal,
+            group: Group::new(),
+            position: 0,
+            unsynced_since: None,
+            unreleased: VecDeque::new(),
+            is_full: false,
+        }
+    }
+
     fn run(mut self) {
         let Err(failure) = self.work() else {
             if let Err(error) = self.log.close() {
@@ -228,8 +225,11 @@ impl Writer<'_> {
             }
             Err(WriteError::Full) => {
                 self.set_full(true);
-                // What settles messages was taken, and may free space.
-                self.log.sync().or_else(final_only)?;
+                // What settles messages was taken, and may free space. And who waits for what was written before need not
+                // wait for space.
+                let written = self.side.written.load(Ordering::Acquire);
+                self.sync_log()?;
+                self.release_with(written, journaled);
                 return Ok(());
             }
             Err(WriteError::Failed(failure)) => return Err(failure),
@@ -244,15 +244,15 @@ impl Writer<'_> {
             SyncMode::Interval(_) if self.sync_is_due() => self.sync()?,
             SyncMode::Interval(_) | SyncMode::Os => {}
         }
-        self.release_with(journaled);
+        self.release_with(self.position, journaled);
         Ok(())
     }
 
-    /// What was taken counts as synced once the journal is as far as this.
-    fn release_with(&mut self, journaled: JournalPosition) {
+    /// What was taken up to a position counts as synced once the journal is as far as this.
+    fn release_with(&mut self, position: u64, journaled: JournalPosition) {
         match self.unreleased.back_mut() {
-            Some((position, same)) if *same == journaled => *position = self.position,
-            _ => self.unreleased.push_back((self.position, journaled)),
+            Some((last, same)) if *same == journaled => *last = position,
+            _ => self.unreleased.push_back((position, journaled)),
         }
     }
 
@@ -280,11 +280,20 @@ impl Writer<'_> {
     fn sync(&mut self) -> Result<(), Failure> {
         // What was declared before these messages came has to be there if they are.
         let journaled = self.journal.map_or(JournalPosition(0), Journal::last);
-        if self.unsynced_since.take().is_some() {
-            self.log.sync().or_else(final_only)?;
+        if self.unsynced_since.is_some() {
+            self.sync_log()?;
         }
-        self.release_with(journaled);
+        self.release_with(self.position, journaled);
         Ok(())
+    }
+
+    /// Syncs. Whatever goes wrong is final: nothing may count as synced that is not.
+    fn sync_log(&mut self) -> Result<(), Failure> {
+        self.unsynced_since = None;
+        self.log.sync().map_err(|error| match error {
+            WriteError::Failed(failure) => failure,
+            other => Failure { failure: other.to_string() },
+        })
     }
 
     /// Tells those who wait for what is on disk by now.
@@ -326,13 +335,5 @@ impl Writer<'_> {
                 return Ok(());
             }
         }
-    }
-}
-
-/// Passes on what is final. A full disk is not: what was to be written is tried again.
-fn final_only(error: WriteError) -> Result<(), Failure> {
-    match error {
-        WriteError::Failed(failure) => Err(failure),
-        WriteError::Full | WriteError::TooLarge { .. } => Ok(()),
     }
 }

@@ -16,15 +16,12 @@ use std::sync::Arc;
 pub use self::check::{Checked, FileReport, FileState, QueueReport};
 pub use self::repair::{Repaired, Step, plan, repair};
 use super::directory::{Directory, Others};
-use super::format::{
-    DIRECTORY, HEADER_BYTES, Header, Name, Numbers, TRAILER_BYTES, Trailer, decode_header, decode_trailer,
-    file_and_index,
-};
+use super::format::{Header, Name, Numbers};
+use super::open::{read_directory, read_header, read_trailer};
 use super::scan::{Age, scan};
 use super::state::{File, Index, Shared, State};
 use super::{OpenError, Reader, RecoveredQueue};
 use crate::disk::{Disk, DiskFile};
-use crate::record::{self, Decoded};
 
 /// Bytes to count for the octets of a message; `None` if they are none, so that nobody could read it.
 pub type Measure<'a> = &'a dyn Fn(&[u8]) -> Option<u64>;
@@ -191,7 +188,7 @@ impl Log {
         }
         // An open reads the newest file record by record even if it has an end, and may take damage for a write that was not
         // finished. The end tells them apart.
-        if let Some(directory) = read_directory(&*handle, length, number).map_err(&on_disk)? {
+        if let Some(directory) = read_end(&*handle, length, number).map_err(&on_disk)? {
             let others = directory.others.clone();
             let directory = Arc::new(directory);
             let index = Index::Sealed(Arc::clone(&directory));
@@ -229,29 +226,10 @@ impl Log {
     }
 }
 
-fn read_header(file: &dyn DiskFile, length: u64) -> io::Result<Header> {
-    let mut bytes = [0; HEADER_BYTES];
-    let there = usize::try_from(length).unwrap_or(HEADER_BYTES).min(HEADER_BYTES);
-    let there = bytes.get_mut(..there).unwrap_or_default();
-    file.read_at(0, there)?;
-    Ok(decode_header(there))
-}
-
-fn read_directory(file: &dyn DiskFile, length: u64, number: u64) -> io::Result<Option<Directory>> {
-    let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
-    let mut bytes = [0; TRAILER_BYTES];
-    file.read_at(at, &mut bytes)?;
-    let Some(Trailer { offset, bytes, .. }) = decode_trailer(&bytes).filter(|trailer| trailer.number == number) else {
-        return Ok(None);
-    };
-    if offset.saturating_add(u64::from(bytes)) > length {
-        return Ok(None);
-    }
-    let mut bytes = vec![0; bytes as usize];
-    file.read_at(offset, &mut bytes)?;
-    let Decoded::Complete { record, .. } = record::decode(&bytes) else { return Ok(None) };
-    let is_directory = record.kind == DIRECTORY && file_and_index(record.sequence).0 == number;
-    Ok(Directory::decode(record.payload).filter(|_| is_directory))
+/// The directory at the end of a file, if it has one.
+fn read_end(file: &dyn DiskFile, length: u64, number: u64) -> io::Result<Option<Directory>> {
+    let trailer = read_trailer(file, length, number)?;
+    Ok(trailer.map(|trailer| read_directory(file, length, trailer)).transpose()?.flatten())
 }
 
 /// What is live: everything that is in some file, without what some file calls settled.

@@ -138,8 +138,8 @@ impl MessageLog {
     /// or in none.
     ///
     /// A message is not written for queues in which the same group settles it, or which it deletes, nor is that settlement;
-    /// if no queue is left, it is not written at all. On success the group is as it was; clear it. After [`WriteError::Full`] it keeps what is left to
-    /// do.
+    /// if no queue is left, it is not written at all. On success the group is as it was; clear it. After
+    /// [`WriteError::Full`] it keeps what is left to do.
     ///
     /// When there is no space left at all, not even what is held back for settlements, these are taken in memory only and
     /// written once there is space: a crash before that brings their messages back.

@@ -276,7 +276,7 @@ impl LogFile {
     }
 }
 
-fn read_header(file: &dyn DiskFile, length: u64) -> io::Result<Header> {
+pub(super) fn read_header(file: &dyn DiskFile, length: u64) -> io::Result<Header> {
     let mut bytes = [0; HEADER_BYTES];
     let there = usize::try_from(length).unwrap_or(HEADER_BYTES).min(HEADER_BYTES);
     let there = bytes.get_mut(..there).unwrap_or_default();
@@ -284,14 +284,14 @@ fn read_header(file: &dyn DiskFile, length: u64) -> io::Result<Header> {
     Ok(decode_header(there))
 }
 
-fn read_trailer(file: &dyn DiskFile, length: u64, number: u64) -> io::Result<Option<Trailer>> {
+pub(super) fn read_trailer(file: &dyn DiskFile, length: u64, number: u64) -> io::Result<Option<Trailer>> {
     let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
     let mut bytes = [0; TRAILER_BYTES];
     file.read_at(at, &mut bytes)?;
     Ok(decode_trailer(&bytes).filter(|trailer| trailer.number == number))
 }
 
-fn read_directory(file: &dyn DiskFile, length: u64, trailer: Trailer) -> io::Result<Option<Directory>> {
+pub(super) fn read_directory(file: &dyn DiskFile, length: u64, trailer: Trailer) -> io::Result<Option<Directory>> {
     if trailer.offset.saturating_add(u64::from(trailer.bytes)) > length {
         return Ok(None);
     }

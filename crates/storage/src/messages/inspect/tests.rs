@@ -7,6 +7,7 @@ use super::super::{Group, MessageLog, QueueKey};
 use super::*;
 use crate::disk::SimulatedDisk;
 use crate::disk::simulated::{Fault, Random};
+use crate::record;
 
 const QUEUES: u64 = 4;
 
@@ -180,7 +181,7 @@ fn has_no_end(files: &BTreeMap<String, Vec<u8>>, report: &FileReport) -> bool {
     disk.put("file", bytes.clone());
     let file = disk.open("file").unwrap();
     let Some(Name::Log(number)) = Name::parse(&report.name) else { return false };
-    report.messages > 0 && read_directory(&*file, bytes.len() as u64, number).unwrap().is_none()
+    report.messages > 0 && read_end(&*file, bytes.len() as u64, number).unwrap().is_none()
 }
 
 #[test]
