@@ -4,6 +4,7 @@
 //! protocol values come in as arguments.
 
 pub mod access;
+pub mod clock;
 pub mod error;
 pub mod exchange;
 #[cfg(test)]
@@ -13,6 +14,7 @@ pub mod journal;
 pub mod mailbox;
 pub mod message;
 pub mod node;
+pub mod properties;
 pub mod queue;
 pub mod store;
 pub mod topology;

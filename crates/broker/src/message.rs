@@ -1,25 +1,45 @@
 //! The one immutable, shared message.
 //!
 //! ```text
-//! 0              1             2        4                    8
-//! +--------------+-------------+--------+--------------------+----------+-------------+------------+------+
-//! | exchange len | key len     | flags  | properties len, LE | exchange | routing key | properties | body |
-//! +--------------+-------------+--------+--------------------+----------+-------------+------------+------+
+//! 0              1         2       3          4                    8
+//! +--------------+---------+-------+----------+--------------------+----------+-------------+------------+------+------+
+//! | exchange len | key len | flags | priority | properties len, LE | exchange | routing key | properties | body | tail |
+//! +--------------+---------+-------+----------+--------------------+----------+-------------+------------+------+------+
 //! ```
-//! Flags, of 16 bits: 1 is persistent; the others are 0. The octets are also what stands on disk, so they only change with
-//! the version of the message log.
+//! Flags: 1 is persistent, 2 has a time, 4 has a priority, 8 has died, 16 is due later; the others are 0. The tail of a message
+//! that has a time is when it was published and its time to live, of one that is due later when that is: numbers of 64 bits,
+//! little-endian, in milliseconds. The octets are also what stands on disk, so they only change with the version of the message
+//! log.
 //!
 //! One allocation holds everything, so that fan-out copies a pointer and a queue entry is one. The properties are the
 //! protocol's own octets, forwarded as they came.
 
 use std::sync::Arc;
 
+use crate::clock::Timestamp;
+
 /// Octets in front of the exchange name.
 const HEAD: usize = 8;
 /// Where the flags are.
 const FLAGS: usize = 2;
+/// Where the priority is.
+const PRIORITY: usize = 3;
 /// The flag of a persistent message.
 const PERSISTENT: u8 = 1;
+/// The flag of a message that says when it was published and how long it lives.
+const TIMED: u8 = 1 << 1;
+/// The flag of a message with a priority.
+const HAS_PRIORITY: u8 = 1 << 2;
+/// The flag of a message whose properties tell of deaths that this broker wrote down.
+const DIED: u8 = 1 << 3;
+/// The flag of a message that is to be routed later.
+const DUE_LATER: u8 = 1 << 4;
+/// Octets of the time of publication and the time to live, at the end.
+const TIMES: usize = 16;
+/// Octets of the time at which a message is due, at the very end.
+const DUE: usize = 8;
+/// The time to live of a message without one.
+const NO_TTL: u64 = u64::MAX;
 
 /// A published message: exchange, routing key, raw properties, body. A clone shares the allocation.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,7 +71,81 @@ impl Message {
     #[inline]
     pub fn body(&self) -> &[u8] {
         let start = HEAD + self.exchange_len() + self.key_len() + self.properties_len();
-        self.0.get(start..).unwrap_or_default()
+        self.0.get(start..self.0.len().saturating_sub(self.tail_len())).unwrap_or_default()
+    }
+
+    /// Octets of the body.
+    #[inline]
+    pub fn body_size(&self) -> usize {
+        let front = HEAD + self.exchange_len() + self.key_len() + self.properties_len() + self.tail_len();
+        self.0.len().saturating_sub(front)
+    }
+
+    /// Its priority, if its publisher gave it one.
+    #[inline]
+    pub fn priority(&self) -> Option<u8> {
+        if self.has(HAS_PRIORITY) { self.0.get(PRIORITY).copied() } else { None }
+    }
+
+    /// When it was published, if that was written down because something depends on it.
+    #[inline]
+    pub fn published_at(&self) -> Option<Timestamp> {
+        if !self.has(TIMED) {
+            return None;
+        }
+        let due = if self.has(DUE_LATER) { DUE } else { 0 };
+        self.number_from_end(TIMES + due).map(Timestamp)
+    }
+
+    /// How long its publisher wants it to live (`expiration`), in milliseconds.
+    #[inline]
+    pub fn ttl_ms(&self) -> Option<u64> {
+        if !self.has(TIMED) {
+            return None;
+        }
+        let due = if self.has(DUE_LATER) { DUE } else { 0 };
+        self.number_from_end(TIMES / 2 + due).filter(|ttl| *ttl != NO_TTL)
+    }
+
+    /// When it expires in a queue whose messages live so many milliseconds. A message that has no time never does.
+    #[inline]
+    pub fn expires_at(&self, queue_ttl_ms: Option<u64>) -> Option<Timestamp> {
+        let published_at = self.published_at()?;
+        let ttl = match (self.ttl_ms(), queue_ttl_ms) {
+            (Some(own), Some(queue)) => own.min(queue),
+            (own, queue) => own.or(queue)?,
+        };
+        Some(published_at.plus_ms(ttl))
+    }
+
+    /// When it is to be routed, if that is later than when it was published.
+    pub fn due_at(&self) -> Option<Timestamp> {
+        if self.has(DUE_LATER) { self.number_from_end(DUE).map(Timestamp) } else { None }
+    }
+
+    /// Whether its properties tell of deaths that this broker wrote down; what a client wrote there means nothing.
+    pub fn has_died(&self) -> bool {
+        self.has(DIED)
+    }
+
+    #[inline]
+    fn has(&self, flag: u8) -> bool {
+        self.0.get(FLAGS).is_some_and(|flags| flags & flag != 0)
+    }
+
+    #[inline]
+    fn tail_len(&self) -> usize {
+        if self.has(TIMED | DUE_LATER) {
+            usize::from(self.has(TIMED)) * TIMES + usize::from(self.has(DUE_LATER)) * DUE
+        } else {
+            0
+        }
+    }
+
+    fn number_from_end(&self, distance: usize) -> Option<u64> {
+        let start = self.0.len().checked_sub(distance)?;
+        let octets = self.0.get(start..)?.first_chunk::<8>()?;
+        Some(u64::from_le_bytes(*octets))
     }
 
     /// Octets it takes in memory, without the shared counters: what budgets and windows count.
@@ -63,7 +157,7 @@ impl Message {
     /// Whether its publisher wants it to survive a restart, which it does in a durable queue.
     #[inline]
     pub fn is_persistent(&self) -> bool {
-        self.0.get(FLAGS).is_some_and(|flags| flags & PERSISTENT != 0)
+        self.has(PERSISTENT)
     }
 
     /// All octets, as they are kept on disk.
@@ -78,8 +172,9 @@ impl Message {
         let key = HEAD + message.exchange_len();
         let properties = key + message.key_len();
         let body = properties.checked_add(message.properties_len())?;
+        let end = message.0.len().checked_sub(message.tail_len())?;
         let is_text = |range| message.0.get(range).is_some_and(|name| std::str::from_utf8(name).is_ok());
-        (message.0.len() >= body && is_text(HEAD..key) && is_text(key..properties)).then_some(message)
+        (end >= body && is_text(HEAD..key) && is_text(key..properties)).then_some(message)
     }
 
     fn exchange_len(&self) -> usize {
@@ -163,8 +258,41 @@ impl Draft {
     /// Marks the message as one that is to survive a restart.
     #[inline]
     pub fn set_persistent(&mut self) {
+        self.set(PERSISTENT);
+    }
+
+    /// Gives the message a priority.
+    #[inline]
+    pub fn set_priority(&mut self, priority: u8) {
+        if let Some(octet) = self.octets.get_mut(PRIORITY) {
+            *octet = priority;
+            self.set(HAS_PRIORITY);
+        }
+    }
+
+    /// Marks the message as one whose properties tell of deaths that this broker wrote down.
+    pub fn set_died(&mut self) {
+        self.set(DIED);
+    }
+
+    /// Writes down when it is published and how long it lives, in milliseconds. Comes after the body, at most once.
+    #[inline]
+    pub fn stamp(&mut self, published_at: Timestamp, ttl_ms: Option<u64>) {
+        self.octets.extend_from_slice(&published_at.0.to_le_bytes());
+        self.octets.extend_from_slice(&ttl_ms.unwrap_or(NO_TTL).to_le_bytes());
+        self.set(TIMED);
+    }
+
+    /// Writes down when it is to be routed. Comes last, at most once.
+    pub fn set_due(&mut self, due: Timestamp) {
+        self.octets.extend_from_slice(&due.0.to_le_bytes());
+        self.set(DUE_LATER);
+    }
+
+    #[inline]
+    fn set(&mut self, flag: u8) {
         if let Some(flags) = self.octets.get_mut(FLAGS) {
-            *flags |= PERSISTENT;
+            *flags |= flag;
         }
     }
 
@@ -220,6 +348,54 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_behind_the_body_is_no_part_of_it() {
+        let none = (None, None, None);
+        for (stamp, due, expected) in [
+            (None, None, none),
+            (Some((5, None)), None, (Some(5), None, None)),
+            (Some((5, Some(7))), None, (Some(5), Some(7), None)),
+            (None, Some(9), (None, None, Some(9))),
+            (Some((5, Some(7))), Some(9), (Some(5), Some(7), Some(9))),
+        ] {
+            let mut draft = Draft::new(Vec::new(), "x", "key");
+            draft.properties(b"\0\0");
+            draft.body(b"body");
+            draft.set_priority(3);
+            if let Some((published_at, ttl_ms)) = stamp {
+                draft.stamp(Timestamp(published_at), ttl_ms);
+            }
+            if let Some(due) = due {
+                draft.set_due(Timestamp(due));
+            }
+            let message = draft.message();
+            assert_eq!((message.body(), message.body_size(), message.priority()), (&b"body"[..], 4, Some(3)));
+            let times = (message.published_at().map(|at| at.0), message.ttl_ms(), message.due_at().map(|at| at.0));
+            assert_eq!(times, expected);
+            assert_eq!(Message::from_octets(message.octets().into()), Some(message));
+        }
+    }
+
+    #[test]
+    fn a_message_expires_by_the_shorter_of_its_own_time_and_the_queues() {
+        for (stamp, queue, expected) in [
+            (None, Some(1), None),
+            (Some(None), None, None),
+            (Some(Some(10)), None, Some(1010)),
+            (Some(None), Some(20), Some(1020)),
+            (Some(Some(10)), Some(20), Some(1010)),
+            (Some(Some(20)), Some(10), Some(1010)),
+            (Some(Some(0)), Some(10), Some(1000)),
+            (Some(Some(u64::MAX - 1)), None, Some(u64::MAX)),
+        ] {
+            let mut draft = Draft::new(Vec::new(), "", "q");
+            if let Some(ttl_ms) = stamp {
+                draft.stamp(Timestamp(1000), ttl_ms);
+            }
+            assert_eq!(draft.message().expires_at(queue), expected.map(Timestamp), "{stamp:?} {queue:?}");
+        }
+    }
+
+    #[test]
     fn octets_of_anything_else_are_no_message() {
         let mut draft = Draft::new(Vec::new(), "exchange", "key");
         draft.properties(b"\0\0");
@@ -238,6 +414,7 @@ mod tests {
             with(4, 3),
             with(7, 255),
             with(9, 0xFF),
+            with(2, TIMED),
         ] {
             assert_eq!(Message::from_octets(damaged.as_slice().into()), None, "{damaged:?}");
         }

@@ -10,11 +10,13 @@ use std::task::Waker;
 use parking_lot::{Mutex, RwLock};
 
 use crate::access::Users;
+use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::error::Resource;
 use crate::hash::Map;
 use crate::journal::{Journal, JournalPosition, Written};
 use crate::mailbox::{CloseReason, Event, Mailbox};
 use crate::message::Message;
+use crate::properties::{NoProperties, Properties};
 use crate::queue::{CloseCondition, Delivery, Loaded, Position, QueueCell, QueueInfo, Restored, Sink};
 use crate::store::{Area, MessageStore, StorePosition};
 use crate::topology::{Applied, Change, ConnectionId, QueueId, Record, Removed, Routes, RoutingInput, Topology};
@@ -41,6 +43,28 @@ pub struct Node {
     journal: Option<Arc<dyn Journal>>,
     /// Where messages are kept beside memory; a node without one keeps them in memory only.
     store: Option<Arc<dyn MessageStore>>,
+    clock: Arc<dyn Clock>,
+    properties: Arc<dyn Properties>,
+}
+
+/// What a node needs of the world.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Reads and writes properties.
+    pub properties: Arc<dyn Properties>,
+    /// Where durable changes are written down; a node without one forgets everything when it stops.
+    pub journal: Option<Arc<dyn Journal>>,
+    /// Where messages are kept beside memory; a node without one keeps them in memory only.
+    pub store: Option<Arc<dyn MessageStore>>,
+}
+
+impl Default for Surroundings {
+    /// A clock that stands still, no properties, no disk.
+    fn default() -> Self {
+        Self { clock: Arc::new(ManualClock::default()), properties: Arc::new(NoProperties), journal: None, store: None }
+    }
 }
 
 /// What a change did, and what to wait for before saying so.
@@ -79,7 +103,12 @@ pub struct Routed {
 impl Node {
     /// A node with the default vhost `/` and the default user, which forgets everything when it stops.
     pub fn new() -> Self {
-        Self::with_topology(Topology::new(), None, None, |_| None)
+        Self::within(Surroundings::default())
+    }
+
+    /// A node with the default vhost `/` and the default user, which has nothing to go on with.
+    pub fn within(surroundings: Surroundings) -> Self {
+        Self::restored(Topology::new(), surroundings, |_| None)
     }
 
     /// A node that goes on with a topology, and writes down what becomes of it and of the messages.
@@ -87,19 +116,10 @@ impl Node {
     /// `messages` says what a durable queue has in the store.
     pub fn restored(
         topology: Topology,
-        journal: Arc<dyn Journal>,
-        store: Arc<dyn MessageStore>,
-        messages: impl FnMut(QueueId) -> Option<Restored>,
-    ) -> Self {
-        Self::with_topology(topology, Some(journal), Some(store), messages)
-    }
-
-    fn with_topology(
-        topology: Topology,
-        journal: Option<Arc<dyn Journal>>,
-        store: Option<Arc<dyn MessageStore>>,
+        surroundings: Surroundings,
         mut messages: impl FnMut(QueueId) -> Option<Restored>,
     ) -> Self {
+        let Surroundings { clock, properties, journal, store } = surroundings;
         let mut state = State { topology, cells: Map::default() };
         // It is there already, or can be created: neither is refused.
         let _ = state.topology.apply(Change::CreateVhost { vhost: "/".into() });
@@ -127,7 +147,19 @@ impl Node {
             next_connection: AtomicU64::new(1),
             journal,
             store,
+            clock,
+            properties,
         }
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What reads and writes properties.
+    pub fn properties(&self) -> &dyn Properties {
+        &*self.properties
     }
 
     /// The users.
@@ -218,6 +250,14 @@ impl Node {
         let cell = self.state.read().cells.get(&queue).map(Arc::clone);
         if let Some(cell) = cell {
             cell.loaded(loaded);
+        }
+    }
+
+    /// The time has come that a queue asked its clock for.
+    pub fn wake(&self, queue: QueueId) {
+        let cell = self.state.read().cells.get(&queue).map(Arc::clone);
+        if let Some(cell) = cell {
+            cell.wake();
         }
     }
 

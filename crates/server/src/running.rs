@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use leveret_broker::clock::Clock;
 use leveret_broker::journal::Journal;
 use leveret_broker::mailbox::CloseReason;
-use leveret_broker::node::Node;
+use leveret_broker::node::{Node, Surroundings};
 use leveret_broker::store::MessageStore;
-use leveret_session::amqp091::Settings;
+use leveret_session::amqp091::{BasicProperties, Settings};
 use tokio::sync::watch;
 
+use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::error::StartError;
@@ -35,6 +37,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     journal: Arc<MetadataJournal>,
     store: Arc<Store>,
+    clock: Arc<SystemClock>,
     _data_dir: DataDir,
 }
 
@@ -56,14 +59,17 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let journal = Arc::new(journal);
     let Opened { store, mut queues, unused_id } = store::open(config, &journal, &topology)?;
     topology.reserve_queue_ids(unused_id);
-    let node = Arc::new(Node::restored(
-        topology,
-        Arc::clone(&journal) as Arc<dyn Journal>,
-        Arc::clone(&store) as Arc<dyn MessageStore>,
-        |id| queues.remove(&id),
-    ));
+    let clock = SystemClock::new();
+    let surroundings = Surroundings {
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        properties: Arc::new(BasicProperties),
+        journal: Some(Arc::clone(&journal) as Arc<dyn Journal>),
+        store: Some(Arc::clone(&store) as Arc<dyn MessageStore>),
+    };
+    let node = Arc::new(Node::restored(topology, surroundings, |id| queues.remove(&id)));
     journal.serve(&node);
     store.serve(&node);
+    clock.serve(&node).map_err(threads)?;
     let settings = Arc::new(settings(config));
     let workers = (0..config.threads.max(1))
         .map(|number| Worker::start(number, Arc::clone(&node), Arc::clone(&settings)))
@@ -85,7 +91,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
             });
         })
         .map_err(threads)?;
-    Ok(Running { addresses, node, workers, acceptor: Some(acceptor), stop, journal, store, _data_dir: data_dir })
+    Ok(Running { addresses, node, workers, acceptor: Some(acceptor), stop, journal, store, clock, _data_dir: data_dir })
 }
 
 fn settings(config: &Config) -> Settings {
@@ -146,6 +152,7 @@ impl Drop for Running {
                 worker.join();
             }
         }
+        self.clock.stop();
         // Last, so that what the connections' ends changed is written as well. The store waits for the journal.
         self.store.stop();
         self.journal.stop();

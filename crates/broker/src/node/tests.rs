@@ -327,7 +327,11 @@ impl Journal for Kept {
 fn what_survives_is_written_down_and_comes_back() {
     let journal = Arc::new(Kept::default());
     let (journal_of, store) = (Arc::clone(&journal) as Arc<dyn Journal>, FakeStore::new());
-    let node = Node::restored(Topology::new(), journal_of, store.shared(), |_| None);
+    let node = Node::within(Surroundings {
+        journal: Some(journal_of),
+        store: Some(store.shared()),
+        ..Surroundings::default()
+    });
     let durable = |name: &str| match declare_queue(name, None, false) {
         Change::DeclareQueue { vhost, name, exclusive, auto_delete, arguments, origin, id, .. } => {
             Change::DeclareQueue { vhost, name, durable: true, exclusive, auto_delete, arguments, origin, id }
@@ -362,10 +366,18 @@ fn what_survives_is_written_down_and_comes_back() {
         topology.restore(record).unwrap();
     }
     let mut asked = Vec::new();
-    let again = Node::restored(topology, Arc::new(Kept::default()), store.shared(), |queue| {
-        asked.push(queue);
-        Some(restored)
-    });
+    let again = Node::restored(
+        topology,
+        Surroundings {
+            journal: Some(Arc::new(Kept::default())),
+            store: Some(store.shared()),
+            ..Surroundings::default()
+        },
+        |queue| {
+            asked.push(queue);
+            Some(restored)
+        },
+    );
     assert_eq!(asked, [id]);
     assert_eq!(again.durable_records().0, node.durable_records().0);
     assert!(again.queue("/", "kept", ONE).is_ok());

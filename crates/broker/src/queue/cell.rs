@@ -189,6 +189,11 @@ impl QueueCell {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// Does what is due by now.
+    pub fn wake(&self) {
+        finish(self.state.lock());
+    }
+
     /// Tells that a pause, begun when `delivered` messages had been handed out, passed without a resume.
     pub fn pause_timed_out(&self, delivered: u64) {
         let mut state = self.state.lock();

@@ -5,6 +5,7 @@ pub mod cell;
 pub mod classic;
 mod consumers;
 mod prefetch;
+mod settings;
 mod stored;
 
 pub use backlog::{Loaded, Restored};
@@ -12,6 +13,7 @@ pub use cell::{CloseCondition, Enqueued, Pace, QueueCell, QueueCounts, QueueInfo
 pub use classic::{Classic, Returned, Taken};
 pub use consumers::{ConsumerId, Subscription};
 pub use prefetch::SharedPrefetch;
+pub use settings::{DeadLetterStrategy, DeadLetterTo, Overflow, QueueKind, QueueSettings};
 pub use stored::Fanout;
 
 use std::task::Waker;

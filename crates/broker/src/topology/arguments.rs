@@ -98,6 +98,11 @@ pub(super) fn queue_type(arguments: &Table) -> &str {
     }
 }
 
+/// An argument that is text.
+pub(super) fn text_argument<'a>(arguments: &'a Table, name: &str) -> Option<&'a str> {
+    arguments.get(name).and_then(Value::as_str)
+}
+
 /// Refuses arguments a new exchange cannot have.
 pub(super) fn check_exchange(vhost: &Name, name: &Name, arguments: &Table) -> Result<(), Error> {
     check_exchange_name(|| Resource::exchange(vhost, name), arguments, ALTERNATE_ARGUMENT)

@@ -13,6 +13,7 @@ mod name;
 mod queue;
 mod removal;
 mod routing;
+mod settings;
 mod vhost;
 
 pub use arguments::inert_arguments;

@@ -10,6 +10,7 @@
 mod channel;
 mod confirm;
 mod consume;
+mod deaths;
 mod deliver;
 mod dispatch;
 mod exchange;
@@ -43,6 +44,7 @@ use leveret_protocol::amqp091::{CLASS_BASIC, FRAME_OVERHEAD, Frame, FrameError, 
 
 use channel::Channels;
 use confirm::LogWait;
+pub use deaths::BasicProperties;
 use fault::Fault;
 use parking::Parking;
 pub use routes::Pause;

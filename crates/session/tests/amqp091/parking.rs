@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use leveret_broker::journal::{Journal, JournalPosition, Written};
 use leveret_broker::mailbox::{Event, Mailbox};
-use leveret_broker::node::Node;
-use leveret_broker::topology::{Record, Topology};
+use leveret_broker::node::{Node, Surroundings};
+use leveret_broker::topology::Record;
 use leveret_protocol::amqp091::Table;
 use leveret_protocol::amqp091::method::{
     ChannelClose, ConnectionClose, ExchangeDeclare, QueueBind, QueueDeclare, QueueDelete,
@@ -82,7 +82,11 @@ impl Journal for Disk {
 fn start() -> (Arc<Disk>, Arc<Node>, Client) {
     let disk = Arc::new(Disk::default());
     let journal = Arc::clone(&disk) as Arc<dyn Journal>;
-    let node = Arc::new(Node::restored(Topology::new(), journal, FakeStore::new(), |_| None));
+    let node = Arc::new(Node::within(Surroundings {
+        journal: Some(journal),
+        store: Some(FakeStore::new()),
+        ..Surroundings::default()
+    }));
     disk.sync();
     let client = Client::open(&node);
     (disk, node, client)

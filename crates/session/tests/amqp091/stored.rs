@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use leveret_broker::journal::{Journal, JournalPosition, Written};
 use leveret_broker::mailbox::Mailbox;
-use leveret_broker::node::Node;
-use leveret_broker::topology::{Record, Topology};
+use leveret_broker::node::{Node, Surroundings};
+use leveret_broker::topology::Record;
 use leveret_protocol::amqp091::Table;
 use leveret_protocol::amqp091::method::{
     BasicGet, ChannelClose, QueueBind, QueueDeclare, QueueDelete, QueuePurge, TxCommit, TxSelect,
@@ -39,7 +39,11 @@ impl Journal for Instant {
 /// A client on channels 1 and 2, with a durable queue `d` and a transient one `t`.
 fn start() -> (Arc<FakeStore>, Arc<Node>, Client) {
     let store = FakeStore::new();
-    let node = Arc::new(Node::restored(Topology::new(), Arc::new(Instant), store.clone(), |_| None));
+    let node = Arc::new(Node::within(Surroundings {
+        journal: Some(Arc::new(Instant)),
+        store: Some(store.clone()),
+        ..Surroundings::default()
+    }));
     let mut client = Client::open(&node);
     let (ticket, passive, exclusive, auto_delete, no_wait, arguments) =
         (0, false, false, false, true, Table::default());

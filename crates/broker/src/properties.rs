@@ -1,0 +1,102 @@
+//! What the broker reads in and writes to the properties of messages, which are octets of the publisher's protocol.
+
+use std::fmt;
+
+use crate::Name;
+use crate::clock::Timestamp;
+use crate::message::Message;
+use crate::value::Table;
+
+/// Why a message died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeathReason {
+    /// A consumer did not want it.
+    Rejected,
+    /// Its time was up.
+    Expired,
+    /// There was no room for it.
+    MaxLen,
+    /// It was handed out in vain too often.
+    DeliveryLimit,
+}
+
+impl DeathReason {
+    /// Its name in the headers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::MaxLen => "maxlen",
+            Self::DeliveryLimit => "delivery_limit",
+        }
+    }
+}
+
+/// A death.
+#[derive(Clone, Copy, Debug)]
+pub struct Death<'a> {
+    /// The queue it happened in.
+    pub queue: &'a str,
+    /// Why.
+    pub reason: DeathReason,
+    /// When.
+    pub time: Timestamp,
+    /// The exchange that the message goes to.
+    pub exchange: &'a str,
+    /// The key it is published with; none keeps those that it has.
+    pub routing_key: Option<&'a str>,
+}
+
+/// A message on its way after a death.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Afterlife {
+    /// The message as it is published anew: to the exchange, with the key, its history and without an expiration. It is stamped
+    /// with the time of its death.
+    pub message: Message,
+    /// Its routing keys: its own and those of its `CC` header.
+    pub routing_keys: Vec<String>,
+}
+
+/// What the broker reads in and writes to properties.
+pub trait Properties: fmt::Debug + Send + Sync {
+    /// The headers.
+    fn headers(&self, message: &Message) -> Table;
+    /// The queues in which a message died, with the reason, the last first. Nothing but what this broker wrote down counts.
+    fn deaths(&self, message: &Message) -> Vec<(Name, String)>;
+    /// The message as it is after a death.
+    fn after_death(&self, message: &Message, death: &Death<'_>) -> Afterlife;
+    /// The message with a header set, or set anew.
+    fn with_header(&self, message: &Message, name: &str, value: &crate::value::Value) -> Message;
+}
+
+/// For messages without properties: nothing is read, and nothing but the addresses is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoProperties;
+
+impl Properties for NoProperties {
+    fn headers(&self, _: &Message) -> Table {
+        Table::new()
+    }
+
+    fn deaths(&self, _: &Message) -> Vec<(Name, String)> {
+        Vec::new()
+    }
+
+    fn after_death(&self, message: &Message, death: &Death<'_>) -> Afterlife {
+        let routing_key = death.routing_key.unwrap_or(message.routing_key());
+        let mut draft = crate::message::Draft::new(Vec::new(), death.exchange, routing_key);
+        draft.properties(message.properties());
+        if message.is_persistent() {
+            draft.set_persistent();
+        }
+        message.priority().into_iter().for_each(|priority| draft.set_priority(priority));
+        draft.set_died();
+        draft.body(message.body());
+        draft.stamp(death.time, None);
+        Afterlife { message: draft.message(), routing_keys: vec![routing_key.to_owned()] }
+    }
+
+    fn with_header(&self, message: &Message, _: &str, _: &crate::value::Value) -> Message {
+        message.clone()
+    }
+}

@@ -1,0 +1,32 @@
+//! What the broker reads in and writes to the properties of messages.
+
+use leveret_broker::Name;
+use leveret_broker::message::Message;
+use leveret_broker::properties::{Afterlife, Death, NoProperties, Properties};
+use leveret_broker::value::{Table, Value};
+use leveret_protocol::amqp091::RawProperties;
+
+use super::table;
+
+/// The properties of the basic class (§2.3.5.2).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BasicProperties;
+
+impl Properties for BasicProperties {
+    fn headers(&self, message: &Message) -> Table {
+        let properties = RawProperties::decode(message.properties()).unwrap_or_default();
+        properties.headers.map_or_else(Table::new, table::to_broker)
+    }
+
+    fn deaths(&self, message: &Message) -> Vec<(Name, String)> {
+        NoProperties.deaths(message)
+    }
+
+    fn after_death(&self, message: &Message, death: &Death<'_>) -> Afterlife {
+        NoProperties.after_death(message, death)
+    }
+
+    fn with_header(&self, message: &Message, name: &str, value: &Value) -> Message {
+        NoProperties.with_header(message, name, value)
+    }
+}
