@@ -8,10 +8,14 @@
     reason = "a benchmark reads the clock, prints what it found and may stop at anything unexpected"
 )]
 
+use std::borrow::Cow;
 use std::hint::black_box;
 use std::time::Instant;
 
+use leveret_broker::Name;
 use leveret_broker::exchange::ExchangeKind;
+use leveret_broker::message::{Draft, Message};
+use leveret_broker::properties::{Afterlife, Death, NoProperties, Properties, Property};
 use leveret_broker::topology::{Change, Destination, Origin, Routes, RoutingInput, Topology};
 use leveret_broker::value::{Table, Value};
 
@@ -39,13 +43,13 @@ fn main() {
 
 fn measure(topology: &Topology, what: &str, exchange: &str, keys: &[String]) {
     let vhost = topology.vhost("/").unwrap();
-    let headers = || [("n".into(), Value::I32(7)), ("kind".into(), Value::text("t"))].into_iter().collect();
     let messages = if exchange == "headers" { MESSAGES / 20 } else { MESSAGES };
     let mut routes = Routes::default();
     let mut found = 0;
+    let message = Draft::new(Vec::new(), exchange, "").message();
     let start = Instant::now();
     for key in keys.iter().cycle().take(messages) {
-        let input = RoutingInput { routing_keys: &[key], headers: &headers };
+        let input = RoutingInput { routing_keys: &[key], message: &message, properties: &Headers, entropy: 0 };
         vhost.route(black_box(exchange), &input, &mut routes).unwrap();
         found += routes.queues.len();
     }
@@ -105,4 +109,30 @@ fn bind(topology: &mut Topology, source: &str, n: usize, routing_key: &str, argu
     let (vhost, source, routing_key) = ("/".into(), source.into(), routing_key.into());
     let destination = Destination::Queue(format!("q{n}").into());
     topology.apply(Change::Bind { vhost, source, destination, routing_key, arguments, asking: None }).unwrap();
+}
+
+/// Every message has the same headers.
+#[derive(Debug)]
+struct Headers;
+
+impl Properties for Headers {
+    fn headers(&self, _: &Message) -> Table {
+        [("n".into(), Value::I32(7)), ("kind".into(), Value::text("t"))].into_iter().collect()
+    }
+
+    fn property<'a>(&self, message: &'a Message, property: Property) -> Option<Cow<'a, [u8]>> {
+        NoProperties.property(message, property)
+    }
+
+    fn deaths(&self, message: &Message) -> Vec<(Name, String)> {
+        NoProperties.deaths(message)
+    }
+
+    fn after_death(&self, message: &Message, death: &Death<'_>) -> Afterlife {
+        NoProperties.after_death(message, death)
+    }
+
+    fn with_header(&self, message: &Message, name: &str, value: &Value) -> Message {
+        NoProperties.with_header(message, name, value)
+    }
 }

@@ -320,6 +320,14 @@ fn clip(name: &str) -> &str {
 }
 
 #[cfg(test)]
+impl Message {
+    /// A message with nothing but its addresses.
+    pub(crate) fn bare(exchange: &str, routing_key: &str) -> Self {
+        Draft::new(Vec::new(), exchange, routing_key).message()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

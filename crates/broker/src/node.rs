@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::access::Users;
 use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::entropy::Entropy;
 use crate::error::Resource;
 use crate::hash::Map;
 use crate::journal::{Journal, JournalPosition, Written};
@@ -45,6 +46,8 @@ pub struct Node {
     store: Option<Arc<dyn MessageStore>>,
     clock: Arc<dyn Clock>,
     properties: Arc<dyn Properties>,
+    /// Where messages that no connection publishes get their random numbers from.
+    entropy: Mutex<Entropy>,
 }
 
 /// What a node needs of the world.
@@ -149,6 +152,7 @@ impl Node {
             store,
             clock,
             properties,
+            entropy: Mutex::new(Entropy::new([0; 16])),
         }
     }
 
@@ -160,6 +164,11 @@ impl Node {
     /// What reads and writes properties.
     pub fn properties(&self) -> &dyn Properties {
         &*self.properties
+    }
+
+    /// A random number for the way of a message that no connection publishes.
+    pub fn draw(&self) -> u64 {
+        self.entropy.lock().draw()
     }
 
     /// The users.

@@ -1,5 +1,6 @@
 //! What the broker reads in and writes to the properties of messages, which are octets of the publisher's protocol.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::Name;
@@ -57,10 +58,23 @@ pub struct Afterlife {
     pub routing_keys: Vec<String>,
 }
 
+/// A property that the way of a message may depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Property {
+    /// What relates it to another message.
+    CorrelationId,
+    /// What its publisher calls it.
+    MessageId,
+    /// When its publisher says that it was made.
+    Timestamp,
+}
+
 /// What the broker reads in and writes to properties.
 pub trait Properties: fmt::Debug + Send + Sync {
     /// The headers.
     fn headers(&self, message: &Message) -> Table;
+    /// The octets of a property, if the message has it; a number is shown as text.
+    fn property<'a>(&self, message: &'a Message, property: Property) -> Option<Cow<'a, [u8]>>;
     /// The queues in which a message died, with the reason, the last first. Nothing but what this broker wrote down counts.
     fn deaths(&self, message: &Message) -> Vec<(Name, String)>;
     /// The message as it is after a death.
@@ -76,6 +90,10 @@ pub struct NoProperties;
 impl Properties for NoProperties {
     fn headers(&self, _: &Message) -> Table {
         Table::new()
+    }
+
+    fn property<'a>(&self, _: &'a Message, _: Property) -> Option<Cow<'a, [u8]>> {
+        None
     }
 
     fn deaths(&self, _: &Message) -> Vec<(Name, String)> {
@@ -98,5 +116,41 @@ impl Properties for NoProperties {
 
     fn with_header(&self, message: &Message, _: &str, _: &crate::value::Value) -> Message {
         message.clone()
+    }
+}
+
+/// Properties that tests choose.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// Every message has these.
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct Fixed {
+        pub(crate) headers: Table,
+        pub(crate) property: Option<(Property, &'static str)>,
+    }
+
+    impl Properties for Fixed {
+        fn headers(&self, _: &Message) -> Table {
+            self.headers.clone()
+        }
+
+        fn property<'a>(&self, _: &'a Message, property: Property) -> Option<Cow<'a, [u8]>> {
+            let fixed = self.property.filter(|(which, _)| *which == property)?;
+            Some(Cow::Borrowed(fixed.1.as_bytes()))
+        }
+
+        fn deaths(&self, message: &Message) -> Vec<(Name, String)> {
+            NoProperties.deaths(message)
+        }
+
+        fn after_death(&self, message: &Message, death: &Death<'_>) -> Afterlife {
+            NoProperties.after_death(message, death)
+        }
+
+        fn with_header(&self, message: &Message, name: &str, value: &crate::value::Value) -> Message {
+            NoProperties.with_header(message, name, value)
+        }
     }
 }

@@ -81,7 +81,8 @@ fn message(routing_key: &str, body_size: usize) -> Message {
 }
 
 fn route(node: &Node, exchange: &str, key: &str) -> Result<Vec<Name>, String> {
-    let input = RoutingInput { routing_keys: &[key], headers: &Table::new };
+    let (message, properties) = (&Message::bare(exchange, key), &NoProperties);
+    let input = RoutingInput { routing_keys: &[key], message, properties, entropy: 0 };
     let routed = node.route("/", exchange, &input, &mut Routes::default());
     let names = |routed: Routed| routed.queues.iter().map(|cell| Name::clone(&cell.info().name)).collect();
     routed.map(names).map_err(|error| error.to_string())

@@ -3,16 +3,21 @@
 use super::{QueueId, Vhost};
 use crate::exchange::{Exchange, Headers, TopicScratch};
 use crate::hash::Set;
-use crate::value::Table;
+use crate::message::Message;
+use crate::properties::Properties;
 use crate::{Error, Name};
 
-/// What routing looks at in a message.
-#[derive(Clone, Copy)]
+/// What routing looks at.
+#[derive(Clone, Copy, Debug)]
 pub struct RoutingInput<'a> {
     /// The routing key, then those of the `CC` and `BCC` headers.
     pub routing_keys: &'a [&'a str],
-    /// Parses the headers; called at most once, and only if a headers exchange with bindings is met.
-    pub headers: &'a dyn Fn() -> Table,
+    /// The message.
+    pub message: &'a Message,
+    /// Reads its properties, which few exchanges want to know: the headers at most once.
+    pub properties: &'a dyn Properties,
+    /// A random number, which decides where there is a choice.
+    pub entropy: u64,
 }
 
 /// The queues a message goes to. Reuse one over many messages: it keeps its memory.
@@ -42,7 +47,8 @@ impl Vhost {
             return Ok(());
         }
         let first = self.exchange(exchange)?;
-        let headers = Headers::new(message.headers);
+        let parse = || message.properties.headers(message.message);
+        let headers = Headers::new(&parse);
         route_through(first, message, &headers, routes);
         // Most messages meet one exchange only; they pay nothing for finding cycles.
         if !routes.waiting.is_empty() {

@@ -7,10 +7,17 @@ mod route;
 
 use super::*;
 use crate::exchange::ExchangeKind;
+use crate::message::Message;
+use crate::properties::NoProperties;
 use crate::value::{Table, Value};
 
 const ONE: ConnectionId = ConnectionId(1);
 const TWO: ConnectionId = ConnectionId(2);
+
+/// What routing looks at in a message without properties.
+fn input<'a>(routing_keys: &'a [&'a str], message: &'a Message) -> RoutingInput<'a> {
+    RoutingInput { routing_keys, message, properties: &NoProperties, entropy: 0 }
+}
 
 /// A topology with the vhost `/`, and changes with only what a test is about.
 struct Bench(Topology);

@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use leveret_broker::Name;
 use leveret_broker::access::PeerLocation;
+use leveret_broker::entropy::Entropy;
 use leveret_broker::mailbox::{CloseReason, Event, Inbox, Mailbox};
 use leveret_broker::node::Node;
 use leveret_broker::store::StorePosition;
@@ -130,6 +131,8 @@ pub struct Session {
     sources: Sources,
     routes: Routes,
     broker_routes: leveret_broker::topology::Routes,
+    /// Decides where an exchange chooses at random.
+    entropy: Entropy,
     inbox: Inbox,
     /// Buffer for the next draft.
     draft: Vec<u8>,
@@ -154,6 +157,7 @@ impl Session {
     /// A session for a connection that was just accepted.
     pub fn new(node: Arc<Node>, settings: Arc<Settings>, mailbox: Arc<Mailbox>, peer: PeerLocation) -> Self {
         let id = node.connect(&mailbox);
+        let entropy = Entropy::new((settings.random)());
         let limits = Limits { frame_max: INITIAL_FRAME_MAX, channel_max: 0, heartbeat_seconds: 0 };
         Self {
             node,
@@ -172,6 +176,7 @@ impl Session {
             sources: Sources::default(),
             routes: Routes::default(),
             broker_routes: leveret_broker::topology::Routes::default(),
+            entropy,
             inbox: Inbox::default(),
             draft: Vec::new(),
             dirty_channels: Vec::new(),

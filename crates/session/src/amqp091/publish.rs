@@ -3,7 +3,6 @@
 use leveret_broker::Name;
 use leveret_broker::message::{Draft, Message};
 use leveret_broker::topology::RoutingInput;
-use leveret_broker::value;
 use leveret_protocol::amqp091::method::{BasicPublish, BasicReturn};
 use leveret_protocol::amqp091::{CLASS_BASIC, ContentHeader, RawProperties, ReplyCode, frame};
 
@@ -13,7 +12,7 @@ use super::fault::{self, Fault};
 use super::properties::{self, Examined};
 use super::reply_to::is_reply_token;
 use super::settings::BODY_SIZE_MAX;
-use super::{Handled, NO_METHOD, PUBLISH, Session, table};
+use super::{BasicProperties, Handled, NO_METHOD, PUBLISH, Session};
 
 /// The delivery mode of a message that is to survive a restart.
 const PERSISTENT: u8 = 2;
@@ -214,15 +213,12 @@ impl Session {
     /// Routes by the topology, for a message whose route is not in the cache.
     fn resolve(&mut self, message: &Message, extra_keys: &[String]) -> Result<Destination, Fault> {
         let (exchange, routing_key) = (message.exchange(), message.routing_key());
-        let headers = || {
-            let properties = RawProperties::decode(message.properties()).unwrap_or_default();
-            properties.headers.map_or_else(value::Table::new, table::to_broker)
-        };
         let mut keys = vec![routing_key];
         keys.extend(extra_keys.iter().map(String::as_str));
         let (tokens, keys): (Vec<&str>, Vec<&str>) =
             keys.into_iter().partition(|key| exchange.is_empty() && is_reply_token(key));
-        let input = RoutingInput { routing_keys: &keys, headers: &headers };
+        let (properties, entropy) = (&BasicProperties, self.entropy.draw());
+        let input = RoutingInput { routing_keys: &keys, message, properties, entropy };
         let routed = self.node.route(&self.vhost, exchange, &input, &mut self.broker_routes)?;
         if routed.cacheable && extra_keys.is_empty() && tokens.is_empty() {
             return Ok(Destination::Route(self.routes.insert(exchange, routing_key, &routed.queues)));

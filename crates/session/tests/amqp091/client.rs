@@ -23,13 +23,13 @@ use leveret_session::amqp091::{Session, Settings};
 pub(crate) const FRAME_MAX: u32 = 8192;
 
 thread_local! {
-    static DRAWN: Cell<u8> = const { Cell::new(0) };
+    static DRAWN: Cell<u128> = const { Cell::new(0) };
 }
 
 /// Octets that differ with every draw and are the same in every run, as each test has a thread of its own.
 fn draw() -> [u8; 16] {
     DRAWN.set(DRAWN.get() + 1);
-    [DRAWN.get(); 16]
+    DRAWN.get().to_be_bytes()
 }
 
 pub(crate) fn settings() -> Settings {

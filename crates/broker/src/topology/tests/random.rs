@@ -126,8 +126,8 @@ proptest! {
         for vhost in topology.vhosts() {
             for exchange in vhost.exchanges() {
                 for key in ["", "a", "a.b", "b.a.c", "q"] {
-                    let input = RoutingInput { routing_keys: &[key], headers: &Table::new };
-                    vhost.route(exchange.name(), &input, &mut routes).unwrap();
+                    let message = Message::bare(exchange.name(), key);
+                    vhost.route(exchange.name(), &input(&[key], &message), &mut routes).unwrap();
                     prop_assert_eq!(&routes.queues, &route_naively(vhost, exchange.name(), key));
                 }
             }

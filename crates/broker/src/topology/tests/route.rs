@@ -1,13 +1,15 @@
 //! From exchanges to queues.
 
 use super::*;
+use crate::properties::testing::Fixed;
 
 impl Bench {
     /// The ids of the queues a message goes to, and whether that can be cached.
     fn route_all(&self, exchange: &str, routing_keys: &[&str], headers: &Table) -> (Vec<u64>, bool) {
         let mut routes = Routes::default();
-        let headers = || headers.clone();
-        self.vhost().route(exchange, &RoutingInput { routing_keys, headers: &headers }, &mut routes).unwrap();
+        let (message, properties) = (&Message::bare(exchange, ""), &Fixed { headers: headers.clone(), property: None });
+        let input = RoutingInput { routing_keys, message, properties, entropy: 0 };
+        self.vhost().route(exchange, &input, &mut routes).unwrap();
         (routes.queues.iter().map(|id| id.0).collect(), routes.cacheable)
     }
 
@@ -36,8 +38,7 @@ fn every_queue_is_bound_to_the_default_exchange_by_its_name() {
 #[test]
 fn publishing_to_a_missing_exchange_is_refused() {
     let bench = Bench::new();
-    let input = RoutingInput { routing_keys: &["k"], headers: &Table::new };
-    let error = bench.vhost().route("x", &input, &mut Routes::default()).unwrap_err();
+    let error = bench.vhost().route("x", &input(&["k"], &Message::bare("x", "k")), &mut Routes::default()).unwrap_err();
     assert_eq!(error.to_string(), "no exchange 'x' in vhost '/'");
 }
 
@@ -68,8 +69,7 @@ fn routes_can_be_used_again() {
     bench.bind("amq.topic", &to_queue("q"), "a.#");
     let mut routes = Routes::default();
     for (key, expected) in [("a.b", &[id][..]), ("b", &[]), ("a", &[id])] {
-        let input = RoutingInput { routing_keys: &[key], headers: &Table::new };
-        bench.vhost().route("amq.fanout", &input, &mut routes).unwrap();
+        bench.vhost().route("amq.fanout", &input(&[key], &Message::bare("amq.fanout", key)), &mut routes).unwrap();
         assert_eq!(routes.queues, expected, "{key}");
     }
 }
