@@ -137,7 +137,9 @@ impl Node {
                 let (vhost, name) = (Name::clone(vhost.name()), Name::clone(queue.name()));
                 let (id, auto_delete, durable) = (queue.id(), queue.auto_delete(), queue.durable());
                 let info = QueueInfo { id, vhost, name, auto_delete, durable };
-                state.cells.insert(id, Arc::new(cell(info, store.as_ref(), messages(id))));
+                let cell = cell(info, store.as_ref(), messages(id));
+                cell.set_single_active(queue.settings().single_active_consumer);
+                state.cells.insert(id, Arc::new(cell));
             }
         }
         let generation = AtomicU64::new(state.topology.generation());
@@ -202,8 +204,11 @@ impl Node {
         let applied = state.topology.apply(change)?;
         match (&applied, declared) {
             (Applied::QueueDeclared { id }, Some((vhost, name, auto_delete))) => {
+                let settings = state.topology.vhost(&vhost)?.any_queue(&name)?.settings();
                 let info = QueueInfo { id: *id, vhost, name, auto_delete, durable };
-                state.cells.insert(*id, Arc::new(cell(info, self.store.as_ref(), None)));
+                let cell = cell(info, self.store.as_ref(), None);
+                cell.set_single_active(settings.single_active_consumer);
+                state.cells.insert(*id, Arc::new(cell));
             }
             (Applied::Deleted(removed), _) => Self::close_removed(&mut state, removed),
             _ => {}

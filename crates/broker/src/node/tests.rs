@@ -107,12 +107,12 @@ fn an_auto_delete_queue_goes_with_its_last_consumer() {
     let cell = node.queue("/", "q", ONE).unwrap();
     let mailbox = Arc::default();
     let ids = [consume(&cell, &mailbox), consume(&cell, &mailbox)];
-    assert!(!cell.unsubscribe(ids[0]));
-    assert!(cell.unsubscribe(ids[1]));
+    assert!(!cell.unsubscribe(ids[0]).was_last);
+    assert!(cell.unsubscribe(ids[1]).was_last);
     let late = consume(&cell, &mailbox);
     node.delete_unused(&cell);
     assert!(exists(&node), "somebody came meanwhile");
-    assert!(cell.unsubscribe(late));
+    assert!(cell.unsubscribe(late).was_last);
     node.delete_unused(&cell);
     assert!(!exists(&node));
 }

@@ -10,6 +10,7 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::consumers::ConsumerInfo;
 use super::stored::Stored;
 use super::{Classic, ConsumerId, Fanout, Loaded, Position, Restored, Returned, SharedPrefetch, Subscription, Taken};
 use crate::error::Resource;
@@ -65,6 +66,15 @@ pub struct Enqueued {
     pub pace: Pace,
     /// The position of the log with which what has to survive is on disk; none if there is nothing of the kind.
     pub stored: Option<StorePosition>,
+}
+
+/// What the end of a consumer came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsubscribed {
+    /// Whether the queue has no consumer now.
+    pub was_last: bool,
+    /// Whether it was the single active consumer: nobody is handed messages until [`QueueCell::hand_over`].
+    pub was_active: bool,
 }
 
 /// A queue's counters, read at one moment.
@@ -216,13 +226,33 @@ impl QueueCell {
         subscribed.map_err(|_| Error::ExclusiveUse { queue: self.resource() })
     }
 
-    /// Removes a consumer; what it was handed stays unsettled. Says whether that was the last one.
-    pub fn unsubscribe(&self, consumer: ConsumerId) -> bool {
+    /// Removes a consumer; what it was handed stays unsettled.
+    pub fn unsubscribe(&self, consumer: ConsumerId) -> Unsubscribed {
         let mut state = self.state.lock();
-        let removed = state.queue.unsubscribe(consumer).is_some();
-        let last = removed && state.queue.consumer_count() == 0;
+        let removed = state.queue.unsubscribe(consumer);
+        let was_last = removed.is_some() && state.queue.consumer_count() == 0;
+        let was_active = removed.is_some_and(|(_, was_active)| was_active);
         finish(state);
-        last
+        Unsubscribed { was_last, was_active }
+    }
+
+    /// What a consumer that is gone gives back has been put back: the next one may take its place.
+    pub fn hand_over(&self, gone: ConsumerId) {
+        let mut state = self.state.lock();
+        state.queue.hand_over(gone);
+        finish(state);
+    }
+
+    /// Sets whether only one consumer is handed messages, as long as it is there.
+    pub fn set_single_active(&self, single_active: bool) {
+        let mut state = self.state.lock();
+        state.queue.set_single_active(single_active);
+        finish(state);
+    }
+
+    /// The consumers there are.
+    pub fn consumers(&self) -> Vec<ConsumerInfo> {
+        self.state.lock().queue.consumers().collect()
     }
 
     /// Goes on with a consumer that waited for room or shared prefetch.

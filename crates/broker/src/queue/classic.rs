@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::backlog::{Backlog, Loaded, Restored};
-use super::consumers::{Consumers, Turn};
+use super::consumers::{ConsumerInfo, Consumers, Turn};
 use super::{ConsumerId, Position, SharedPrefetch, Sink, Subscription};
 use crate::message::Message;
 
@@ -159,7 +159,8 @@ impl<S: Sink> Classic<S> {
 
     /// Adds a consumer, which at once gets what waits.
     pub fn subscribe(&mut self, subscription: Subscription<S>) -> Result<ConsumerId, ExclusiveUse> {
-        if self.exclusive.is_some() || (subscription.exclusive && self.consumers.len() > 0) {
+        let taken = self.consumers.len() > 0 || self.consumers.is_single_active();
+        if self.exclusive.is_some() || (subscription.exclusive && taken) {
             return Err(ExclusiveUse);
         }
         let exclusive = subscription.exclusive;
@@ -172,12 +173,34 @@ impl<S: Sink> Classic<S> {
         Ok(id)
     }
 
-    /// Removes a consumer. What it was handed stays unsettled until it is settled or requeued.
-    pub fn unsubscribe(&mut self, id: ConsumerId) -> Option<Subscription<S>> {
+    /// Removes a consumer. What it was handed stays unsettled until it is settled or requeued. Says whether it was the single
+    /// active consumer: then nobody is handed messages until [`Classic::hand_over`].
+    pub fn unsubscribe(&mut self, id: ConsumerId) -> Option<(Subscription<S>, bool)> {
         if self.exclusive == Some(id) {
             self.exclusive = None;
         }
         self.consumers.remove(id)
+    }
+
+    /// What a consumer that is gone gives back has been put back: the next one may take its place, if it was the single
+    /// active consumer.
+    pub fn hand_over(&mut self, gone: ConsumerId) {
+        if self.consumers.hand_over(gone) {
+            self.consumers.begin_batch();
+            self.dispatch();
+        }
+    }
+
+    /// Sets whether only one consumer is handed messages, as long as it is there.
+    pub fn set_single_active(&mut self, single_active: bool) {
+        self.consumers.set_single_active(single_active);
+        self.consumers.begin_batch();
+        self.dispatch();
+    }
+
+    /// The consumers there are.
+    pub fn consumers(&self) -> impl Iterator<Item = ConsumerInfo> {
+        self.consumers.infos()
     }
 
     /// Goes on with a consumer that waited for room in its mailbox or for shared prefetch.

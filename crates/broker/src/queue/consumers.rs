@@ -2,6 +2,9 @@
 //!
 //! Consumers that can take a message stand in a ring per priority; a delivery takes the front of the highest ring and
 //! puts it at the back. A consumer that cannot take one is parked, with the reason, until the event that ends the reason.
+//! Where only one consumer is served at a time, the others are parked like that too.
+
+mod single_active;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
@@ -12,6 +15,7 @@ use super::{Delivery, Position, SharedPrefetch, Sink};
 use crate::Name;
 use crate::mailbox::MAILBOX_BYTES;
 use crate::message::Message;
+use single_active::SingleActive;
 
 /// A consumer of one queue; not reused within a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +45,38 @@ pub struct Subscription<S> {
     pub shared: Option<Arc<SharedPrefetch>>,
 }
 
+/// Whether a consumer is handed messages, but for its prefetch and its room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// Like all of its queue's consumers.
+    Up,
+    /// As the only one of its queue.
+    SingleActive,
+    /// Not before those that are served first have gone.
+    Waiting,
+}
+
+/// A consumer, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerInfo {
+    /// The consumer.
+    pub id: ConsumerId,
+    /// Its tag.
+    pub tag: Name,
+    /// Whether deliveries count as settled at once.
+    pub no_ack: bool,
+    /// Whether it is the only consumer by its own wish.
+    pub exclusive: bool,
+    /// Higher is served first.
+    pub priority: i32,
+    /// Most unsettled deliveries at a time; 0 is no limit.
+    pub prefetch: u16,
+    /// Deliveries not settled.
+    pub unsettled: u32,
+    /// Whether it is handed messages.
+    pub activity: Activity,
+}
+
 /// Why a consumer is in no ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Parked {
@@ -52,6 +88,8 @@ enum Parked {
     SharedPrefetch,
     /// Its mailbox is full.
     Room,
+    /// Another consumer is the only one that is served.
+    Waiting,
 }
 
 #[derive(Debug)]
@@ -92,6 +130,8 @@ pub(super) struct Consumers<S> {
     count: usize,
     /// Consumers parked for room that have not yet asked their sink for a call.
     to_ask: Vec<ConsumerId>,
+    /// Set where only one consumer is served at a time.
+    single_active: Option<SingleActive>,
     /// Whom to wake once the queue's lock is released.
     pub(super) wakers: Vec<Waker>,
 }
@@ -107,6 +147,7 @@ impl<S> Default for Consumers<S> {
             handed: 0,
             count: 0,
             to_ask: Vec::new(),
+            single_active: None,
             wakers: Vec::new(),
         }
     }
@@ -122,7 +163,7 @@ impl<S: Sink> Consumers<S> {
     }
 
     pub(super) fn add(&mut self, subscription: Subscription<S>) -> ConsumerId {
-        let priority = subscription.priority;
+        let priority = Reverse(subscription.priority);
         let consumer =
             Consumer { subscription, unsettled: 0, parked: Parked::No, room: 0, room_batch: 0, outbox: Vec::new() };
         let index = self.free.pop().unwrap_or_else(|| {
@@ -135,12 +176,91 @@ impl<S: Sink> Consumers<S> {
             slot.consumer = Some(consumer);
         }
         self.count += 1;
-        self.rings.entry(Reverse(priority)).or_default().push_back(index);
-        ConsumerId { index, serial }
+        let id = ConsumerId { index, serial };
+        if self.single_active.as_mut().is_none_or(|single| single.add(id)) {
+            self.rings.entry(priority).or_default().push_back(index);
+        } else if let Some(consumer) = self.get_mut(id) {
+            consumer.parked = Parked::Waiting;
+        }
+        id
     }
 
-    /// Removes a consumer; the outboxes must have been flushed.
-    pub(super) fn remove(&mut self, id: ConsumerId) -> Option<Subscription<S>> {
+    /// Whether only one consumer is served at a time.
+    pub(super) fn is_single_active(&self) -> bool {
+        self.single_active.is_some()
+    }
+
+    /// Sets whether only one consumer is served at a time. Of those that are there it is the one whose turn it is.
+    pub(super) fn set_single_active(&mut self, single_active: bool) {
+        if single_active == self.is_single_active() {
+            return;
+        }
+        if !single_active {
+            let single = self.single_active.take();
+            for id in single.map(SingleActive::into_waiting).unwrap_or_default() {
+                self.end_wait(id);
+            }
+            return;
+        }
+        let in_turn: Vec<u32> = self.rings.values().flatten().copied().collect();
+        let parked = (0..)
+            .zip(&self.slots)
+            .filter(|(_, slot)| slot.consumer.as_ref().is_some_and(|consumer| consumer.parked != Parked::No));
+        let all = in_turn.iter().copied().chain(parked.map(|(index, _)| index));
+        let id = |index: u32| Some(ConsumerId { index, serial: self.slots.get(index as usize)?.serial });
+        let single = SingleActive::of(all.filter_map(id).collect());
+        self.rings.clear();
+        for (index, slot) in (0..).zip(&mut self.slots) {
+            let Some(consumer) = &mut slot.consumer else { continue };
+            if !single.is_active(ConsumerId { index, serial: slot.serial }) {
+                consumer.parked = Parked::Waiting;
+            } else if consumer.parked == Parked::No {
+                self.rings.entry(Reverse(consumer.subscription.priority)).or_default().push_back(index);
+            }
+        }
+        self.single_active = Some(single);
+    }
+
+    /// What a consumer that was removed has left behind is back in the queue. Says whether another one is served in its place
+    /// from now on.
+    pub(super) fn hand_over(&mut self, gone: ConsumerId) -> bool {
+        let Some(single) = &mut self.single_active else { return false };
+        let slots = &self.slots;
+        let priority = |id: ConsumerId| {
+            let consumer = slots.get(id.index as usize).and_then(|slot| slot.consumer.as_ref());
+            consumer.map_or(i32::MIN, |consumer| consumer.subscription.priority)
+        };
+        let Some(next) = single.hand_over(gone, priority) else { return false };
+        self.end_wait(next);
+        true
+    }
+
+    /// The consumers there are.
+    pub(super) fn infos(&self) -> impl Iterator<Item = ConsumerInfo> {
+        (0..).zip(&self.slots).filter_map(|(index, slot)| {
+            let consumer = slot.consumer.as_ref()?;
+            let subscription = &consumer.subscription;
+            let activity = match (&self.single_active, consumer.parked) {
+                (None, _) => Activity::Up,
+                (Some(_), Parked::Waiting) => Activity::Waiting,
+                (Some(_), _) => Activity::SingleActive,
+            };
+            Some(ConsumerInfo {
+                id: ConsumerId { index, serial: slot.serial },
+                tag: Name::clone(&subscription.tag),
+                no_ack: subscription.no_ack,
+                exclusive: subscription.exclusive,
+                priority: subscription.priority,
+                prefetch: subscription.prefetch,
+                unsettled: consumer.unsettled,
+                activity,
+            })
+        })
+    }
+
+    /// Removes a consumer; the outboxes must have been flushed. Says whether it was served as the only one: then nobody is
+    /// until [`Consumers::hand_over`].
+    pub(super) fn remove(&mut self, id: ConsumerId) -> Option<(Subscription<S>, bool)> {
         self.get_mut(id)?;
         let slot = self.slots.get_mut(id.index as usize)?;
         let consumer = slot.consumer.take()?;
@@ -154,7 +274,8 @@ impl<S: Sink> Consumers<S> {
                 self.rings.remove(&priority);
             }
         }
-        Some(consumer.subscription)
+        let was_active = self.single_active.as_mut().is_some_and(|single| single.remove(id));
+        Some((consumer.subscription, was_active))
     }
 
     pub(super) fn get_mut(&mut self, id: ConsumerId) -> Option<&mut Consumer<S>> {
@@ -251,14 +372,18 @@ impl<S: Sink> Consumers<S> {
         }
     }
 
-    /// Puts a parked consumer back in its ring, whatever it waited for; the next batch checks anew.
+    /// Puts a parked consumer back in its ring, whatever it lacked; the next batch checks anew.
     pub(super) fn unpark(&mut self, id: ConsumerId) {
-        let Some(consumer) = self.get_mut(id) else { return };
-        let was = std::mem::replace(&mut consumer.parked, Parked::No);
-        let priority = Reverse(consumer.subscription.priority);
-        if was == Parked::No {
-            return;
+        match self.get_mut(id).map(|consumer| consumer.parked) {
+            None | Some(Parked::No | Parked::Waiting) => {}
+            Some(Parked::Prefetch | Parked::SharedPrefetch | Parked::Room) => self.end_wait(id),
         }
+    }
+
+    fn end_wait(&mut self, id: ConsumerId) {
+        let Some(consumer) = self.get_mut(id) else { return };
+        consumer.parked = Parked::No;
+        let priority = Reverse(consumer.subscription.priority);
         self.rings.entry(priority).or_default().push_back(id.index);
     }
 

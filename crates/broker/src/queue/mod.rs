@@ -9,9 +9,9 @@ mod settings;
 mod stored;
 
 pub use backlog::{Loaded, Restored};
-pub use cell::{CloseCondition, Enqueued, Pace, QueueCell, QueueCounts, QueueInfo};
+pub use cell::{CloseCondition, Enqueued, Pace, QueueCell, QueueCounts, QueueInfo, Unsubscribed};
 pub use classic::{Classic, Returned, Taken};
-pub use consumers::{ConsumerId, Subscription};
+pub use consumers::{Activity, ConsumerId, ConsumerInfo, Subscription};
 pub use prefetch::SharedPrefetch;
 pub use settings::{DeadLetterStrategy, DeadLetterTo, Overflow, QueueKind, QueueSettings};
 pub use stored::Fanout;

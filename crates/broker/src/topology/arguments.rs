@@ -63,7 +63,6 @@ const INERT_ARGUMENTS: &[&str] = &[
     "x-max-length-bytes",
     "x-max-priority",
     "x-overflow",
-    "x-single-active-consumer",
 ];
 
 /// The arguments of a queue's declaration that nothing acts on yet, for whoever has to be told.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leveret_broker::error::{InvalidValue, Resource};
-use leveret_broker::queue::{SharedPrefetch, Subscription, Taken};
+use leveret_broker::queue::{SharedPrefetch, Subscription, Taken, Unsubscribed};
 use leveret_broker::{Error, Name};
 use leveret_protocol::amqp091::method::{
     BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicGet, BasicGetEmpty, BasicGetOk, BasicQos, BasicQosOk,
@@ -108,7 +108,11 @@ impl Session {
             }
             match self.sources.get(key).map(Source::kind) {
                 Some(SourceKind::Consumer { queue, id }) => {
-                    if queue.unsubscribe(*id) && queue.info().auto_delete {
+                    let Unsubscribed { was_last, was_active } = queue.unsubscribe(*id);
+                    if was_active {
+                        queue.hand_over(*id);
+                    }
+                    if was_last && queue.info().auto_delete {
                         unused = Some(Arc::clone(queue));
                     }
                 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leveret_broker::Name;
-use leveret_broker::queue::{Delivery, QueueCell};
+use leveret_broker::queue::{Delivery, QueueCell, Unsubscribed};
 use leveret_protocol::amqp091::method::{BasicAck, BasicNack, BasicRecoverOk, BasicReject};
 use leveret_protocol::amqp091::{ReplyCode, frame};
 
@@ -101,20 +101,36 @@ impl Session {
         let keys = self.sources.keys_of(number);
         let unused = self.stop_sources(&keys);
         self.take_back_undelivered(Some(number), out);
+        self.give_back_held(number);
+        self.hand_over(&keys);
+        for queue in unused {
+            self.node.delete_unused(&queue);
+        }
+    }
+
+    /// Gives back what a channel holds unsettled, and makes it a new one.
+    fn give_back_held(&mut self, number: u16) {
         let held = self.channels.get_mut(number).map(super::channel::Channel::take_all_unsettled).unwrap_or_default();
         for delivered in held {
             self.sources.requeue(delivered.source, delivered.position, delivered.message);
         }
         self.sources.flush();
-        for key in keys {
-            self.sources.drop_if_done(key);
-        }
         if let Some(channel) = self.channels.get_mut(number) {
             *channel = super::channel::Channel::new();
         }
         self.dirty_channels.retain(|channel| *channel != number);
-        for queue in unused {
-            self.node.delete_unused(&queue);
+    }
+
+    /// Lets the next consumers take the places of those that were stopped and have given everything back.
+    fn hand_over(&mut self, keys: &[u32]) {
+        for key in keys {
+            if let Some(source) = self.sources.get_mut(*key)
+                && std::mem::take(&mut source.hands_over)
+                && let SourceKind::Consumer { queue, id } = source.kind()
+            {
+                queue.hand_over(*id);
+            }
+            self.sources.drop_if_done(*key);
         }
     }
 
@@ -125,14 +141,15 @@ impl Session {
             let Some(source) = self.sources.get_mut(*key) else { continue };
             let was_live = std::mem::take(&mut source.live);
             match source.kind() {
-                SourceKind::Consumer { queue, id } => {
-                    let was_last = was_live && queue.unsubscribe(*id);
+                SourceKind::Consumer { queue, id } if was_live => {
+                    let Unsubscribed { was_last, was_active } = queue.unsubscribe(*id);
                     if was_last && queue.info().auto_delete {
                         unused.push(Arc::clone(queue));
                     }
+                    source.hands_over = was_active;
                 }
                 SourceKind::Replies { token } => self.node.unregister_reply(token),
-                SourceKind::Get { .. } => {}
+                SourceKind::Consumer { .. } | SourceKind::Get { .. } => {}
             }
         }
         unused
@@ -162,12 +179,14 @@ impl Session {
     pub(super) fn close_channels(&mut self, out: &mut Vec<u8>) {
         self.flush(out);
         // All at once: what ends one channel must not send to another what nobody will read.
-        let unused = self.stop_sources(&self.sources.keys());
+        let keys = self.sources.keys();
+        let unused = self.stop_sources(&keys);
         self.take_back_undelivered(None, out);
         for number in self.channels.numbers() {
-            self.end_channel(number, out);
+            self.give_back_held(number);
             self.channels.remove(number);
         }
+        self.hand_over(&keys);
         for queue in unused {
             self.node.delete_unused(&queue);
         }

@@ -44,6 +44,8 @@ pub(crate) struct Source {
     pub(crate) no_ack: bool,
     /// Whether more deliveries may come.
     pub(crate) live: bool,
+    /// Whether the queue waits to be told that everything is given back, before another consumer takes its place.
+    pub(crate) hands_over: bool,
     /// Deliveries not settled.
     pub(crate) outstanding: u32,
     /// Deliveries settled in this turn, which the queue has yet to be told.
@@ -69,7 +71,12 @@ impl Source {
         }
     }
 
-    /// Whether its queue has nothing to be told.
+    /// Whether it may go.
+    fn is_done(&self) -> bool {
+        !self.live && !self.hands_over && self.outstanding == 0 && self.is_clean()
+    }
+
+    /// Whether its queue has nothing to be told of deliveries.
     #[inline]
     fn is_clean(&self) -> bool {
         self.settled == 0 && self.requeued.is_empty() && self.positions.is_empty()
@@ -119,6 +126,7 @@ impl Sources {
             tag,
             no_ack,
             live: true,
+            hands_over: false,
             outstanding: 0,
             settled: 0,
             positions: Vec::new(),
@@ -252,10 +260,10 @@ impl Sources {
         written
     }
 
-    /// Drops a source that delivers no more and has nothing outstanding.
+    /// Drops a source that delivers no more, has nothing outstanding and nothing to tell its queue.
     pub(crate) fn drop_if_done(&mut self, key: u32) {
         if let Some(slot) = self.slots.get_mut(key as usize)
-            && slot.as_ref().is_some_and(|source| !source.live && source.outstanding == 0 && source.is_clean())
+            && slot.as_ref().is_some_and(Source::is_done)
         {
             *slot = None;
             self.free.push(key);

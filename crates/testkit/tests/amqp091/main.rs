@@ -24,6 +24,7 @@ mod refusal;
 mod reply_to;
 mod routing;
 mod settle;
+mod single_active;
 mod traffic;
 mod transactions;
 

@@ -123,7 +123,7 @@ fn a_pause_ends_with_whatever_ends_the_backlog() {
     type Act = fn(&QueueCell, ConsumerId);
     let ends: [(&str, Act); 4] = [
         ("purge", |cell, _| assert!(cell.purge().is_ok())),
-        ("the last consumer goes", |cell, id| assert!(cell.unsubscribe(id))),
+        ("the last consumer goes", |cell, id| assert!(cell.unsubscribe(id).was_last)),
         ("close", |cell, _| assert!(cell.close(CloseCondition::default()).is_ok())),
         ("take", |cell, _| {
             while let (Taken::Message(..), waiting) = cell.take(true, &mailbox()).unwrap()
@@ -323,7 +323,7 @@ fn a_closed_queue_drops_what_it_is_given_and_refuses_the_rest() {
     cell.settle(Some(id), 1, &[]);
     cell.resume(id);
     cell.share_prefetch(id, None);
-    assert!(!cell.unsubscribe(id), "its consumers went with it");
+    assert!(!cell.unsubscribe(id).was_last, "its consumers went with it");
     assert_eq!((cell.counts().ready, cell.counts().consumers), (0, 0));
 }
 
@@ -331,10 +331,10 @@ fn a_closed_queue_drops_what_it_is_given_and_refuses_the_rest() {
 fn unsubscribe_says_whether_it_was_the_last_consumer() {
     let (cell, consumer) = (cell(), mailbox());
     let ids = [(); 2].map(|()| cell.subscribe(subscription(&consumer, false, 0)).unwrap());
-    assert!(!cell.unsubscribe(ids[0]));
-    assert!(!cell.unsubscribe(ids[0]), "it is gone already");
-    assert!(cell.unsubscribe(ids[1]));
-    assert!(!cell.unsubscribe(ids[1]));
+    assert!(!cell.unsubscribe(ids[0]).was_last);
+    assert!(!cell.unsubscribe(ids[0]).was_last, "it is gone already");
+    assert!(cell.unsubscribe(ids[1]).was_last);
+    assert!(!cell.unsubscribe(ids[1]).was_last);
 }
 
 #[test]

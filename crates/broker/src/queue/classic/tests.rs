@@ -4,6 +4,7 @@
 
 mod random;
 mod requeue;
+mod single_active;
 
 use std::cell::RefCell;
 use std::fmt::Write as _;

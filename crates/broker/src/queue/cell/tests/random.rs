@@ -193,7 +193,7 @@ impl Model {
             Operation::Unsubscribe { who } => {
                 let Some(holder) = Self::pick(&self.alive(), who) else { return Ok(()) };
                 self.holders[holder].alive = false;
-                let is_last = self.cell.unsubscribe(self.holders[holder].id.unwrap());
+                let is_last = self.cell.unsubscribe(self.holders[holder].id.unwrap()).was_last;
                 prop_assert_eq!(is_last, self.alive().is_empty());
             }
             Operation::Settle { who, first, count } => self.settle(who, first, count),
