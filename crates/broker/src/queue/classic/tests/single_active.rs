@@ -203,8 +203,8 @@ impl Model {
         Some((who, held.drain(first..end).collect()))
     }
 
-    fn apply(&mut self, operation: Operation) -> TestCaseResult {
-        match operation {
+    fn apply(&mut self, operation: &Operation) -> TestCaseResult {
+        match *operation {
             Operation::Enqueue { count } => {
                 self.ready.extend((self.next..self.next + count).map(|position| (position, false)));
                 self.next += count;
@@ -332,7 +332,7 @@ proptest! {
         let mut model = Model::new();
         for (step, operation) in operations.into_iter().enumerate() {
             let shown = format!("step {step}, {operation:?}");
-            model.apply(operation).map_err(|error| TestCaseError::fail(format!("{shown}: {error}")))?;
+            model.apply(&operation).map_err(|error| TestCaseError::fail(format!("{shown}: {error}")))?;
         }
     }
 }
