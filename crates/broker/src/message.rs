@@ -6,9 +6,10 @@
 //! | exchange len | key len | flags | priority | properties len, LE | exchange | routing key | properties | body | tail |
 //! +--------------+---------+-------+----------+--------------------+----------+-------------+------------+------+------+
 //! ```
-//! Flags: 1 is persistent, 2 has a time, 4 has a priority, 8 has died, 16 is due later; the others are 0. The tail of a message
-//! that has a time is when it was published and its time to live, of one that is due later when that is: numbers of 64 bits,
-//! little-endian, in milliseconds. The octets are also what stands on disk, so they only change with the version of the message
+//! Flags: 1 is persistent, 2 has a time, 4 has a priority, 8 has died, 16 is due later, 32 has hidden keys; the others are 0.
+//! The tail of a message with hidden keys is these, each behind an octet with its length, and how many octets they are, in 32
+//! bits; then, of one that has a time, when it was published and its time to live; then, of one that is due later, when that
+//! is. Times are numbers of 64 bits in milliseconds; all numbers are little-endian. The octets are also what stands on disk, so they only change with the version of the message
 //! log.
 //!
 //! One allocation holds everything, so that fan-out copies a pointer and a queue entry is one. The properties are the
@@ -34,6 +35,10 @@ const HAS_PRIORITY: u8 = 1 << 2;
 const DIED: u8 = 1 << 3;
 /// The flag of a message that is to be routed later.
 const DUE_LATER: u8 = 1 << 4;
+/// The flag of a message with routing keys that consumers are not shown.
+const HAS_HIDDEN_KEYS: u8 = 1 << 5;
+/// Octets of the size of the hidden keys.
+const KEYS_SIZE: usize = 4;
 /// Octets of the time of publication and the time to live, at the end.
 const TIMES: usize = 16;
 /// Octets of the time at which a message is due, at the very end.
@@ -128,6 +133,46 @@ impl Message {
         self.has(DIED)
     }
 
+    /// Routing keys that it was published with besides its own and that consumers are not shown: those of `BCC`.
+    pub fn hidden_keys(&self) -> impl Iterator<Item = &str> {
+        let end = self.0.len().saturating_sub(self.times_len() + KEYS_SIZE);
+        let start = end.saturating_sub(self.hidden_keys_size());
+        let mut rest = if self.has(HAS_HIDDEN_KEYS) { self.0.get(start..end).unwrap_or_default() } else { &[] };
+        std::iter::from_fn(move || {
+            let (len, behind) = rest.split_first()?;
+            let (key, behind) = behind.split_at_checked(usize::from(*len))?;
+            rest = behind;
+            std::str::from_utf8(key).ok()
+        })
+    }
+
+    /// The same message with other properties.
+    #[must_use]
+    pub fn with_properties(&self, raw: &[u8]) -> Self {
+        let start = HEAD + self.exchange_len() + self.key_len();
+        let (front, behind) = self.0.split_at_checked(start).unwrap_or_default();
+        let behind = behind.get(self.properties_len()..).unwrap_or_default();
+        let mut draft = Draft { octets: Vec::with_capacity(front.len() + raw.len() + behind.len()) };
+        draft.octets.extend_from_slice(front);
+        draft.properties(raw);
+        draft.octets.extend_from_slice(behind);
+        draft.message()
+    }
+
+    /// The same message with hidden keys, if it has none.
+    #[must_use]
+    pub fn with_hidden_keys(&self, keys: &[String]) -> Self {
+        if self.has(HAS_HIDDEN_KEYS) {
+            return self.clone();
+        }
+        let times = self.0.len().saturating_sub(self.times_len());
+        let (front, times) = self.0.split_at_checked(times).unwrap_or_default();
+        let mut draft = Draft { octets: front.to_vec() };
+        draft.hide_keys(keys.iter().map(String::as_str));
+        draft.octets.extend_from_slice(times);
+        draft.message()
+    }
+
     #[inline]
     fn has(&self, flag: u8) -> bool {
         self.0.get(FLAGS).is_some_and(|flags| flags & flag != 0)
@@ -135,11 +180,22 @@ impl Message {
 
     #[inline]
     fn tail_len(&self) -> usize {
-        if self.has(TIMED | DUE_LATER) {
-            usize::from(self.has(TIMED)) * TIMES + usize::from(self.has(DUE_LATER)) * DUE
+        if self.has(TIMED | DUE_LATER | HAS_HIDDEN_KEYS) {
+            let keys = if self.has(HAS_HIDDEN_KEYS) { KEYS_SIZE + self.hidden_keys_size() } else { 0 };
+            keys + self.times_len()
         } else {
             0
         }
+    }
+
+    fn times_len(&self) -> usize {
+        usize::from(self.has(TIMED)) * TIMES + usize::from(self.has(DUE_LATER)) * DUE
+    }
+
+    fn hidden_keys_size(&self) -> usize {
+        let start = self.0.len().checked_sub(self.times_len() + KEYS_SIZE);
+        let octets = start.and_then(|start| self.0.get(start..)).and_then(|rest| rest.first_chunk::<KEYS_SIZE>());
+        octets.map_or(0, |octets| u32::from_le_bytes(*octets) as usize)
     }
 
     fn number_from_end(&self, distance: usize) -> Option<u64> {
@@ -275,6 +331,23 @@ impl Draft {
         self.set(DIED);
     }
 
+    /// Writes down routing keys that consumers are not shown, each cut to 255 octets. Comes right after the body, at most once.
+    pub fn hide_keys<'k>(&mut self, keys: impl IntoIterator<Item = &'k str>) {
+        let start = self.octets.len();
+        for key in keys {
+            let key = clip(key);
+            #[expect(clippy::cast_possible_truncation, reason = "clipped to 255")]
+            self.octets.push(key.len() as u8);
+            self.octets.extend_from_slice(key.as_bytes());
+        }
+        if self.octets.len() == start {
+            return;
+        }
+        let size = u32::try_from(self.octets.len() - start).unwrap_or(u32::MAX);
+        self.octets.extend_from_slice(&size.to_le_bytes());
+        self.set(HAS_HIDDEN_KEYS);
+    }
+
     /// Writes down when it is published and how long it lives, in milliseconds. Comes after the body, at most once.
     #[inline]
     pub fn stamp(&mut self, published_at: Timestamp, ttl_ms: Option<u64>) {
@@ -404,6 +477,55 @@ mod tests {
     }
 
     #[test]
+    fn hidden_keys_are_behind_the_body_and_before_the_times() {
+        let long = "x".repeat(300);
+        for keys in [&[][..], &["a"], &["", "b.c"], &[long.as_str()]] {
+            for (stamp, due) in [(None, None), (Some(5), None), (Some(5), Some(9)), (None, Some(9))] {
+                let draft = |keys: &[&str]| {
+                    let mut draft = Draft::new(Vec::new(), "x", "key");
+                    draft.properties(b"\0\0");
+                    draft.body(b"body");
+                    draft.hide_keys(keys.iter().copied());
+                    if let Some(at) = stamp {
+                        draft.stamp(Timestamp(at), Some(7));
+                    }
+                    if let Some(due) = due {
+                        draft.set_due(Timestamp(due));
+                    }
+                    draft.message()
+                };
+                let message = draft(keys);
+                let expected: Vec<&str> = keys.iter().map(|key| &key[..key.len().min(255)]).collect();
+                assert_eq!(message.hidden_keys().collect::<Vec<_>>(), expected);
+                assert_eq!((message.body(), message.body_size()), (&b"body"[..], 4));
+                assert_eq!((message.published_at(), message.due_at()), (stamp.map(Timestamp), due.map(Timestamp)));
+                assert_eq!(Message::from_octets(message.octets().into()).as_ref(), Some(&message));
+                let owned: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+                assert_eq!(draft(&[]).with_hidden_keys(&owned), message);
+                assert_eq!(message.with_hidden_keys(&owned), message, "hidden once");
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_with_other_properties_is_the_same_otherwise() {
+        let mut draft = Draft::new(Vec::new(), "exchange", "key");
+        draft.properties(b"\x10\0\x02");
+        draft.set_persistent();
+        draft.set_priority(7);
+        draft.set_died();
+        draft.body(b"body");
+        draft.hide_keys(["hidden"]);
+        draft.stamp(Timestamp(5), Some(6));
+        let message = draft.message();
+        for raw in [&b""[..], b"\0\0", b"\x20\0\0\0\0\x05\x01nI"] {
+            let changed = message.with_properties(raw);
+            assert_eq!(changed.properties(), raw);
+            assert_eq!(changed.with_properties(message.properties()), message);
+        }
+    }
+
+    #[test]
     fn octets_of_anything_else_are_no_message() {
         let mut draft = Draft::new(Vec::new(), "exchange", "key");
         draft.properties(b"\0\0");
@@ -423,6 +545,7 @@ mod tests {
             with(7, 255),
             with(9, 0xFF),
             with(2, TIMED),
+            with(2, HAS_HIDDEN_KEYS),
         ] {
             assert_eq!(Message::from_octets(damaged.as_slice().into()), None, "{damaged:?}");
         }

@@ -54,7 +54,7 @@ pub struct Afterlife {
     /// The message as it is published anew: to the exchange, with the key, its history and without an expiration. It is stamped
     /// with the time of its death.
     pub message: Message,
-    /// Its routing keys: its own and those of its `CC` header.
+    /// Its routing keys: its own first, then those of its `CC` header and the hidden ones.
     pub routing_keys: Vec<String>,
 }
 
@@ -110,8 +110,13 @@ impl Properties for NoProperties {
         message.priority().into_iter().for_each(|priority| draft.set_priority(priority));
         draft.set_died();
         draft.body(message.body());
+        let mut routing_keys = vec![routing_key.to_owned()];
+        if death.routing_key.is_none() {
+            routing_keys.extend(message.hidden_keys().map(str::to_owned));
+            draft.hide_keys(message.hidden_keys());
+        }
         draft.stamp(death.time, None);
-        Afterlife { message: draft.message(), routing_keys: vec![routing_key.to_owned()] }
+        Afterlife { message: draft.message(), routing_keys }
     }
 
     fn with_header(&self, message: &Message, _: &str, _: &crate::value::Value) -> Message {

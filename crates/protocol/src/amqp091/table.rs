@@ -80,6 +80,17 @@ impl<'a> Table<'a> {
         })
     }
 
+    /// All fields in the order of the wire: the name, and the octets of the whole field with it.
+    pub fn field_octets(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let mut reader = Reader::new(self.octets);
+        std::iter::from_fn(move || {
+            let field = reader.rest();
+            let name = reader.shortstr_octets().ok()?;
+            read_value(&mut reader).ok()?;
+            Some((name, field.get(..field.len() - reader.rest().len())?))
+        })
+    }
+
     /// The first field of this name.
     pub fn get(self, name: &str) -> Option<Value<'a>> {
         self.iter().find_map(|(field, value)| (field == name).then_some(value))
@@ -201,6 +212,12 @@ impl<'b> TableWriter<'b> {
         self.value(value)
     }
 
+    /// Appends fields as octets that [`Table::field_octets`] gave.
+    pub fn field_octets(&mut self, octets: &[u8]) -> &mut Self {
+        self.out.extend_from_slice(octets);
+        self
+    }
+
     /// Appends a nested table, written by `fill`.
     pub fn table(&mut self, name: &str, fill: impl FnOnce(&mut TableWriter<'_>)) -> &mut Self {
         self.name(name);
@@ -304,6 +321,20 @@ mod tests {
         assert_eq!(list.iter().count(), 2);
         assert_eq!(table.iter().count(), 4);
         assert_eq!(table.get("missing"), None);
+    }
+
+    #[test]
+    fn fields_can_be_copied_as_they_are() {
+        let octets = b"\x01aL\0\0\0\0\0\0\0\x01\x01bt\x07\x02\xff\xffV\x01aA\0\0\0\x02B\x05";
+        let table = Table::parse(octets).unwrap();
+        let names: Vec<&[u8]> = table.field_octets().map(|(name, _)| name).collect();
+        assert_eq!(names, [&b"a"[..], b"b", b"\xff\xff", b"a"]);
+        let mut copied = Vec::new();
+        let mut writer = TableWriter::new(&mut copied);
+        table.field_octets().for_each(|(_, field)| {
+            writer.field_octets(field);
+        });
+        assert_eq!(copied, octets);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The rules that look into a message's properties: user id, reply-to, expiration, CC and BCC.
 
-use leveret_broker::message::{Draft, Message};
+use leveret_broker::message::Message;
 use leveret_protocol::amqp091::{RawProperties, ReplyCode, Table, TableWriter, Value};
 
 use super::fault::Fault;
@@ -41,7 +41,7 @@ pub(super) fn examine(message: &Message, user: &str, reply_token: Option<&str>) 
     {
         return refuse(format!("invalid expiration '{expiration}': {reason}"));
     }
-    let mut extra_keys = Vec::new();
+    let (mut extra_keys, mut hidden_keys) = (Vec::new(), Vec::new());
     let mut without_bcc = Vec::new();
     if let Some(headers) = properties.headers {
         for name in ["CC", "BCC"] {
@@ -54,10 +54,11 @@ pub(super) fn examine(message: &Message, user: &str, reply_token: Option<&str>) 
                 }
             }
         }
-        if headers.get("BCC").is_some() {
+        if let Some(Value::Array(keys)) = headers.get("BCC") {
+            hidden_keys.extend(keys.iter().filter_map(text));
             let mut writer = TableWriter::new(&mut without_bcc);
-            for (name, value) in headers.raw_fields().filter(|(name, _)| *name != b"BCC") {
-                writer.raw_field(name, value);
+            for (_, field) in headers.field_octets().filter(|(name, _)| *name != b"BCC") {
+                writer.field_octets(field);
             }
             changed.headers = Table::parse(&without_bcc).ok();
         }
@@ -73,13 +74,12 @@ pub(super) fn examine(message: &Message, user: &str, reply_token: Option<&str>) 
     }
     let mut raw = Vec::new();
     changed.encode(&mut raw);
-    let mut draft = Draft::new(Vec::new(), message.exchange(), message.routing_key());
-    draft.properties(&raw);
-    if message.is_persistent() {
-        draft.set_persistent();
+    let mut changed = message.with_properties(&raw);
+    if !hidden_keys.is_empty() {
+        // Nobody is shown them, but a dead letter is routed by them too.
+        changed = changed.with_hidden_keys(&hidden_keys);
     }
-    draft.body(message.body());
-    Ok(Examined { changed: Some(draft.message()), extra_keys })
+    Ok(Examined { changed: Some(changed), extra_keys })
 }
 
 fn text(value: Value<'_>) -> Option<String> {
@@ -112,6 +112,7 @@ fn check_expiration(text: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use leveret_broker::message::Draft;
     use leveret_protocol::amqp091::Properties;
 
     fn message(properties: Properties<'_>) -> Message {
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn bcc_routes_and_is_removed_and_cc_stays() {
+    fn bcc_routes_and_is_hidden_and_cc_stays() {
         let mut headers = Vec::new();
         TableWriter::new(&mut headers)
             .array("CC", |keys| {
@@ -179,5 +180,7 @@ mod tests {
         let changed = examined.changed.unwrap();
         let left = Properties::decode(changed.properties()).unwrap().headers.unwrap();
         assert!(left.get("CC").is_some() && left.get("BCC").is_none());
+        assert_eq!(changed.hidden_keys().collect::<Vec<_>>(), ["b"]);
+        assert_eq!(changed.body(), b"body");
     }
 }
