@@ -25,6 +25,9 @@ const WINDOW_BYTES: usize = 1 << 20;
 /// Messages further apart than this, in bytes, are not read together.
 const BRIDGE_BYTES: u32 = 16 << 10;
 
+/// Messages further apart than this are not looked up together: their places in the table are read in one go.
+const SPAN_MAX: u64 = 64 << 10;
+
 /// The size of a record that nothing is known about, in bytes.
 const GUESS_BYTES: usize = 4 << 10;
 
@@ -48,12 +51,14 @@ pub struct Loaded {
     pub lost: Vec<u64>,
 }
 
-/// Messages at positions that follow each other, in one file.
+/// Messages in one file, at positions that follow each other or at those that were asked for.
 pub(super) struct Found {
     pub(super) number: u64,
     file: Arc<dyn DiskFile>,
     length: u64,
     pub(super) first: u64,
+    /// How far the positions are behind the first one; none if they follow each other.
+    apart: Option<Vec<u32>>,
     count: usize,
     places: Places,
 }
@@ -82,25 +87,41 @@ impl Reader {
     /// read; one at least, if there is any. An error is the disk's, and may go away.
     pub fn load(&self, queue: QueueKey, range: Range<u64>, max_octets: usize) -> Result<Loaded, io::Error> {
         let mut buffer = self.take_buffer();
-        let loaded = self.load_with(queue, range, max_octets, &mut buffer);
+        let loaded = self.load_wanted(queue, &Wanted::Range(range), max_octets, &mut buffer);
         self.give_buffer(buffer);
         loaded
     }
 
-    fn load_with(
+    /// The live messages of a queue at these positions, which ascend, until about `max_octets` are read; one at least, if there
+    /// is any. An error is the disk's, and may go away.
+    pub fn load_at(&self, queue: QueueKey, positions: &[u64], max_octets: usize) -> Result<Loaded, io::Error> {
+        let mut buffer = self.take_buffer();
+        let loaded = self.load_wanted(queue, &Wanted::At(positions), max_octets, &mut buffer);
+        self.give_buffer(buffer);
+        loaded
+    }
+
+    fn load_wanted(
         &self,
         queue: QueueKey,
-        range: Range<u64>,
+        wanted: &Wanted<'_>,
         max_octets: usize,
         buffer: &mut Vec<u8>,
     ) -> Result<Loaded, io::Error> {
-        let mut loaded = Loaded { up_to: range.start, ..Loaded::default() };
+        let (start, end) = wanted.bounds();
+        let mut loaded = Loaded { up_to: start, ..Loaded::default() };
         let mut octets_left = max_octets;
         loop {
             let most = BATCH.min(octets_left / SMALL_BYTES + 1);
-            let found = self.shared.lock().find(queue, loaded.up_to..range.end, most);
+            let found = {
+                let state = self.shared.lock();
+                match wanted {
+                    Wanted::Range(range) => state.find(queue, loaded.up_to..range.end, most),
+                    Wanted::At(positions) => state.find_at(queue, behind(positions, loaded.up_to), most),
+                }
+            };
             let Some(found) = found else {
-                loaded.up_to = range.end.max(loaded.up_to);
+                loaded.up_to = end.max(loaded.up_to);
                 return Ok(loaded);
             };
             loaded.up_to = found.first;
@@ -147,6 +168,30 @@ impl Reader {
             buffers.push(buffer);
         }
     }
+}
+
+/// Which messages are asked for.
+enum Wanted<'a> {
+    Range(Range<u64>),
+    /// Ascending.
+    At(&'a [u64]),
+}
+
+impl Wanted<'_> {
+    fn bounds(&self) -> (u64, u64) {
+        match self {
+            Self::Range(range) => (range.start, range.end),
+            Self::At(positions) => {
+                let last = positions.last().map_or(0, |last| last.saturating_add(1));
+                (positions.first().copied().unwrap_or_default(), last)
+            }
+        }
+    }
+}
+
+/// Those positions that are not before this one.
+fn behind(positions: &[u64], start: u64) -> &[u64] {
+    positions.get(positions.partition_point(|position| *position < start)..).unwrap_or_default()
 }
 
 impl std::fmt::Debug for Reader {
@@ -200,7 +245,48 @@ impl State {
             },
         };
         let number = piece.file;
-        Some(Found { number, file: Arc::clone(&file.handle), length: file.length, first, count, places })
+        Some(Found { number, file: Arc::clone(&file.handle), length: file.length, first, apart: None, count, places })
+    }
+
+    /// Finds the first of these positions that is live, with those behind it that are in the same file, so many at most.
+    fn find_at(&self, queue: QueueKey, positions: &[u64], most: usize) -> Option<Found> {
+        let end = positions.last()?.saturating_add(1);
+        let live = &self.queues.get(&queue)?.live;
+        let mut rest = positions;
+        let mut number = None;
+        let mut positions: Vec<u64> = Vec::new();
+        'pieces: while let Some(next) = rest.first()
+            && let Some(piece) = live.within(*next..end).next()
+        {
+            rest = behind(rest, piece.positions.start);
+            while let Some((position, later)) = rest.split_first().filter(|(next, _)| **next < piece.positions.end) {
+                let is_far = positions.first().is_some_and(|first| position - first >= SPAN_MAX);
+                if *number.get_or_insert(piece.file) != piece.file || positions.len() >= most || is_far {
+                    break 'pieces;
+                }
+                positions.push(*position);
+                rest = later;
+            }
+        }
+        let (number, first) = (number?, *positions.first()?);
+        let file = self.files.get(&number)?;
+        let apart = positions.iter().map(|position| u32::try_from(position - first).unwrap_or(u32::MAX)).collect();
+        let (count, places) = match (&file.index, &file.places) {
+            (Index::Open(index), _) | (_, Some(index)) => {
+                let offsets = positions.iter().map_while(|position| index.find(queue, *position).first().copied());
+                let offsets: Vec<u32> = offsets.collect();
+                (offsets.len(), Places::Known(offsets))
+            }
+            (Index::Sealed(directory), None) => match directory.find(queue, first) {
+                Some((index, count)) => {
+                    let count = positions.iter().take_while(|position| **position - first < u64::from(count)).count();
+                    (count, Places::Table { directory: Arc::clone(directory), index })
+                }
+                None => (0, Places::Known(Vec::new())),
+            },
+        };
+        let (handle, length) = (Arc::clone(&file.handle), file.length);
+        Some(Found { number, file: handle, length, first, apart: Some(apart), count, places })
     }
 
     /// Whether a message is live and in this file.
@@ -224,12 +310,7 @@ impl Found {
         let offsets = match &self.places {
             Places::Known(offsets) => offsets,
             Places::Table { directory, index } => {
-                let count = u32::try_from(self.count).unwrap_or(u32::MAX);
-                read = if directory.offsets_end(*index, count) <= self.length {
-                    directory.offsets(&*self.file, *index, count)?
-                } else {
-                    Vec::new()
-                };
+                read = self.table_offsets(directory, *index)?;
                 &read
             }
         };
@@ -238,7 +319,7 @@ impl Found {
             take(self.first, Place::Damaged);
             return Ok(());
         }
-        let mut position = self.first;
+        let mut done_before = 0;
         let mut rest = offsets.as_slice();
         let mut octets = octets;
         while !rest.is_empty() {
@@ -249,6 +330,7 @@ impl Found {
             let mut partial = None;
             for (done, offset) in rest.iter().take(count).enumerate() {
                 let at = window.get((offset - start) as usize..).unwrap_or_default();
+                let position = self.position(done_before + done);
                 let place = match self.check(queue, position, u64::from(*offset), at) {
                     Checked::Place(place) => place,
                     // The first one always gets its own size, so this ends.
@@ -264,12 +346,13 @@ impl Found {
                 if !take(position, place) {
                     return Ok(());
                 }
-                position += 1;
             }
             let (done, larger) = partial.map_or((count, None), |(done, bytes)| (done, Some(bytes)));
             rest = rest.get(done..).unwrap_or_default();
+            done_before += done;
             if let (Some(bytes), Some((offset, behind))) = (larger, rest.split_first()) {
                 let window = fill(&*self.file, u64::from(*offset), bytes, buffer)?;
+                let position = self.position(done_before);
                 let place = match self.check(queue, position, u64::from(*offset), window) {
                     Checked::Place(place) => place,
                     Checked::Partial(_) => Place::Damaged,
@@ -278,11 +361,36 @@ impl Found {
                 if !take(position, place) {
                     return Ok(());
                 }
-                position += 1;
+                done_before += 1;
                 rest = behind;
             }
         }
         Ok(())
+    }
+
+    /// The position of the message that is found so many behind the first.
+    fn position(&self, index: usize) -> u64 {
+        let distance = match &self.apart {
+            Some(apart) => apart.get(index).copied().map_or(0, u64::from),
+            None => index as u64,
+        };
+        self.first.saturating_add(distance)
+    }
+
+    /// Where the messages are, from the table in the file; none if that cannot be.
+    fn table_offsets(&self, directory: &Directory, index: u32) -> io::Result<Vec<u32>> {
+        let count = u32::try_from(self.count).unwrap_or(u32::MAX);
+        let Some(apart) = self.apart.as_ref().and_then(|apart| apart.get(..self.count)) else {
+            let is_there = directory.offsets_end(index, count) <= self.length;
+            return if is_there { directory.offsets(&*self.file, index, count) } else { Ok(Vec::new()) };
+        };
+        // In one go, as far as they reach: that is less than the messages themselves.
+        let span = apart.last().map_or(0, |last| last.saturating_add(1));
+        if directory.offsets_end(index, span) > self.length {
+            return Ok(Vec::new());
+        }
+        let offsets = directory.offsets(&*self.file, index, span)?;
+        Ok(apart.iter().filter_map(|distance| offsets.get(*distance as usize).copied()).collect())
     }
 
     fn check<'a>(&self, queue: QueueKey, position: u64, offset: u64, bytes: &'a [u8]) -> Checked<'a> {

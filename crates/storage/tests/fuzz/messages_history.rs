@@ -407,6 +407,11 @@ impl World {
         let end = [u64::MAX, start + self.random.below(100)][self.random.below_usize(2)];
         let octets_max = [0, 200, 3000, usize::MAX][self.random.below_usize(4)];
         self.model.check_load(reader, queue, start..end, octets_max);
+        let next = self.queues[&queue] + 2;
+        let mut positions: Vec<u64> = (0..self.random.below(40)).map(|_| self.random.below(next)).collect();
+        positions.sort_unstable();
+        positions.dedup();
+        self.model.check_load_at(reader, queue, &positions, octets_max);
     }
 
     /// Many messages at once, so that files fill up.

@@ -218,6 +218,27 @@ impl Model {
         let expected: Vec<u64> = expected.map(|(position, _)| *position).collect();
         assert!(is_same, "{queue} {range:?}: {:?}, expected {expected:?}", positions(&found));
     }
+
+    /// Loads what is at these positions and compares.
+    pub(crate) fn check_load_at(&self, reader: &Reader, queue: u64, positions: &[u64], octets_max: usize) {
+        let live = self.written.queues.get(&queue).map(|queue| &queue.live);
+        let mut expected = positions.iter().filter_map(|position| live?.get_key_value(position));
+        let mut rest = positions;
+        while let (Some(first), Some(last)) = (rest.first(), rest.last()) {
+            let loaded = reader.load_at(QueueKey(queue), rest, octets_max).unwrap();
+            assert!(loaded.lost.is_empty(), "{queue} {rest:?}: lost {:?}", loaded.lost);
+            assert!(loaded.up_to > *first && loaded.up_to <= last + 1, "{queue} {rest:?}: up to {}", loaded.up_to);
+            assert!(loaded.up_to == last + 1 || !loaded.messages.is_empty(), "{queue} {rest:?}: nothing");
+            for (position, message) in &loaded.messages {
+                assert_eq!(Some((position, message)), expected.next(), "{queue} {rest:?}");
+            }
+            let octets: usize = loaded.messages.iter().map(|(_, message)| message.len()).sum();
+            let last = loaded.messages.last().map_or(0, |(_, message)| message.len());
+            assert!(octets - last <= octets_max, "{queue} {rest:?}: {octets} octets, {octets_max} asked for");
+            rest = &rest[rest.partition_point(|position| *position < loaded.up_to)..];
+        }
+        assert_eq!(expected.next(), None, "{queue} {positions:?}");
+    }
 }
 
 /// All messages in a range, in one call after the other.

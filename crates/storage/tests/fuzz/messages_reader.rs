@@ -49,6 +49,9 @@ fn any_bytes_are_opened_or_refused() {
             for _ in 0..20 {
                 let loaded = reader.load(queue.queue, start..u64::MAX, 1000).unwrap();
                 assert!(loaded.up_to > start || start == u64::MAX);
+                let apart: Vec<u64> =
+                    (0..30).map(|number| start.saturating_add(number * 7)).take_while(|at| *at < u64::MAX).collect();
+                let _ = reader.load_at(queue.queue, &apart, 1000).unwrap();
                 start = loaded.up_to;
                 for lost in loaded.lost {
                     group.settle(queue.queue, lost..lost.saturating_add(1));
