@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod clock;
+pub mod dedup;
 pub mod entropy;
 pub mod error;
 pub mod exchange;

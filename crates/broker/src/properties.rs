@@ -6,7 +6,7 @@ use std::fmt;
 use crate::Name;
 use crate::clock::Timestamp;
 use crate::message::Message;
-use crate::value::Table;
+use crate::value::{Table, Value};
 
 /// Why a message died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +73,10 @@ pub enum Property {
 pub trait Properties: fmt::Debug + Send + Sync {
     /// The headers.
     fn headers(&self, message: &Message) -> Table;
+    /// One header; the first if there are several of that name.
+    fn header(&self, message: &Message, name: &str) -> Option<Value> {
+        self.headers(message).get(name).cloned()
+    }
     /// The octets of a property, if the message has it; a number is shown as text.
     fn property<'a>(&self, message: &'a Message, property: Property) -> Option<Cow<'a, [u8]>>;
     /// The queues in which a message died, with the reason, the last first. Nothing but what this broker wrote down counts.
@@ -80,7 +84,7 @@ pub trait Properties: fmt::Debug + Send + Sync {
     /// The message as it is after a death.
     fn after_death(&self, message: &Message, death: &Death<'_>) -> Afterlife;
     /// The message with a header set, or set anew.
-    fn with_header(&self, message: &Message, name: &str, value: &crate::value::Value) -> Message;
+    fn with_header(&self, message: &Message, name: &str, value: &Value) -> Message;
 }
 
 /// For messages without properties: nothing is read, and nothing but the addresses is written.
@@ -119,7 +123,7 @@ impl Properties for NoProperties {
         Afterlife { message: draft.message(), routing_keys }
     }
 
-    fn with_header(&self, message: &Message, _: &str, _: &crate::value::Value) -> Message {
+    fn with_header(&self, message: &Message, _: &str, _: &Value) -> Message {
         message.clone()
     }
 }
@@ -154,7 +158,7 @@ pub(crate) mod testing {
             NoProperties.after_death(message, death)
         }
 
-        fn with_header(&self, message: &Message, name: &str, value: &crate::value::Value) -> Message {
+        fn with_header(&self, message: &Message, name: &str, value: &Value) -> Message {
             NoProperties.with_header(message, name, value)
         }
     }

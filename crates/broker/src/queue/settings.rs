@@ -23,6 +23,8 @@ pub struct QueueSettings {
     pub max_priority: u8,
     /// Whether only one of its consumers is served at a time.
     pub single_active_consumer: bool,
+    /// Whether a message is dropped whose id another one in the queue has.
+    pub deduplicates: bool,
     /// Whether messages leave memory as soon as they can.
     pub lazy: bool,
     /// Milliseconds after which a delivery has to be settled.

@@ -63,6 +63,7 @@ const INERT_ARGUMENTS: &[&str] = &[
     "x-max-length-bytes",
     "x-max-priority",
     "x-overflow",
+    crate::dedup::QUEUE_ARGUMENT,
 ];
 
 /// The arguments of a queue's declaration that nothing acts on yet, for whoever has to be told.

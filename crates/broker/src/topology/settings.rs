@@ -2,9 +2,9 @@
 
 use super::QueueRecord;
 use super::arguments::{queue_type, text_argument};
-use crate::Name;
 use crate::queue::{DeadLetterStrategy, DeadLetterTo, Overflow, QueueKind, QueueSettings};
 use crate::value::{Table, Value};
+use crate::{Name, dedup};
 
 impl QueueRecord {
     /// What the queue was asked to do.
@@ -37,6 +37,7 @@ fn of_arguments(arguments: &Table) -> QueueSettings {
         dead_letter,
         max_priority: number("x-max-priority").and_then(|max| u8::try_from(max).ok()).unwrap_or(0),
         single_active_consumer: arguments.get("x-single-active-consumer") == Some(&Value::Bool(true)),
+        deduplicates: arguments.get(dedup::QUEUE_ARGUMENT) == Some(&Value::Bool(true)),
         lazy: text_argument(arguments, "x-queue-mode") == Some("lazy"),
         consumer_timeout_ms: number("x-consumer-timeout"),
         delivery_limit: number("x-delivery-limit").and_then(|limit| u32::try_from(limit).ok()),
@@ -89,6 +90,11 @@ mod tests {
                 QueueSettings { single_active_consumer: true, ..plain.clone() },
             ),
             (vec![("x-single-active-consumer", Value::Bool(false))], plain.clone()),
+            (
+                vec![("x-message-deduplication", Value::Bool(true))],
+                QueueSettings { deduplicates: true, ..plain.clone() },
+            ),
+            (vec![("x-message-deduplication", Value::Bool(false))], plain.clone()),
             (vec![("x-queue-mode", Value::text("lazy"))], QueueSettings { lazy: true, ..plain.clone() }),
             (vec![("x-queue-mode", Value::text("default"))], plain.clone()),
             (vec![("x-unknown", Value::I32(1))], plain.clone()),

@@ -35,6 +35,11 @@ impl Properties for BasicProperties {
         properties.headers.map_or_else(value::Table::new, table::to_broker)
     }
 
+    fn header(&self, message: &Message, name: &str) -> Option<value::Value> {
+        let properties = RawProperties::decode(message.properties()).ok()?;
+        properties.headers?.get(name).map(table::value_to_broker)
+    }
+
     fn property<'a>(&self, message: &'a Message, property: Property) -> Option<Cow<'a, [u8]>> {
         let properties = RawProperties::decode(message.properties()).unwrap_or_default();
         match property {

@@ -236,6 +236,17 @@ fn a_header_is_set_or_set_anew() {
     assert_eq!(header(&first, "n"), Some(value::Value::I64(1)));
 }
 
+#[test]
+fn one_header_is_what_all_headers_say() {
+    let message = message(Text::default(), |headers| {
+        headers.field("n", Value::I32(1)).field("n", Value::I32(2)).field("void", Value::Void);
+    });
+    for name in ["n", "void", "none"] {
+        assert_eq!(BasicProperties.header(&message, name), header(&message, name), "{name}");
+    }
+    assert_eq!(BasicProperties.header(&plain(), "n"), None);
+}
+
 /// A field of a table as its octets: any type, any name.
 fn field() -> impl Strategy<Value = Vec<u8>> {
     let name = prop_oneof![Just(b"CC".to_vec()), Just(b"x-death".to_vec()), prop::collection::vec(any::<u8>(), 0..8)];
