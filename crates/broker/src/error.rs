@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::Name;
+use crate::topology::ValidationError;
 
 /// The kind of a [`Resource`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -156,6 +157,12 @@ pub enum Error {
         /// The value as RabbitMQ shows it.
         value: String,
     },
+    /// A policy, a parameter or limits that cannot be.
+    #[error("Validation failed\n\n{0}")]
+    Validation(#[from] ValidationError),
+    /// No policy or parameter of that name.
+    #[error("Parameter does not exist")]
+    ParameterNotFound,
     /// A topic binding key whose matching would cost too much.
     #[error("Topic binding key '{routing_key}' uses {wildcards} '#' wildcards, at most 2 are allowed")]
     TooManyWildcards {

@@ -1,6 +1,6 @@
 //! What the connections of a node share: the topology, the queues behind it, the users.
 //!
-//! Lock order: the topology, then a queue, then the store, then a mailbox. Publishing takes the topology's lock only for a
+//! Lock order: changes of policies, the topology, then a queue, then the store, then a mailbox. Publishing takes the topology's lock only for a
 //! route that is not in the connection's cache; [`Node::generation`] tells whether the cache still holds.
 
 use std::sync::Arc;
@@ -33,6 +33,9 @@ struct State {
 #[derive(Debug)]
 pub struct Node {
     state: RwLock<State>,
+    /// Held while policies change, until the queues have been told, so that they are told in the order of the changes. It comes
+    /// before the topology in the order of locks.
+    reconfiguring: Mutex<()>,
     /// The topology's generation, readable without its lock.
     generation: AtomicU64,
     users: Users,
@@ -145,6 +148,7 @@ impl Node {
         let generation = AtomicU64::new(state.topology.generation());
         Self {
             state: RwLock::new(state),
+            reconfiguring: Mutex::new(()),
             generation,
             users: Users::with_guest(),
             replies: Mutex::new(Map::default()),
@@ -190,6 +194,8 @@ impl Node {
 
     /// Makes a change, with all that follows from it for the queues.
     pub fn apply(&self, change: Change) -> Result<Changed, Error> {
+        let is_policy = matches!(change, Change::SetPolicy { .. } | Change::ClearPolicy { .. });
+        let _in_order = is_policy.then(|| self.reconfiguring.lock());
         let mut state = self.state.write();
         let durable = state.topology.concerns_durable(&change);
         if durable {
@@ -221,6 +227,17 @@ impl Node {
             }
             _ => self.write_down(&mut state),
         };
+        if let Applied::Reconfigured(reconfigured) = &applied {
+            let cells: Vec<Option<Arc<QueueCell>>> =
+                reconfigured.queues.iter().map(|(id, _)| state.cells.get(id).map(Arc::clone)).collect();
+            // Queues may have messages to dead-letter now, whose routes need the topology.
+            drop(state);
+            for (cell, (_, settings)) in cells.iter().zip(&reconfigured.queues) {
+                if let Some(cell) = cell {
+                    cell.configure(settings);
+                }
+            }
+        }
         Ok(Changed { applied, written })
     }
 

@@ -13,8 +13,8 @@ pub(crate) use topic::Scratch as TopicScratch;
 
 use crate::error::Resource;
 use crate::hash::Set;
-use crate::topology::{Binding, Routes};
-use crate::value::Table;
+use crate::topology::{AppliedPolicies, Binding, Routes};
+use crate::value::{Table, Value};
 use crate::{Error, Name};
 
 /// The argument that names the exchange for messages that are routed nowhere.
@@ -43,6 +43,7 @@ pub struct Exchange {
     internal: bool,
     arguments: Table,
     alternate: Option<Name>,
+    policies: Option<Arc<AppliedPolicies>>,
     /// The bindings from here, each once.
     outbound: Set<Arc<Binding>>,
     /// The bindings that lead here.
@@ -105,10 +106,23 @@ impl ExchangeKind {
 impl Exchange {
     pub(crate) fn new(declaration: Declaration) -> Self {
         let Declaration { name, kind, durable, auto_delete, internal, arguments } = declaration;
-        let alternate = arguments.get(ALTERNATE_ARGUMENT).and_then(|value| value.as_str()).map(Name::from);
         let index = Index::new(kind);
-        let (outbound, inbound) = (Set::default(), Set::default());
-        Self { name, kind, durable, auto_delete, internal, arguments, alternate, outbound, inbound, index }
+        let (outbound, inbound, policies) = (Set::default(), Set::default(), None);
+        let mut exchange = Self {
+            name,
+            kind,
+            durable,
+            auto_delete,
+            internal,
+            arguments,
+            alternate: None,
+            policies,
+            outbound,
+            inbound,
+            index,
+        };
+        exchange.set_policies(None);
+        exchange
     }
 
     /// Its name.
@@ -144,6 +158,27 @@ impl Exchange {
     /// The exchange that takes what this one routes nowhere; it need not exist.
     pub const fn alternate(&self) -> Option<&Name> {
         self.alternate.as_ref()
+    }
+
+    /// The policies that apply to it; its arguments win over what they say.
+    pub const fn policies(&self) -> Option<&Arc<AppliedPolicies>> {
+        self.policies.as_ref()
+    }
+
+    /// Whether a policy says that messages with a delay wait here.
+    pub fn is_delayed_by_policy(&self) -> bool {
+        let value = self.policies.as_ref().and_then(|policies| policies.get("delayed-message"));
+        value == Some(&Value::Bool(true))
+    }
+
+    /// Makes policies apply; says whether messages may go other ways than before.
+    pub(crate) fn set_policies(&mut self, policies: Option<Arc<AppliedPolicies>>) -> bool {
+        let (alternate, delayed) = (self.alternate.take(), self.is_delayed_by_policy());
+        self.policies = policies;
+        let by_policy = || self.policies.as_ref()?.get(ALTERNATE_ARGUMENT);
+        let now = self.arguments.get(ALTERNATE_ARGUMENT).or_else(by_policy);
+        self.alternate = now.and_then(Value::as_str).map(Name::from);
+        self.alternate != alternate || self.is_delayed_by_policy() != delayed
     }
 
     /// The bindings from here, in no particular order.

@@ -12,7 +12,10 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::consumers::ConsumerInfo;
 use super::stored::Stored;
-use super::{Classic, ConsumerId, Fanout, Loaded, Position, Restored, Returned, SharedPrefetch, Subscription, Taken};
+use super::{
+    Classic, ConsumerId, Fanout, Loaded, Position, QueueSettings, Restored, Returned, SharedPrefetch, Subscription,
+    Taken,
+};
 use crate::error::Resource;
 use crate::mailbox::{Event, Mailbox};
 use crate::message::Message;
@@ -127,6 +130,11 @@ impl QueueCell {
         let is_stored = AtomicBool::new(stored.as_ref().is_some_and(Stored::holds_messages));
         let state = State { queue, stored, getters, paused, no_pause_before: 0, closed: false };
         Self { info, is_stored, state: Mutex::new(state) }
+    }
+
+    /// Acts by other settings from now on.
+    pub fn configure(&self, settings: &QueueSettings) {
+        self.set_single_active(settings.single_active_consumer);
     }
 
     /// What it was declared as.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Binding, ConnectionId, QueueId};
+use super::{Binding, ConnectionId, Policy, PolicyKind, QueueId, Reconfigured};
 use crate::Name;
 use crate::exchange::ExchangeKind;
 use crate::value::Table;
@@ -106,6 +106,24 @@ pub enum Change {
         /// The connection that asks; `None` skips the check of exclusive queues.
         asking: Option<ConnectionId>,
     },
+    /// Sets a policy, in the place of the one with its name if there is one.
+    SetPolicy {
+        /// Where.
+        vhost: Name,
+        /// Whose policy it is.
+        kind: PolicyKind,
+        /// The policy.
+        policy: Policy,
+    },
+    /// Takes a policy away; one that is missing is an error.
+    ClearPolicy {
+        /// Where.
+        vhost: Name,
+        /// Whose policy it is.
+        kind: PolicyKind,
+        /// Its name.
+        name: Name,
+    },
 }
 
 impl Change {
@@ -119,7 +137,9 @@ impl Change {
             | Self::DeclareQueue { vhost, .. }
             | Self::DeleteQueue { vhost, .. }
             | Self::Bind { vhost, .. }
-            | Self::Unbind { vhost, .. } => vhost,
+            | Self::Unbind { vhost, .. }
+            | Self::SetPolicy { vhost, .. }
+            | Self::ClearPolicy { vhost, .. } => vhost,
         }
     }
 }
@@ -165,6 +185,23 @@ pub enum Applied {
     Bound,
     /// Something was deleted or unbound, and this is all that went.
     Deleted(Removed),
+    /// Policies changed, and this is what follows from it.
+    Reconfigured(Reconfigured),
+}
+
+impl Applied {
+    /// Whether messages may go other ways than before.
+    pub const fn moves_routes(&self) -> bool {
+        match self {
+            Self::Unchanged | Self::QueueExists { .. } => false,
+            Self::VhostCreated
+            | Self::ExchangeDeclared
+            | Self::QueueDeclared { .. }
+            | Self::Bound
+            | Self::Deleted(_) => true,
+            Self::Reconfigured(reconfigured) => reconfigured.routes,
+        }
+    }
 }
 
 /// All that went with a deletion, including what was asked for, in the order it went.

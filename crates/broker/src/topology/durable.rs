@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use super::name::clean_name;
 use super::vhost::BindingRequest;
-use super::{Applied, Binding, Change, Destination, Origin, QueueId, QueueRecord, Removed, Topology, Vhost};
+use super::{
+    Applied, Binding, Change, Destination, Origin, Policy, PolicyKind, QueueId, QueueRecord, Removed, Topology, Vhost,
+};
 use crate::exchange::{Exchange, ExchangeKind};
 use crate::value::Table;
 use crate::{Error, Name};
@@ -74,6 +76,24 @@ pub enum Record {
     Bound(BindingRecord),
     /// A binding between durable things was removed, and both of them stay.
     Unbound(BindingRecord),
+    /// A policy was set.
+    PolicySet {
+        /// Where.
+        vhost: Name,
+        /// Whose policy it is.
+        kind: PolicyKind,
+        /// The policy.
+        policy: Policy,
+    },
+    /// A policy was taken away.
+    PolicyCleared {
+        /// Where.
+        vhost: Name,
+        /// Whose policy it was.
+        kind: PolicyKind,
+        /// Its name.
+        name: Name,
+    },
 }
 
 /// A binding between durable things.
@@ -107,7 +127,10 @@ impl Topology {
         let exchange = |name: &Name| vhost.exchange(&clean_name(name)).is_ok_and(Exchange::durable);
         let queue = |name: &Name| vhost.any_queue(&clean_name(name)).is_ok_and(QueueRecord::durable);
         match change {
-            Change::CreateVhost { .. } | Change::DeleteVhost { .. } => true,
+            Change::CreateVhost { .. }
+            | Change::DeleteVhost { .. }
+            | Change::SetPolicy { .. }
+            | Change::ClearPolicy { .. } => true,
             Change::DeclareExchange { durable, .. } => *durable,
             Change::DeclareQueue { durable, exclusive, .. } => *durable && exclusive.is_none(),
             Change::DeleteExchange { name, .. } => exchange(name),
@@ -189,6 +212,8 @@ impl Topology {
                 let request = BindingRequest { source, destination, routing_key, arguments, asking: None };
                 self.vhost_mut(&vhost).and_then(|vhost| vhost.unbind(request, Cascade::No))
             }
+            Record::PolicySet { vhost, kind, policy } => self.apply(Change::SetPolicy { vhost, kind, policy }),
+            Record::PolicyCleared { vhost, kind, name } => self.apply(Change::ClearPolicy { vhost, kind, name }),
         };
         // What is restored is written down already.
         self.records.clear();
@@ -202,6 +227,12 @@ impl Topology {
 
 impl Vhost {
     fn durable_records(&self, records: &mut Vec<Record>) {
+        // First, so that what is declared after them need not be looked at again.
+        for kind in [PolicyKind::User, PolicyKind::Operator] {
+            let set =
+                |policy: &Policy| Record::PolicySet { vhost: Name::clone(&self.name), kind, policy: policy.clone() };
+            records.extend(self.policies(kind).map(set));
+        }
         let mut exchanges: Vec<&Exchange> = self.exchanges().filter(|exchange| exchange.durable()).collect();
         exchanges.sort_unstable_by_key(|exchange| exchange.name());
         let declared = exchanges.iter().filter(|exchange| !Self::is_predeclared(exchange.name()));

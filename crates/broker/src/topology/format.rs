@@ -11,7 +11,7 @@
 //! All numbers are little-endian. Kinds and types keep their number for ever.
 
 use super::durable::{BindingRecord, Record};
-use super::{Destination, QueueId};
+use super::{ApplyTo, Destination, Policy, PolicyKind, QueueId};
 use crate::Name;
 use crate::exchange::ExchangeKind;
 use crate::value::{Table, Value};
@@ -79,6 +79,18 @@ impl Record {
                 out.push(8);
                 binding(out, record);
             }
+            Self::PolicySet { vhost, kind, policy: set } => {
+                out.push(9);
+                name(out, vhost);
+                out.push(policy_kind_number(*kind));
+                policy(out, set);
+            }
+            Self::PolicyCleared { vhost, kind, name: policy } => {
+                out.push(10);
+                name(out, vhost);
+                out.push(policy_kind_number(*kind));
+                name(out, policy);
+            }
         }
     }
 
@@ -108,6 +120,8 @@ impl Record {
             6 => Self::QueueDeleted { vhost: reader.name()?, name: reader.name()?, id: QueueId(reader.u64()?) },
             7 => Self::Bound(reader.binding()?),
             8 => Self::Unbound(reader.binding()?),
+            9 => Self::PolicySet { vhost: reader.name()?, kind: reader.policy_kind()?, policy: reader.policy()? },
+            10 => Self::PolicyCleared { vhost: reader.name()?, kind: reader.policy_kind()?, name: reader.name()? },
             _ => return Err(FormatError::Malformed),
         };
         if reader.rest.is_empty() { Ok(record) } else { Err(FormatError::Malformed) }
@@ -121,6 +135,32 @@ fn kind_number(kind: ExchangeKind) -> u8 {
         ExchangeKind::Topic => 3,
         ExchangeKind::Headers => 4,
     }
+}
+
+fn policy_kind_number(kind: PolicyKind) -> u8 {
+    match kind {
+        PolicyKind::User => 1,
+        PolicyKind::Operator => 2,
+    }
+}
+
+fn apply_to_number(apply_to: ApplyTo) -> u8 {
+    match apply_to {
+        ApplyTo::All => 1,
+        ApplyTo::Queues => 2,
+        ApplyTo::Exchanges => 3,
+        ApplyTo::ClassicQueues => 4,
+        ApplyTo::QuorumQueues => 5,
+        ApplyTo::Streams => 6,
+    }
+}
+
+fn policy(out: &mut Vec<u8>, policy: &Policy) {
+    name(out, &policy.name);
+    name(out, &policy.pattern);
+    out.push(apply_to_number(policy.apply_to));
+    out.extend_from_slice(&policy.priority.to_le_bytes());
+    table(out, &policy.definition);
 }
 
 /// Names are cut to 65,535 octets, far above what any protocol allows them.
@@ -257,6 +297,23 @@ impl<'a> Reader<'a> {
             4 => Ok(ExchangeKind::Headers),
             _ => Err(FormatError::Malformed),
         }
+    }
+
+    fn policy_kind(&mut self) -> Result<PolicyKind, FormatError> {
+        match self.u8()? {
+            1 => Ok(PolicyKind::User),
+            2 => Ok(PolicyKind::Operator),
+            _ => Err(FormatError::Malformed),
+        }
+    }
+
+    fn policy(&mut self) -> Result<Policy, FormatError> {
+        let (name, pattern) = (self.name()?, self.name()?);
+        let number = self.u8()?;
+        let apply_to = ApplyTo::ALL.into_iter().find(|apply_to| apply_to_number(*apply_to) == number);
+        let apply_to = apply_to.ok_or(FormatError::Malformed)?;
+        let priority = i64::from_le_bytes(self.array()?);
+        Ok(Policy { name, pattern, apply_to, priority, definition: self.table(0)? })
     }
 
     fn binding(&mut self) -> Result<BindingRecord, FormatError> {

@@ -1,5 +1,6 @@
 //! What must hold of a topology at all times, for tests and simulation to check.
 
+use super::policy::{PolicyKind, Subject};
 use super::{Binding, Destination, Topology, Vhost};
 use crate::exchange::Exchange;
 
@@ -12,6 +13,7 @@ impl Topology {
             }
             vhost.check_exchanges()?;
             vhost.check_queues()?;
+            vhost.check_policies()?;
             for queue in vhost.queues.values() {
                 if queue.id.0 >= self.next_queue {
                     return Err(format!("queue '{}' has an id that will be given again", queue.name));
@@ -65,6 +67,23 @@ impl Vhost {
             let is_owned = |name| self.queues.get(name).is_some_and(|queue| queue.exclusive == Some(*owner));
             if names.is_empty() || !names.iter().all(is_owned) {
                 return Err(format!("{owner:?} does not own what it is said to: {names:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether everything has the policies that a look at all of them finds.
+    fn check_policies(&self) -> Result<(), String> {
+        let queues = self.queues.values().map(|queue| (Subject::Queue(queue.kind()), &queue.name, queue.policies()));
+        let exchanges =
+            self.exchanges.values().map(|exchange| (Subject::Exchange, exchange.name(), exchange.policies()));
+        for (subject, name, applied) in queues.chain(exchanges) {
+            for kind in [PolicyKind::User, PolicyKind::Operator] {
+                let expected = self.policies.expected(kind, subject, name);
+                let actual = applied.and_then(|applied| applied.policy_of(kind));
+                if actual != expected {
+                    return Err(format!("{subject:?} '{name}' has the policy {actual:?} and not {expected:?}"));
+                }
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ mod equivalence;
 mod format;
 mod invariants;
 mod name;
+mod policy;
 mod queue;
 mod removal;
 mod routing;
@@ -23,6 +24,7 @@ pub use change::{Applied, Change, Destination, Origin, Removed};
 pub use durable::{BindingRecord, Record};
 pub use format::FormatError;
 pub use name::clean_name;
+pub use policy::{AppliedPolicies, ApplyTo, Policy, PolicyKind, Reconfigured, ValidationError};
 pub use queue::{ConnectionId, QueueId, QueueRecord};
 pub use routing::{Routes, RoutingInput};
 pub use vhost::Vhost;
@@ -51,7 +53,7 @@ impl Topology {
         Self::default()
     }
 
-    /// Goes up with every effective change; what was derived from an older generation may be out of date.
+    /// Goes up with every change after which messages may go other ways; what was derived from an older generation may be out of date.
     pub const fn generation(&self) -> u64 {
         self.generation
     }
@@ -77,7 +79,7 @@ impl Topology {
         if let Applied::QueueDeclared { id } = applied {
             self.next_queue = self.next_queue.max(id.0.saturating_add(1));
         }
-        if !matches!(applied, Applied::Unchanged | Applied::QueueExists { .. }) {
+        if applied.moves_routes() {
             self.generation += 1;
         }
         Ok(applied)
@@ -119,6 +121,8 @@ impl Topology {
                 let request = BindingRequest { source, destination, routing_key, arguments, asking };
                 self.vhost_mut(&vhost)?.unbind(request, Cascade::Yes)
             }
+            Change::SetPolicy { vhost, kind, policy } => self.vhost_mut(&vhost)?.set_policy(kind, policy),
+            Change::ClearPolicy { vhost, kind, name } => self.vhost_mut(&vhost)?.clear_policy(kind, name),
         }
     }
 

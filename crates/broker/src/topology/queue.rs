@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use super::Binding;
+use super::arguments::queue_type;
+use super::policy::AppliedPolicies;
 use crate::Name;
 use crate::hash::Set;
+use crate::queue::QueueKind;
 use crate::value::Table;
 
 /// Names a queue for as long as it lives; never used again for another one.
@@ -24,6 +27,8 @@ pub struct QueueRecord {
     pub(super) exclusive: Option<ConnectionId>,
     pub(super) auto_delete: bool,
     pub(super) arguments: Table,
+    /// The policies that apply to it.
+    pub(super) policies: Option<Arc<AppliedPolicies>>,
     /// The bindings that lead here.
     pub(super) inbound: Set<Arc<Binding>>,
 }
@@ -57,6 +62,16 @@ impl QueueRecord {
     /// The arguments as they were declared.
     pub const fn arguments(&self) -> &Table {
         &self.arguments
+    }
+
+    /// What it is made of.
+    pub fn kind(&self) -> QueueKind {
+        if queue_type(&self.arguments) == "quorum" { QueueKind::Quorum } else { QueueKind::Classic }
+    }
+
+    /// The policies that apply to it; its arguments may still win over what they say.
+    pub fn policies(&self) -> Option<&Arc<AppliedPolicies>> {
+        self.policies.as_ref()
     }
 
     /// The bindings that lead here, without the implicit one from the default exchange.

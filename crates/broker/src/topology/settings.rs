@@ -1,47 +1,70 @@
-//! What the arguments of a queue come to.
+//! What the arguments of a queue and the policies for it come to.
 
 use super::QueueRecord;
-use super::arguments::{queue_type, text_argument};
+use super::arguments::text_argument;
+use super::policy::AppliedPolicies;
 use crate::queue::{DeadLetterStrategy, DeadLetterTo, Overflow, QueueKind, QueueSettings};
 use crate::value::{Table, Value};
 use crate::{Name, dedup};
 
 impl QueueRecord {
-    /// What the queue was asked to do.
+    /// What the queue was asked to do, by its arguments and by policies.
     pub fn settings(&self) -> QueueSettings {
-        of_arguments(&self.arguments)
+        settings(self.kind(), &self.arguments, self.policies.as_deref())
     }
 }
 
-/// The settings that arguments ask for; they have been checked.
-fn of_arguments(arguments: &Table) -> QueueSettings {
-    let number = |name: &str| {
-        let value = arguments.get(name).and_then(Value::as_integer)?;
-        u64::try_from(value).ok()
+/// Both that were said about one thing; where only one was, it holds.
+fn smaller(argument: Option<u64>, policy: Option<u64>) -> Option<u64> {
+    match (argument, policy) {
+        (Some(argument), Some(policy)) => Some(argument.min(policy)),
+        (argument, policy) => argument.or(policy),
+    }
+}
+
+/// What arguments and policies, which have been checked, come to: the narrower of two limits, otherwise the argument.
+fn settings(kind: QueueKind, arguments: &Table, policies: Option<&AppliedPolicies>) -> QueueSettings {
+    let policy = |key: &str| policies.and_then(|policies| policies.get(key));
+    let policy_text = |key: &str| policy(key).and_then(Value::as_str);
+    let limit = |argument: &str, key: &str| {
+        let number =
+            |value: Option<&Value>| value.and_then(Value::as_integer).and_then(|value| u64::try_from(value).ok());
+        smaller(number(arguments.get(argument)), number(policy(key)))
     };
-    let dead_letter = text_argument(arguments, "x-dead-letter-exchange").map(|exchange| DeadLetterTo {
+    let text = |argument: &str, key: &str| text_argument(arguments, argument).or_else(|| policy_text(key));
+    let dead_letter = text("x-dead-letter-exchange", "dead-letter-exchange").map(|exchange| DeadLetterTo {
         exchange: Name::from(exchange),
-        routing_key: text_argument(arguments, "x-dead-letter-routing-key").map(Name::from),
-        strategy: match text_argument(arguments, "x-dead-letter-strategy") {
+        routing_key: text("x-dead-letter-routing-key", "dead-letter-routing-key").map(Name::from),
+        strategy: match text("x-dead-letter-strategy", "dead-letter-strategy") {
             Some("at-least-once") => DeadLetterStrategy::AtLeastOnce,
             _ => DeadLetterStrategy::AtMostOnce,
         },
     });
+    let overflow_name = match kind {
+        QueueKind::Classic => text("x-overflow", "overflow"),
+        // The one case where a policy wins, as in RabbitMQ.
+        QueueKind::Quorum => policy_text("overflow").or_else(|| text_argument(arguments, "x-overflow")),
+    };
     QueueSettings {
-        kind: if queue_type(arguments) == "quorum" { QueueKind::Quorum } else { QueueKind::Classic },
-        message_ttl_ms: number("x-message-ttl"),
-        expires_ms: number("x-expires"),
-        max_length: number("x-max-length"),
-        max_length_bytes: number("x-max-length-bytes"),
-        overflow: overflow(text_argument(arguments, "x-overflow")),
+        kind,
+        message_ttl_ms: limit("x-message-ttl", "message-ttl"),
+        expires_ms: limit("x-expires", "expires"),
+        max_length: limit("x-max-length", "max-length"),
+        max_length_bytes: limit("x-max-length-bytes", "max-length-bytes"),
+        overflow: overflow(overflow_name),
         dead_letter,
-        max_priority: number("x-max-priority").and_then(|max| u8::try_from(max).ok()).unwrap_or(0),
+        max_priority: max_priority(arguments),
         single_active_consumer: arguments.get("x-single-active-consumer") == Some(&Value::Bool(true)),
         deduplicates: arguments.get(dedup::QUEUE_ARGUMENT) == Some(&Value::Bool(true)),
-        lazy: text_argument(arguments, "x-queue-mode") == Some("lazy"),
-        consumer_timeout_ms: number("x-consumer-timeout"),
-        delivery_limit: number("x-delivery-limit").and_then(|limit| u32::try_from(limit).ok()),
+        lazy: text("x-queue-mode", "queue-mode") == Some("lazy"),
+        consumer_timeout_ms: limit("x-consumer-timeout", "consumer-timeout"),
+        delivery_limit: limit("x-delivery-limit", "delivery-limit").and_then(|limit| u32::try_from(limit).ok()),
     }
+}
+
+fn max_priority(arguments: &Table) -> u8 {
+    let max = arguments.get("x-max-priority").and_then(Value::as_integer);
+    max.and_then(|max| u8::try_from(max).ok()).unwrap_or(0)
 }
 
 fn overflow(name: Option<&str>) -> Overflow {
@@ -100,7 +123,7 @@ mod tests {
             (vec![("x-unknown", Value::I32(1))], plain.clone()),
         ] {
             let table: Table = arguments.iter().map(|(name, value)| (Name::from(*name), value.clone())).collect();
-            assert_eq!(of_arguments(&table), expected, "{arguments:?}");
+            assert_eq!(settings(QueueKind::Classic, &table, None), expected, "{arguments:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Rules of the topology.
 
 mod declare;
+mod policies;
 mod random;
 mod remove;
 mod route;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::name::{clean, is_reserved};
+use super::policy::{Policies, Subject};
 use super::{
     Applied, Binding, ConnectionId, Destination, Origin, QueueId, QueueRecord, Record, Target, arguments, equivalence,
 };
@@ -34,6 +35,7 @@ pub struct Vhost {
     pub(super) queues: Map<Name, QueueRecord>,
     /// The exclusive queues of each connection, so that its end does not search them.
     pub(super) owned: Map<ConnectionId, Set<Name>>,
+    pub(super) policies: Policies,
     /// What the change at hand did to durable things.
     pub(super) records: Vec<Record>,
 }
@@ -109,6 +111,7 @@ impl Vhost {
             exchanges: exchanges.collect(),
             queues: Map::default(),
             owned: Map::default(),
+            policies: Policies::default(),
             records: Vec::new(),
         }
     }
@@ -127,7 +130,8 @@ impl Vhost {
         }
         check_not_reserved(ResourceKind::Exchange, &declared.name, origin)?;
         arguments::check_exchange(&self.name, &declared.name, &declared.arguments)?;
-        let exchange = Exchange::new(declared);
+        let mut exchange = Exchange::new(declared);
+        exchange.set_policies(self.policies.matching(Subject::Exchange, exchange.name()));
         if exchange.durable() {
             self.records.push(self.exchange_record(&exchange));
         }
@@ -150,6 +154,7 @@ impl Vhost {
         }
         check_not_reserved(ResourceKind::Queue, &declared.name, origin)?;
         arguments::check_queue(&self.name, &declared.name, &declared.arguments)?;
+        declared.policies = self.policies.matching(Subject::Queue(declared.kind()), &declared.name);
         let id = declared.id;
         if let Some(owner) = declared.exclusive {
             self.owned.entry(owner).or_default().insert(Name::clone(&declared.name));
@@ -244,7 +249,8 @@ impl QueueRecord {
     /// A queue without bindings.
     pub(super) fn new(id: QueueId, name: Name, durable: bool, exclusive: Option<ConnectionId>) -> Self {
         let inbound = Set::default();
-        Self { id, name, durable, exclusive, auto_delete: false, arguments: Table::new(), inbound }
+        let (auto_delete, arguments, policies) = (false, Table::new(), None);
+        Self { id, name, durable, exclusive, auto_delete, arguments, policies, inbound }
     }
 }
 

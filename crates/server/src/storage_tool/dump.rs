@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use leveret_broker::message::Message;
-use leveret_broker::topology::{Destination, Record};
+use leveret_broker::topology::{Destination, PolicyKind, Record};
 use leveret_server::Purpose;
 use leveret_storage::messages::inspect::Inspection;
 use leveret_storage::messages::{QueueKey, Reader, RecoveredQueue};
@@ -72,7 +72,9 @@ impl DumpOptions {
             Record::VhostCreated { vhost }
             | Record::VhostDeleted { vhost }
             | Record::ExchangeDeclared { vhost, .. }
-            | Record::ExchangeDeleted { vhost, .. } => (vhost, None),
+            | Record::ExchangeDeleted { vhost, .. }
+            | Record::PolicySet { vhost, .. }
+            | Record::PolicyCleared { vhost, .. } => (vhost, None),
             Record::QueueDeclared { vhost, name, .. } | Record::QueueDeleted { vhost, name, .. } => (vhost, Some(name)),
             Record::Bound(binding) | Record::Unbound(binding) => match &binding.destination {
                 Destination::Queue(queue) => (&binding.vhost, Some(queue)),
@@ -155,11 +157,25 @@ impl Lines<'_> {
                 line.add("arguments", arguments(&binding.arguments));
                 line
             }
+            Record::PolicySet { vhost, kind, policy } => {
+                let mut line = Line::new(match kind {
+                    PolicyKind::User => "policy",
+                    PolicyKind::Operator => "operator_policy",
+                });
+                line.add("vhost", &**vhost);
+                line.add("name", &*policy.name);
+                line.add("pattern", &*policy.pattern);
+                line.add("apply-to", policy.apply_to.as_str());
+                line.add("priority", policy.priority);
+                line.add("definition", arguments(&policy.definition));
+                line
+            }
             // What is there now is never told by what was deleted.
             Record::VhostDeleted { .. }
             | Record::ExchangeDeleted { .. }
             | Record::QueueDeleted { .. }
-            | Record::Unbound(_) => return Ok(()),
+            | Record::Unbound(_)
+            | Record::PolicyCleared { .. } => return Ok(()),
         };
         self.print(line)
     }

@@ -46,7 +46,7 @@ impl Fault {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let code = match &error {
-            Error::NotFound { .. } => ReplyCode::NotFound,
+            Error::NotFound { .. } | Error::ParameterNotFound => ReplyCode::NotFound,
             Error::VhostNotFound { .. } => ReplyCode::NotAllowed,
             Error::NotWritten => ReplyCode::InternalError,
             Error::DefaultExchange
@@ -64,7 +64,8 @@ impl From<Error> for Fault {
             | Error::UnknownExchangeType { .. }
             | Error::InvalidMatchValue { .. }
             | Error::InvalidMatchType { .. }
-            | Error::TooManyWildcards { .. } => ReplyCode::PreconditionFailed,
+            | Error::TooManyWildcards { .. }
+            | Error::Validation(_) => ReplyCode::PreconditionFailed,
         };
         Self::new(code, error)
     }

@@ -1,7 +1,7 @@
 //! What survives: records make the durable part of a topology anew, and nothing else.
 
 use super::*;
-use crate::topology::{ConnectionId, FormatError};
+use crate::topology::{ApplyTo, ConnectionId, FormatError};
 use crate::value::Value;
 use proptest::prelude::*;
 
@@ -67,6 +67,19 @@ fn delete_queue(name: &str) -> Change {
 
 fn to_queue(name: &str) -> Destination {
     Destination::Queue(name.into())
+}
+
+fn set_policy(name: &str, priority: i64) -> Change {
+    let definition = [("max-length".into(), Value::I64(priority)), ("overflow".into(), Value::text("reject-publish"))];
+    let (pattern, apply_to, definition) = ("^a".into(), ApplyTo::Queues, definition.into_iter().collect());
+    let policy = Policy { name: name.into(), pattern, apply_to, priority, definition };
+    let kind = if name == "b" { PolicyKind::Operator } else { PolicyKind::User };
+    Change::SetPolicy { vhost: VHOST.into(), kind, policy }
+}
+
+fn clear_policy(name: &str) -> Change {
+    let kind = if name == "b" { PolicyKind::Operator } else { PolicyKind::User };
+    Change::ClearPolicy { vhost: VHOST.into(), kind, name: name.into() }
 }
 
 /// What comes of the records, through their octets.
@@ -147,6 +160,48 @@ fn a_queue_declared_anew_has_another_id() {
 }
 
 #[test]
+fn policies_survive_and_apply_to_what_is_restored() {
+    let mut topology = topology();
+    for change in
+        [queue("a", true, None), set_policy("a", 1), set_policy("b", 2), set_policy("c", 3), clear_policy("c")]
+    {
+        topology.apply(change).unwrap();
+    }
+    let snapshot = topology.durable_records();
+    for records in [topology.take_records(), snapshot] {
+        let again = restored(records);
+        let applied = again.vhost(VHOST).unwrap().any_queue("a").unwrap().policies().unwrap();
+        let names = [applied.policy(), applied.operator_policy()].map(|name| name.map(|name| &**name));
+        assert_eq!(names, [Some("a"), Some("b")]);
+        assert_eq!(again.durable_records(), topology.durable_records());
+    }
+}
+
+/// The octets are what older versions wrote: they stay as they are.
+#[test]
+fn records_have_the_octets_they_always_had() {
+    let definition = [("max-length".into(), Value::I64(2))].into_iter().collect();
+    let (pattern, apply_to) = ("^a".into(), ApplyTo::ClassicQueues);
+    let policy = Policy { name: "p".into(), pattern, apply_to, priority: -1, definition };
+    for (record, octets) in [
+        (
+            Record::PolicySet { vhost: "/".into(), kind: PolicyKind::Operator, policy },
+            &b"\x01\x09\x01\0/\x02\x01\0p\x02\0^a\x04\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\0\0\x0a\0max-length\
+               \x08\x02\0\0\0\0\0\0\0"[..],
+        ),
+        (
+            Record::PolicyCleared { vhost: "/".into(), kind: PolicyKind::User, name: "p".into() },
+            b"\x01\x0a\x01\0/\x01\x01\0p",
+        ),
+    ] {
+        let mut encoded = Vec::new();
+        record.encode(&mut encoded);
+        assert_eq!(encoded, octets, "{record:?}");
+        assert_eq!(Record::decode(octets), Ok(record));
+    }
+}
+
+#[test]
 fn octets_that_are_no_record_are_refused() {
     let mut whole = Vec::new();
     Record::QueueDeleted { vhost: "/".into(), name: "q".into(), id: QueueId(3) }.encode(&mut whole);
@@ -175,6 +230,8 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
         ends.clone().prop_map(move |(from, to, is_queue, key)| bind(from, destination(to, is_queue), key)),
         ends.prop_map(move |(from, to, is_queue, key)| unbind(from, destination(to, is_queue), key)),
         name.clone().prop_map(delete_queue),
+        (name.clone(), 0..3_i64).prop_map(|(name, priority)| set_policy(name, priority)),
+        name.clone().prop_map(clear_policy),
         name.prop_map(|name| Change::DeleteExchange { vhost: VHOST.into(), name: name.into(), if_unused: false }),
     ];
     prop::collection::vec(change, 0..60)
