@@ -124,6 +124,11 @@ impl Running {
         &self.addresses
     }
 
+    /// What the connections share, for whoever changes it from within the process.
+    pub const fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     /// Closes every connection with reply code 320 and waits a few seconds for the clients' answers.
     pub fn stop(mut self) {
         self.end();

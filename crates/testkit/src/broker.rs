@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 
+use leveret_broker::node::Node;
 use leveret_protocol::amqp091::Value;
 use leveret_server::{Config, Running};
 use tempfile::TempDir;
@@ -52,8 +53,19 @@ pub fn url() -> &'static Url {
 
 /// The broker of this test binary, started at the first call and stopped by the end of the process.
 pub fn shared() -> &'static Url {
+    let (url, _, _) = started();
+    url
+}
+
+/// The node of [`shared`], to be changed where the protocol has no means for it.
+pub fn shared_node() -> &'static Node {
+    let (_, running, _) = started();
+    running.node()
+}
+
+fn started() -> &'static (Url, Running, TempDir) {
     static SHARED: OnceLock<(Url, Running, TempDir)> = OnceLock::new();
-    let (url, _, _) = SHARED.get_or_init(|| {
+    SHARED.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder for the broker's data: {error}"));
         let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         let config = Config { listen, data_dir: folder.path().join("data"), ..Config::default() };
@@ -61,8 +73,12 @@ pub fn shared() -> &'static Url {
             leveret_server::start(&config).unwrap_or_else(|error| panic!("the broker does not start: {error}"));
         let address = running.addresses().first().map(SocketAddr::to_string).unwrap_or_default();
         (Url { address, ..Url::parse("amqp://") }, running, folder)
-    });
-    url
+    })
+}
+
+/// Whether the broker under test is one that `BROKER_URL` names, so that [`shared_node`] is not.
+pub fn is_foreign() -> bool {
+    std::env::var_os("BROKER_URL").is_some()
 }
 
 /// Whether the broker under test is RabbitMQ.

@@ -16,6 +16,7 @@ mod get;
 mod handshake;
 mod headers;
 mod order;
+mod policies;
 mod publish;
 mod qos;
 mod queue_arguments;

@@ -1,0 +1,161 @@
+//! Policies, operator policies and limits of vhosts, for which the protocol has no means: set in the node of this process,
+//! or in RabbitMQ by `rabbitmqctl`.
+//!
+//! With `BROKER_URL`, the environment variable `RABBITMQCTL` says how to call it: `rabbitmqctl -n po@localhost`.
+
+use std::fmt::Write;
+use std::process::Command;
+
+use leveret_broker::topology::{ApplyTo, Change, Policy, PolicyKind};
+use leveret_broker::value::{Table, Value};
+
+use crate::broker;
+
+/// The value of a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting<'a> {
+    /// An integer.
+    Number(i64),
+    /// Text.
+    Text(&'a str),
+    /// True or false.
+    Flag(bool),
+}
+
+impl From<i64> for Setting<'_> {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl<'a> From<&'a str> for Setting<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<bool> for Setting<'_> {
+    fn from(flag: bool) -> Self {
+        Self::Flag(flag)
+    }
+}
+
+/// A policy that is set, until it is dropped. It applies by the time there is one.
+#[derive(Debug)]
+pub struct PolicySet {
+    kind: PolicyKind,
+    name: String,
+}
+
+/// Sets a policy with priority 0 for queues and exchanges that match `pattern`, or replaces the one with that name.
+pub fn set(name: &str, pattern: &str, definition: &[(&str, Setting<'_>)]) -> PolicySet {
+    set_with(PolicyKind::User, name, pattern, ApplyTo::All, 0, definition)
+}
+
+/// Sets an operator policy with priority 0 for queues that match `pattern`, or replaces the one with that name.
+pub fn set_operator(name: &str, pattern: &str, definition: &[(&str, Setting<'_>)]) -> PolicySet {
+    set_with(PolicyKind::Operator, name, pattern, ApplyTo::Queues, 0, definition)
+}
+
+/// Sets a policy, or replaces the one with that name; panics if it is refused.
+pub fn set_with(
+    kind: PolicyKind,
+    name: &str,
+    pattern: &str,
+    apply_to: ApplyTo,
+    priority: i64,
+    definition: &[(&str, Setting<'_>)],
+) -> PolicySet {
+    if broker::is_foreign() {
+        let command = match kind {
+            PolicyKind::User => "set_policy",
+            PolicyKind::Operator => "set_operator_policy",
+        };
+        let (priority, definition) = (priority.to_string(), json(definition));
+        let options = ["--priority", &priority, "--apply-to", apply_to.as_str(), "--"];
+        rabbitmqctl(command, &[&options[..], &[name, pattern, &definition]].concat());
+    } else {
+        let (name, pattern, definition) = (name.into(), pattern.into(), table(definition));
+        let policy = Policy { name, pattern, apply_to, priority, definition };
+        apply(Change::SetPolicy { vhost: vhost(), kind, policy });
+    }
+    PolicySet { kind, name: name.to_owned() }
+}
+
+impl PolicySet {
+    /// Takes the policy away, and is through when it no longer applies.
+    pub fn clear(self) {
+        drop(self);
+    }
+}
+
+impl Drop for PolicySet {
+    fn drop(&mut self) {
+        if broker::is_foreign() {
+            let command = match self.kind {
+                PolicyKind::User => "clear_policy",
+                PolicyKind::Operator => "clear_operator_policy",
+            };
+            rabbitmqctl(command, &[&self.name]);
+        } else {
+            let name = self.name.as_str().into();
+            // It may be gone with its vhost, or by the hand of the test.
+            let _ = broker::shared_node().apply(Change::ClearPolicy { vhost: vhost(), kind: self.kind, name });
+        }
+    }
+}
+
+fn vhost() -> leveret_broker::Name {
+    broker::url().vhost.as_str().into()
+}
+
+fn apply(change: Change) {
+    broker::shared_node().apply(change).unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn table(settings: &[(&str, Setting<'_>)]) -> Table {
+    let value = |setting: &Setting<'_>| match setting {
+        Setting::Number(number) => Value::I64(*number),
+        Setting::Text(text) => Value::text(text),
+        Setting::Flag(flag) => Value::Bool(*flag),
+    };
+    settings.iter().map(|(key, setting)| ((*key).into(), value(setting))).collect()
+}
+
+fn json(settings: &[(&str, Setting<'_>)]) -> String {
+    let mut json = String::from("{");
+    for (index, (key, setting)) in settings.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        let written = match setting {
+            Setting::Number(number) => write!(json, "{comma}{key:?}:{number}"),
+            // Rust and JSON quote alike what names and settings are made of.
+            Setting::Text(text) => write!(json, "{comma}{key:?}:{text:?}"),
+            Setting::Flag(flag) => write!(json, "{comma}{key:?}:{flag}"),
+        };
+        written.unwrap_or_else(|error| panic!("{error}"));
+    }
+    json.push('}');
+    json
+}
+
+fn rabbitmqctl(command: &str, arguments: &[&str]) {
+    let call = std::env::var("RABBITMQCTL").unwrap_or_else(|_| "rabbitmqctl".to_owned());
+    let mut words = call.split_whitespace();
+    let program = words.next().unwrap_or("rabbitmqctl");
+    let mut process = Command::new(program);
+    process.args(words).args(["-q", command, "-p", &broker::url().vhost]).args(arguments);
+    let output = process.output().unwrap_or_else(|error| panic!("{call} cannot be called: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{call} {command} {arguments:?}: {said}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_written_as_json() {
+        let settings = [("max-length", 5.into()), ("overflow", "drop-head".into()), ("delayed-message", true.into())];
+        assert_eq!(json(&settings), r#"{"max-length":5,"overflow":"drop-head","delayed-message":true}"#);
+    }
+}
