@@ -216,6 +216,23 @@ impl Message {
         self.has(PERSISTENT)
     }
 
+    /// The same message, published at this time.
+    #[must_use]
+    pub fn stamped(&self, published_at: Timestamp) -> Self {
+        let front = self.0.get(..self.0.len().saturating_sub(self.times_len())).unwrap_or_default();
+        let mut octets = Vec::with_capacity(front.len() + TIMES + DUE);
+        octets.extend_from_slice(front);
+        if let Some(flags) = octets.get_mut(FLAGS) {
+            *flags &= !(TIMED | DUE_LATER);
+        }
+        let mut draft = Draft { octets };
+        draft.stamp(published_at, self.ttl_ms());
+        if let Some(due) = self.due_at() {
+            draft.set_due(due);
+        }
+        draft.message()
+    }
+
     /// All octets, as they are kept on disk.
     #[inline]
     pub fn octets(&self) -> &[u8] {
@@ -452,7 +469,17 @@ mod tests {
             assert_eq!((message.body(), message.body_size(), message.priority()), (&b"body"[..], 4, Some(3)));
             let times = (message.published_at().map(|at| at.0), message.ttl_ms(), message.due_at().map(|at| at.0));
             assert_eq!(times, expected);
-            assert_eq!(Message::from_octets(message.octets().into()), Some(message));
+            assert_eq!(Message::from_octets(message.octets().into()), Some(message.clone()));
+            let other = message.with_properties(b"\x08\0\x03");
+            assert_eq!(
+                (other.properties(), other.body(), other.priority()),
+                (&b"\x08\0\x03"[..], &b"body"[..], Some(3))
+            );
+            let times = (other.published_at().map(|at| at.0), other.ttl_ms(), other.due_at().map(|at| at.0));
+            assert_eq!(times, expected);
+            assert_eq!(other.with_properties(b"\0\0"), message);
+            let stamped = message.stamped(Timestamp(6));
+            assert_eq!((stamped.published_at(), stamped.ttl_ms()), (Some(Timestamp(6)), expected.1));
         }
     }
 

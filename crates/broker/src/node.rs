@@ -3,6 +3,9 @@
 //! Lock order: changes of policies, the topology, then a queue, then the store, then a mailbox. Publishing takes the topology's lock only for a
 //! route that is not in the connection's cache; [`Node::generation`] tells whether the cache still holds.
 
+mod dead_letters;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
@@ -11,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::access::Users;
 use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::dead_letter::Moves;
 use crate::entropy::Entropy;
 use crate::error::Resource;
 use crate::hash::Map;
@@ -18,15 +22,47 @@ use crate::journal::{Journal, JournalPosition, Written};
 use crate::mailbox::{CloseReason, Event, Mailbox};
 use crate::message::Message;
 use crate::properties::{NoProperties, Properties};
-use crate::queue::{CloseCondition, Delivery, Loaded, Position, QueueCell, QueueInfo, Restored, Sink};
+use crate::queue::{
+    CloseCondition, Delivery, Lease, Loaded, Position, QueueCell, QueueContext, QueueInfo, Restored, Sink,
+};
 use crate::store::{Area, MessageStore, StorePosition};
-use crate::topology::{Applied, Change, ConnectionId, QueueId, Record, Removed, Routes, RoutingInput, Topology};
+use crate::topology::{
+    Applied, Change, ConnectionId, QueueId, Record, Removed, Routes, RoutingInput, Topology, clean_name,
+};
 use crate::{Error, Name};
+
+/// Stands in for a queue when the clock is asked to see to messages that are in two places.
+const MOVES: QueueId = QueueId(u64::MAX);
 
 #[derive(Debug, Default)]
 struct State {
     topology: Topology,
     cells: Map<QueueId, Arc<QueueCell>>,
+    /// The last of the ids of each queue that has several.
+    last_ids: BTreeMap<QueueId, QueueId>,
+}
+
+impl State {
+    fn add(&mut self, cell: Arc<QueueCell>, mut ids: impl Iterator<Item = QueueId>) {
+        if let (Some(first), Some(last)) = (ids.next(), ids.last()) {
+            self.last_ids.insert(first, last);
+        }
+        self.cells.insert(cell.info().id, cell);
+    }
+
+    fn remove(&mut self, id: QueueId) -> Option<Arc<QueueCell>> {
+        self.last_ids.remove(&id);
+        self.cells.remove(&id)
+    }
+
+    /// The queue that has this id among its own.
+    fn cell_of(&self, id: QueueId) -> Option<Arc<QueueCell>> {
+        if let Some(cell) = self.cells.get(&id) {
+            return Some(Arc::clone(cell));
+        }
+        let (first, last) = self.last_ids.range(..=id).next_back()?;
+        if id <= *last { self.cells.get(first).map(Arc::clone) } else { None }
+    }
 }
 
 /// A node: everything that outlives a connection.
@@ -47,10 +83,12 @@ pub struct Node {
     journal: Option<Arc<dyn Journal>>,
     /// Where messages are kept beside memory; a node without one keeps them in memory only.
     store: Option<Arc<dyn MessageStore>>,
-    clock: Arc<dyn Clock>,
+    /// What all queues share.
+    context: Arc<QueueContext>,
     properties: Arc<dyn Properties>,
     /// Where messages that no connection publishes get their random numbers from.
     entropy: Mutex<Entropy>,
+    moves: Moves,
 }
 
 /// What a node needs of the world.
@@ -126,7 +164,8 @@ impl Node {
         mut messages: impl FnMut(QueueId) -> Option<Restored>,
     ) -> Self {
         let Surroundings { clock, properties, journal, store } = surroundings;
-        let mut state = State { topology, cells: Map::default() };
+        let context = Arc::new(QueueContext::new(clock));
+        let mut state = State { topology, cells: Map::default(), last_ids: BTreeMap::new() };
         // It is there already, or can be created: neither is refused.
         let _ = state.topology.apply(Change::CreateVhost { vhost: "/".into() });
         let records = state.topology.take_records();
@@ -135,15 +174,24 @@ impl Node {
         {
             journal.append(records);
         }
+        let mut cells = Vec::new();
         for vhost in state.topology.vhosts() {
             for queue in vhost.queues() {
-                let (vhost, name) = (Name::clone(vhost.name()), Name::clone(queue.name()));
-                let (id, auto_delete, durable) = (queue.id(), queue.auto_delete(), queue.durable());
-                let info = QueueInfo { id, vhost, name, auto_delete, durable };
-                let cell = cell(info, store.as_ref(), messages(id));
-                cell.set_single_active(queue.settings().single_active_consumer);
-                state.cells.insert(id, Arc::new(cell));
+                let info = QueueInfo {
+                    id: queue.id(),
+                    vhost: Name::clone(vhost.name()),
+                    name: Name::clone(queue.name()),
+                    auto_delete: queue.auto_delete(),
+                    durable: queue.durable(),
+                };
+                let lanes = queue.ids().zip(0..).filter_map(|(id, lane)| Some((lane, messages(id)?))).collect();
+                let stored = store.as_ref().map(|store| (store, lanes));
+                let cell = QueueCell::with(info, &queue.settings(), &context, stored);
+                cells.push((Arc::new(cell), queue.ids()));
             }
+        }
+        for (cell, ids) in cells {
+            state.add(cell, ids);
         }
         let generation = AtomicU64::new(state.topology.generation());
         Self {
@@ -156,15 +204,16 @@ impl Node {
             next_connection: AtomicU64::new(1),
             journal,
             store,
-            clock,
+            context,
             properties,
+            moves: Moves::default(),
             entropy: Mutex::new(Entropy::new([0; 16])),
         }
     }
 
     /// The time.
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.context.clock.now()
     }
 
     /// What reads and writes properties.
@@ -202,19 +251,16 @@ impl Node {
             self.check_journal()?;
         }
         let declared = match &change {
-            Change::DeclareQueue { vhost, name, auto_delete, .. } => {
-                Some((Name::clone(vhost), Name::clone(name), *auto_delete))
-            }
+            Change::DeclareQueue { vhost, name, .. } => Some((Name::clone(vhost), clean_name(name).into_owned())),
             _ => None,
         };
         let applied = state.topology.apply(change)?;
         match (&applied, declared) {
-            (Applied::QueueDeclared { id }, Some((vhost, name, auto_delete))) => {
-                let settings = state.topology.vhost(&vhost)?.any_queue(&name)?.settings();
-                let info = QueueInfo { id: *id, vhost, name, auto_delete, durable };
-                let cell = cell(info, self.store.as_ref(), None);
-                cell.set_single_active(settings.single_active_consumer);
-                state.cells.insert(*id, Arc::new(cell));
+            (Applied::QueueDeclared { .. }, Some((vhost, name))) => self.add_cell(&mut state, vhost, &name),
+            (Applied::QueueExists { id }, _) => {
+                if let Some(cell) = state.cells.get(id) {
+                    cell.touch();
+                }
             }
             (Applied::Deleted(removed), _) => Self::close_removed(&mut state, removed),
             _ => {}
@@ -232,13 +278,29 @@ impl Node {
                 reconfigured.queues.iter().map(|(id, _)| state.cells.get(id).map(Arc::clone)).collect();
             // Queues may have messages to dead-letter now, whose routes need the topology.
             drop(state);
+            let mut moves_routes = false;
             for (cell, (_, settings)) in cells.iter().zip(&reconfigured.queues) {
-                if let Some(cell) = cell {
-                    cell.configure(settings);
-                }
+                moves_routes |= cell.as_ref().is_some_and(|cell| cell.configure(settings));
             }
+            if moves_routes {
+                let mut state = self.state.write();
+                state.topology.touch();
+                self.generation.store(state.topology.generation(), Ordering::Release);
+            }
+            self.deliver_dead_letters();
         }
         Ok(Changed { applied, written })
+    }
+
+    /// Makes the cell of a queue that was just declared.
+    fn add_cell(&self, state: &mut State, vhost: Name, name: &str) {
+        let Ok(queue) = state.topology.vhost(&vhost).and_then(|vhost| vhost.any_queue(name)) else { return };
+        let (id, ids, settings) = (queue.id(), queue.ids(), queue.settings());
+        let (auto_delete, durable) = (queue.auto_delete(), queue.durable());
+        let info = QueueInfo { id, vhost, name: Name::clone(queue.name()), auto_delete, durable };
+        let cell =
+            QueueCell::with(info, &settings, &self.context, self.store.as_ref().map(|store| (store, Vec::new())));
+        state.add(Arc::new(cell), ids);
     }
 
     /// Refuses what could not be written down.
@@ -278,18 +340,25 @@ impl Node {
 
     /// Gives a queue what was read back from disk for it.
     pub fn loaded(&self, queue: QueueId, loaded: Loaded) {
-        let cell = self.state.read().cells.get(&queue).map(Arc::clone);
+        let cell = self.state.read().cell_of(queue);
         if let Some(cell) = cell {
-            cell.loaded(loaded);
+            cell.loaded(queue, loaded);
+            self.deliver_dead_letters();
         }
     }
 
     /// The time has come that a queue asked its clock for.
     pub fn wake(&self, queue: QueueId) {
-        let cell = self.state.read().cells.get(&queue).map(Arc::clone);
-        if let Some(cell) = cell {
-            cell.wake();
+        if queue == MOVES {
+            self.finish_moves();
+            return;
         }
+        let cell = self.state.read().cells.get(&queue).map(Arc::clone);
+        let Some(cell) = cell else { return };
+        if cell.wake() == Lease::Over {
+            self.delete_unused(&cell);
+        }
+        self.deliver_dead_letters();
     }
 
     /// Everything durable, as records that make it anew, and the position they are as of.
@@ -300,7 +369,7 @@ impl Node {
 
     fn close_removed(state: &mut State, removed: &Removed) {
         for (_, id) in &removed.queues {
-            if let Some(cell) = state.cells.remove(id) {
+            if let Some(cell) = state.remove(*id) {
                 // Without a condition, closing fails only if somebody closed it before.
                 let _ = cell.close(CloseCondition::default());
             }
@@ -339,7 +408,8 @@ impl Node {
         self.remove(&mut state, vhost, name, id, condition)
     }
 
-    /// Deletes an auto-delete queue that lost its last consumer, unless it has one again.
+    /// Deletes a queue that is not used any more, an auto-delete queue that lost its last consumer or one whose lease is over,
+    /// unless it has a consumer again.
     pub fn delete_unused(&self, cell: &QueueCell) {
         let info = cell.info();
         let mut state = self.state.write();
@@ -360,7 +430,7 @@ impl Node {
             Some(cell) => cell.close(condition)?,
             None => return Ok(Deleted::default()),
         };
-        state.cells.remove(&id);
+        state.remove(id);
         let change = Change::DeleteQueue { vhost: Name::clone(vhost), name: name.into(), id: Some(id) };
         let applied = state.topology.apply(change);
         self.generation.store(state.topology.generation(), Ordering::Release);
@@ -466,13 +536,6 @@ impl Node {
         if let Some(waker) = waker {
             waker.wake();
         }
-    }
-}
-
-fn cell(info: QueueInfo, store: Option<&Arc<dyn MessageStore>>, restored: Option<Restored>) -> QueueCell {
-    match store {
-        Some(store) => QueueCell::stored(info, store, restored),
-        None => QueueCell::new(info),
     }
 }
 

@@ -157,6 +157,10 @@ impl Drop for Running {
                 worker.join();
             }
         }
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while self.node.finish_moves() && Instant::now() < deadline {
+            std::thread::sleep(STOP_POLL);
+        }
         self.clock.stop();
         // Last, so that what the connections' ends changed is written as well. The store waits for the journal.
         self.store.stop();

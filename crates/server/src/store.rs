@@ -202,7 +202,8 @@ pub(crate) struct Opened {
 /// lies in its folder, for then it may be the declaration that is lost.
 pub(crate) fn open(config: &Config, journal: &Arc<MetadataJournal>, topology: &Topology) -> Result<Opened, StartError> {
     let is_first_start = topology.vhosts().next().is_none();
-    let known: HashSet<QueueId> = topology.vhosts().flat_map(|vhost| vhost.queues().map(QueueRecord::id)).collect();
+    let known: HashSet<QueueId> =
+        topology.vhosts().flat_map(|vhost| vhost.queues().flat_map(QueueRecord::ids)).collect();
     let damaged = metadata::damaged_log(&config.data_dir);
     let (log, recovered) = open_area(&config.data_dir.join(LOG_FOLDER), true)?;
     let (page_out, _) = open_area(&config.data_dir.join(PAGE_OUT_FOLDER), false)?;

@@ -164,7 +164,7 @@ fn a_queue_is_deleted_only_under_its_conditions() {
             consume(&cell, &mailbox);
         }
         let enqueued = cell.enqueue(&mut vec![message("q", 1); messages], Fanout::One, &mailbox);
-        assert_eq!(enqueued, Enqueued { pace: Pace::Go, stored: None });
+        assert_eq!(enqueued, Enqueued { pace: Pace::Go, stored: None, refused: vec![] });
         let generation = node.generation();
         let result = node.delete_queue(&vhost(), "q", ONE, condition).map_err(|error| error.to_string());
         let gone = result.is_ok();

@@ -67,6 +67,9 @@ pub(super) struct Backlog {
     bytes: usize,
     /// Messages before this position were handed out before the node was started.
     redelivered_before: u64,
+    /// Octets of the bodies of all messages that wait, those on disk included as far as they were seen in memory; counted only
+    /// if somebody asked for it.
+    body_bytes: Option<u64>,
 }
 
 impl Backlog {
@@ -88,6 +91,33 @@ impl Backlog {
     /// Octets of the messages in memory.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Octets of the bodies of the messages that wait, if they are counted.
+    pub(super) fn body_bytes(&self) -> u64 {
+        self.body_bytes.unwrap_or_default()
+    }
+
+    /// Begins to count the octets of bodies, or ends it.
+    pub(super) fn count_bodies(&mut self, is_counting: bool) {
+        if is_counting == self.body_bytes.is_some() {
+            return;
+        }
+        let in_memory = self.returned.values().chain(self.head.iter().map(|(_, message)| message)).chain(&self.ready);
+        self.body_bytes = is_counting.then(|| in_memory.map(|message| message.body_size() as u64).sum());
+    }
+
+    /// The message that comes next, unless it is on disk only.
+    #[inline]
+    pub(super) fn peek(&self) -> Option<&Message> {
+        if let Some((_, message)) = self.returned.first_key_value() {
+            return Some(message);
+        }
+        match self.head.front() {
+            Some((_, message)) => Some(message),
+            None if self.cold.count > 0 => None,
+            None => self.ready.front(),
+        }
     }
 
     /// Whether some messages are on disk only.
@@ -129,12 +159,18 @@ impl Backlog {
     #[inline]
     pub(super) fn push(&mut self, message: Message) {
         self.bytes += message.size();
+        if let Some(bytes) = &mut self.body_bytes {
+            *bytes += message.body_size() as u64;
+        }
         self.ready.push_back(message);
     }
 
     /// Puts a message back that had been handed out.
     pub(super) fn put_back(&mut self, position: Position, message: Message) {
         self.bytes += message.size();
+        if let Some(bytes) = &mut self.body_bytes {
+            *bytes += message.body_size() as u64;
+        }
         self.returned.insert(position.0, message);
     }
 
@@ -158,6 +194,9 @@ impl Backlog {
             (position, message, false)
         };
         self.bytes = self.bytes.saturating_sub(taken.1.size());
+        if let Some(bytes) = &mut self.body_bytes {
+            *bytes = bytes.saturating_sub(taken.1.body_size() as u64);
+        }
         Some(taken)
     }
 
@@ -179,7 +218,8 @@ impl Backlog {
         if never_handed_out < next {
             dropped.push(never_handed_out..next);
         }
-        *self = Self { front: next, redelivered_before: self.redelivered_before, ..Self::default() };
+        let (redelivered_before, body_bytes) = (self.redelivered_before, self.body_bytes.map(|_| 0));
+        *self = Self { front: next, redelivered_before, body_bytes, ..Self::default() };
         dropped
     }
 

@@ -5,17 +5,19 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::consumers::ConsumerInfo;
-use super::stored::Stored;
+use super::stored_lanes::StoredLanes;
 use super::{
-    Classic, ConsumerId, Fanout, Loaded, Position, QueueSettings, Restored, Returned, SharedPrefetch, Subscription,
-    Taken,
+    Classic, ConsumerId, Fanout, Loaded, Overflow, Position, QueueKind, QueueSettings, Restored, Returned,
+    SharedPrefetch, Subscription, Taken,
 };
+use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::dead_letter::{DeadLetters, Departed};
 use crate::error::Resource;
 use crate::mailbox::{Event, Mailbox};
 use crate::message::Message;
@@ -63,12 +65,58 @@ pub enum Pace {
 }
 
 /// What became of a batch of messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enqueued {
     /// Whether the publisher should go on.
     pub pace: Pace,
     /// The position of the log with which what has to survive is on disk; none if there is nothing of the kind.
     pub stored: Option<StorePosition>,
+    /// Which messages of the batch the queue refused, counted from 0; empty unless [`QueueCell::may_refuse`].
+    pub refused: Vec<usize>,
+}
+
+/// What the queues of a node share.
+#[derive(Debug)]
+pub struct QueueContext {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) dead_letters: DeadLetters,
+}
+
+impl QueueContext {
+    /// Queues that go by this clock.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, dead_letters: DeadLetters::default() }
+    }
+}
+
+impl Default for QueueContext {
+    fn default() -> Self {
+        Self::new(Arc::new(ManualClock::default()))
+    }
+}
+
+/// What the lanes of a queue have on disk when a node starts, each by its number.
+pub type RestoredLanes = Vec<(usize, Restored)>;
+
+/// Whether a queue is to be deleted because nobody used it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    /// It stays.
+    Runs,
+    /// Its time without use is up.
+    Over,
+}
+
+/// What others may read of a queue without its lock, as bits.
+mod flag {
+    /// The store has to hear of settlements.
+    pub(super) const STORED: u8 = 1;
+    /// Messages may be refused.
+    pub(super) const MAY_REFUSE: u8 = 1 << 1;
+    /// Somebody wants what is rejected.
+    pub(super) const KEEPS_REJECTED: u8 = 1 << 2;
+    /// Messages should say when they were published.
+    pub(super) const WANTS_TIME: u8 = 1 << 3;
 }
 
 /// What the end of a consumer came to.
@@ -94,7 +142,13 @@ pub struct QueueCounts {
 #[derive(Debug)]
 struct State {
     queue: Classic<Arc<Mailbox>>,
-    stored: Option<Stored>,
+    stored: Option<StoredLanes>,
+    /// What it was asked to do beyond that; none for a plain queue.
+    settings: Option<Arc<QueueSettings>>,
+    /// When it was used last, as far as its lease depends on it.
+    last_used: Timestamp,
+    /// When the clock was asked to wake it.
+    alarm: Option<Timestamp>,
     /// Who waits for the first message to be read from disk (basic.get).
     getters: Vec<Arc<Mailbox>>,
     /// Publishers that paused.
@@ -108,33 +162,92 @@ struct State {
 #[derive(Debug)]
 pub struct QueueCell {
     info: QueueInfo,
-    /// Whether the store has to hear of settlements; set before the first message that it concerns is handed out.
-    is_stored: AtomicBool,
+    /// See [`flag`]. That the store has to hear of settlements is set before the first message that it concerns is handed out.
+    flags: AtomicU8,
+    context: Arc<QueueContext>,
     state: Mutex<State>,
 }
 
 impl QueueCell {
-    /// An empty queue, all in memory.
+    /// An empty plain queue, all in memory.
     pub fn new(info: QueueInfo) -> Self {
-        Self::with(info, Classic::default(), None)
+        Self::with(info, &QueueSettings::default(), &Arc::default(), None)
     }
 
-    /// A queue with a store, and what it has there.
+    /// A plain queue with a store, and what it has there.
     pub fn stored(info: QueueInfo, store: &Arc<dyn MessageStore>, restored: Option<Restored>) -> Self {
-        let stored = Stored::new(Arc::clone(store), info.id, info.durable, restored.is_some());
-        Self::with(info, restored.map(Classic::restored).unwrap_or_default(), Some(stored))
+        let restored = restored.map(|restored| (0, restored)).into_iter().collect();
+        Self::with(info, &QueueSettings::default(), &Arc::default(), Some((store, restored)))
     }
 
-    fn with(info: QueueInfo, queue: Classic<Arc<Mailbox>>, stored: Option<Stored>) -> Self {
-        let (paused, getters) = (Vec::new(), Vec::new());
-        let is_stored = AtomicBool::new(stored.as_ref().is_some_and(Stored::holds_messages));
-        let state = State { queue, stored, getters, paused, no_pause_before: 0, closed: false };
-        Self { info, is_stored, state: Mutex::new(state) }
+    /// A queue; with a store, what each lane has there.
+    pub fn with(
+        info: QueueInfo,
+        settings: &QueueSettings,
+        context: &Arc<QueueContext>,
+        stored: Option<(&Arc<dyn MessageStore>, RestoredLanes)>,
+    ) -> Self {
+        let (max, usual) = match settings.kind {
+            QueueKind::Classic => (settings.max_priority, 0),
+            QueueKind::Quorum => (QUORUM_PRIORITY_MAX, QUORUM_PRIORITY_USUAL),
+        };
+        let mut queue = Classic::with_priorities(max, usual);
+        let stored = stored.map(|(store, restored)| {
+            let mut stored = StoredLanes::new(Arc::clone(store), info.id, info.durable);
+            for (lane, restored) in restored {
+                stored.restored(lane);
+                queue.restore(lane, restored);
+            }
+            stored
+        });
+        let flags = AtomicU8::new(0);
+        let state = State {
+            queue,
+            stored,
+            settings: None,
+            last_used: Timestamp::default(),
+            alarm: None,
+            getters: Vec::new(),
+            paused: Vec::new(),
+            no_pause_before: 0,
+            closed: false,
+        };
+        let cell = Self { info, flags, context: Arc::clone(context), state: Mutex::new(state) };
+        cell.note_stored(&cell.state.lock());
+        if *settings != QueueSettings::default() {
+            cell.configure(settings);
+        }
+        cell
     }
 
-    /// Acts by other settings from now on.
-    pub fn configure(&self, settings: &QueueSettings) {
-        self.set_single_active(settings.single_active_consumer);
+    /// Acts by other settings from now on, at once. Says whether those who publish to it have to look at it anew, as they want to
+    /// know whether it [wants](Self::wants_time) to be told the time.
+    pub fn configure(&self, settings: &QueueSettings) -> bool {
+        let mut state = self.state.lock();
+        let wanted_time = self.wants_time();
+        let is_limited = settings.max_length.is_some() || settings.max_length_bytes.is_some();
+        for (flag, is_set) in [
+            (flag::MAY_REFUSE, is_limited && settings.overflow != Overflow::DropHead),
+            (flag::KEEPS_REJECTED, settings.dead_letter.is_some()),
+            (flag::WANTS_TIME, settings.message_ttl_ms.is_some()),
+        ] {
+            if is_set {
+                self.flags.fetch_or(flag, Ordering::Relaxed);
+            } else {
+                self.flags.fetch_and(!flag, Ordering::Relaxed);
+            }
+        }
+        let now = self.context.clock.now();
+        state.queue.set_now(now);
+        // A lease that begins now, or changes, begins anew.
+        state.last_used = now;
+        if let Some(stored) = &mut state.stored {
+            stored.set_lazy(settings.lazy);
+        }
+        state.queue.configure(settings);
+        state.settings = Some(Arc::new(settings.clone()));
+        self.finish(state);
+        wanted_time != self.wants_time()
     }
 
     /// What it was declared as.
@@ -145,7 +258,48 @@ impl QueueCell {
     /// Whether positions of settled messages matter: to [`QueueCell::settle`] and [`QueueCell::discard`].
     #[inline]
     pub fn is_stored(&self) -> bool {
-        self.is_stored.load(Ordering::Relaxed)
+        self.has(flag::STORED)
+    }
+
+    /// Whether it may refuse messages, so that their publishers have to be told.
+    #[inline]
+    pub fn may_refuse(&self) -> bool {
+        self.has(flag::MAY_REFUSE)
+    }
+
+    /// Whether rejected messages have to be given to [`QueueCell::reject`]: somebody wants them.
+    #[inline]
+    pub fn keeps_rejected(&self) -> bool {
+        self.has(flag::KEEPS_REJECTED)
+    }
+
+    /// Whether messages should say when they were published.
+    #[inline]
+    pub fn wants_time(&self) -> bool {
+        self.has(flag::WANTS_TIME)
+    }
+
+    #[inline]
+    fn has(&self, flag: u8) -> bool {
+        self.flags.load(Ordering::Relaxed) & flag != 0
+    }
+
+    /// Takes note that the store holds messages, from now on.
+    #[inline]
+    fn note_stored(&self, state: &State) {
+        if !self.is_stored() && state.stored.as_ref().is_some_and(StoredLanes::holds_messages) {
+            self.flags.fetch_or(flag::STORED, Ordering::Relaxed);
+        }
+    }
+
+    /// The state, with the time if anything depends on it.
+    #[inline]
+    fn lock(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock();
+        if state.queue.depends_on_time() {
+            state.queue.set_now(self.context.clock.now());
+        }
+        state
     }
 
     /// The queue as errors name it.
@@ -160,56 +314,151 @@ impl QueueCell {
 
     /// Appends messages in order, emptying `batch`. A queue that was deleted meanwhile drops them.
     pub fn enqueue(&self, batch: &mut Vec<Message>, fanout: Fanout, publisher: &Arc<Mailbox>) -> Enqueued {
-        let mut guard = self.state.lock();
+        self.enqueue_for(batch, fanout, Some(publisher))
+    }
+
+    /// [`QueueCell::enqueue`] for messages that come from the broker itself, which has nobody to pause.
+    pub fn accept(&self, batch: &mut Vec<Message>, fanout: Fanout) -> Enqueued {
+        self.enqueue_for(batch, fanout, None)
+    }
+
+    fn enqueue_for(&self, batch: &mut Vec<Message>, fanout: Fanout, publisher: Option<&Arc<Mailbox>>) -> Enqueued {
+        let mut guard = self.lock();
         let state = &mut *guard;
         if state.closed {
             batch.clear();
-            return Enqueued { pace: Pace::Go, stored: None };
+            return Enqueued { pace: Pace::Go, stored: None, refused: Vec::new() };
         }
+        let mut refused = Vec::new();
+        let (appended, relieved) = if self.may_refuse() {
+            self.append_admitted(state, batch, fanout, &mut refused)
+        } else {
+            self.append(state, batch, fanout)
+        };
+        if state.queue.depends_on_time() {
+            // Perhaps it did not before the batch came.
+            state.queue.set_now(self.context.clock.now());
+            state.queue.go_on();
+        }
+        let pace = match (appended, relieved, publisher) {
+            (Some((position, StorePace::Pause)), ..) => Pace::AwaitDisk(Area::Log, position),
+            (_, Some(position), _) => Pace::AwaitDisk(Area::PageOut, position),
+            (_, None, Some(publisher)) => state.pace(publisher),
+            (_, None, None) => Pace::Go,
+        };
+        self.finish(guard);
+        Enqueued { pace, stored: appended.map(|(position, _)| position), refused }
+    }
+
+    #[inline]
+    fn append(
+        &self,
+        state: &mut State,
+        batch: &mut Vec<Message>,
+        fanout: Fanout,
+    ) -> (Option<(StorePosition, StorePace)>, Option<StorePosition>) {
         let (mut appended, mut relieved) = (None, None);
         if let Some(stored) = &mut state.stored {
-            appended = stored.append(state.queue.next_position(), batch, fanout);
-            if appended.is_some() && !self.is_stored() {
-                self.is_stored.store(true, Ordering::Relaxed);
+            appended = stored.append(state.queue.lanes(), batch, fanout);
+            if appended.is_some() {
+                self.note_stored(state);
             }
         }
         state.queue.enqueue(batch);
         if let Some(stored) = &mut state.stored {
-            relieved = stored.page_out(&mut state.queue);
-            if stored.holds_messages() && !self.is_stored() {
-                self.is_stored.store(true, Ordering::Relaxed);
-            }
+            relieved = stored.page_out(state.queue.lanes_mut());
+            self.note_stored(state);
         }
-        let pace = match appended {
-            Some((position, StorePace::Pause)) => Pace::AwaitDisk(Area::Log, position),
-            _ => match relieved {
-                Some(position) => Pace::AwaitDisk(Area::PageOut, position),
-                None => state.pace(publisher),
-            },
-        };
-        finish(guard);
-        Enqueued { pace, stored: appended.map(|(position, _)| position) }
+        (appended, relieved)
     }
 
-    /// Takes in what was read back from disk, and goes on.
-    pub fn loaded(&self, loaded: Loaded) {
-        let mut guard = self.state.lock();
+    /// Appends what there is room for, which consumers may make while messages come in.
+    fn append_admitted(
+        &self,
+        state: &mut State,
+        batch: &mut Vec<Message>,
+        fanout: Fanout,
+        refused: &mut Vec<usize>,
+    ) -> (Option<(StorePosition, StorePace)>, Option<StorePosition>) {
+        let (mut appended, mut relieved) = (None, None);
+        let mut index = 0;
+        let mut rest = std::mem::take(batch);
+        while !rest.is_empty() {
+            let admitted = state.queue.admits(&rest);
+            if admitted == 0 {
+                let count = rest.iter().take_while(|message| !state.queue.has_room_for(message)).count();
+                refused.extend(index..index + count);
+                index += count;
+                rest.drain(..count).for_each(|message| state.queue.refuse(message));
+                continue;
+            }
+            index += admitted;
+            let behind = rest.split_off(admitted);
+            let (stored, freed) = self.append(state, &mut rest, fanout);
+            appended = stored.or(appended);
+            relieved = freed.or(relieved);
+            rest = behind;
+        }
+        (appended, relieved)
+    }
+
+    /// Takes in what was read back from disk, under the id of the lane it is for, and goes on.
+    pub fn loaded(&self, id: QueueId, loaded: Loaded) {
+        let mut guard = self.lock();
         let state = &mut *guard;
         if state.closed {
             return;
         }
+        let lane = usize::try_from(id.0.saturating_sub(self.info.id.0)).unwrap_or(0);
         if let Some(stored) = &mut state.stored {
-            stored.loaded(&mut state.queue, loaded);
+            stored.loaded(state.queue.lanes_mut(), lane, loaded);
+            state.queue.go_on();
         }
         let mut wakers: Vec<Waker> = Vec::new();
         wakers.extend(state.getters.drain(..).filter_map(|getter| getter.post(Event::JournalMoved)));
-        finish(guard);
+        self.finish(guard);
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Does what is due by now.
-    pub fn wake(&self) {
-        finish(self.state.lock());
+    /// Does what is due by now. Says whether the queue is to be deleted, because nobody used it.
+    pub fn wake(&self) -> Lease {
+        let mut state = self.state.lock();
+        state.alarm = None;
+        let now = self.context.clock.now();
+        state.queue.set_now(now);
+        state.queue.go_on();
+        let is_over = !state.closed && state.lease_end().is_some_and(|end| end <= now);
+        self.finish(state);
+        if is_over { Lease::Over } else { Lease::Runs }
+    }
+
+    /// Somebody used the queue, which renews its lease.
+    pub fn touch(&self) {
+        let mut state = self.state.lock();
+        self.renew(&mut state);
+        self.finish(state);
+    }
+
+    fn renew(&self, state: &mut State) {
+        if state.settings.as_ref().is_some_and(|settings| settings.expires_ms.is_some()) {
+            state.last_used = self.context.clock.now();
+        }
+    }
+
+    /// Asks the clock to be woken for what is due next.
+    #[inline]
+    fn set_alarm(&self, state: &mut State) {
+        if !state.queue.depends_on_time() && state.settings.is_none() {
+            return;
+        }
+        let due = state.queue.next_expiry().into_iter().chain(state.lease_end()).min();
+        if let Some(due) = due
+            && !state.closed
+            && state.alarm.is_none_or(|alarm| due < alarm)
+        {
+            state.alarm = Some(due);
+            self.context.clock.wake_at(self.info.id, due);
+        }
     }
 
     /// Tells that a pause, begun when `delivered` messages had been handed out, passed without a resume.
@@ -230,32 +479,27 @@ impl QueueCell {
     pub fn subscribe(&self, subscription: Subscription<Arc<Mailbox>>) -> Result<ConsumerId, Error> {
         let mut state = self.open()?;
         let subscribed = state.queue.subscribe(subscription);
-        finish(state);
+        self.renew(&mut state);
+        self.finish(state);
         subscribed.map_err(|_| Error::ExclusiveUse { queue: self.resource() })
     }
 
     /// Removes a consumer; what it was handed stays unsettled.
     pub fn unsubscribe(&self, consumer: ConsumerId) -> Unsubscribed {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let removed = state.queue.unsubscribe(consumer);
         let was_last = removed.is_some() && state.queue.consumer_count() == 0;
         let was_active = removed.is_some_and(|(_, was_active)| was_active);
-        finish(state);
+        self.renew(&mut state);
+        self.finish(state);
         Unsubscribed { was_last, was_active }
     }
 
     /// What a consumer that is gone gives back has been put back: the next one may take its place.
     pub fn hand_over(&self, gone: ConsumerId) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.queue.hand_over(gone);
-        finish(state);
-    }
-
-    /// Sets whether only one consumer is handed messages, as long as it is there.
-    pub fn set_single_active(&self, single_active: bool) {
-        let mut state = self.state.lock();
-        state.queue.set_single_active(single_active);
-        finish(state);
+        self.finish(state);
     }
 
     /// The consumers there are.
@@ -265,16 +509,16 @@ impl QueueCell {
 
     /// Goes on with a consumer that waited for room or shared prefetch.
     pub fn resume(&self, consumer: ConsumerId) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.queue.resume(consumer);
-        finish(state);
+        self.finish(state);
     }
 
     /// Sets the prefetch a consumer shares with its channel's others.
     pub fn share_prefetch(&self, consumer: ConsumerId, shared: Option<Arc<SharedPrefetch>>) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.queue.share_prefetch(consumer, shared);
-        finish(state);
+        self.finish(state);
     }
 
     /// Takes the first message, and says how many still wait. If it has to be read from disk, the mailbox is told when to ask
@@ -286,21 +530,39 @@ impl QueueCell {
             state.getters.push(Arc::clone(mailbox));
         }
         let waiting = state.queue.ready_count();
-        finish(state);
+        self.renew(&mut state);
+        self.finish(state);
         Ok((taken, waiting))
     }
 
     /// Counts deliveries settled, and drops what stood at these positions. Gives back the position of the log with which
     /// that is on disk, if the log has to do with it.
     pub fn settle(&self, consumer: Option<ConsumerId>, count: u32, positions: &[Range<u64>]) -> Option<StorePosition> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let written = state.drop_stored(positions);
         state.queue.settle(consumer, count);
-        finish(state);
+        self.finish(state);
         written
     }
 
-    /// Drops what stood at these positions and counted as settled when it was handed out (`no_ack`).
+    /// Takes back messages that a consumer, or without one basic.get, does not want, and that somebody else does.
+    pub fn reject(&self, consumer: Option<ConsumerId>, messages: Vec<(Position, Message)>) -> Option<StorePosition> {
+        let mut state = self.lock();
+        let mut written = None;
+        if !self.keeps_rejected() {
+            // Nobody does any more.
+            let mut positions = Vec::new();
+            for (position, _) in &messages {
+                super::push_position(&mut positions, *position);
+            }
+            written = state.drop_stored(&positions);
+        }
+        state.queue.reject(consumer, messages);
+        self.finish(state);
+        written
+    }
+
+    /// Drops what stood at these positions and counted as settled when it was handed out (`no_ack`), or is elsewhere by now.
     pub fn discard(&self, positions: &[Range<u64>]) {
         self.state.lock().drop_stored(positions);
     }
@@ -308,13 +570,13 @@ impl QueueCell {
     /// Puts messages back where they stood, those of all consumers before anything is handed out again. A queue that was
     /// deleted meanwhile drops them.
     pub fn put_back(&self, returned: &mut Vec<Returned>) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if state.closed {
             returned.clear();
             return;
         }
         state.queue.put_back(returned);
-        finish(state);
+        self.finish(state);
     }
 
     /// [`QueueCell::put_back`] for one consumer, emptying `messages`.
@@ -332,7 +594,7 @@ impl QueueCell {
         let mut state = self.open()?;
         let (count, positions) = state.queue.purge();
         let written = state.drop_stored(&positions);
-        finish(state);
+        self.finish(state);
         Ok((count, written))
     }
 
@@ -364,7 +626,7 @@ impl QueueCell {
     }
 
     fn open(&self) -> Result<MutexGuard<'_, State>, Error> {
-        let state = self.state.lock();
+        let state = self.lock();
         if state.closed { Err(Error::NotFound { resource: self.resource() }) } else { Ok(state) }
     }
 }
@@ -392,8 +654,14 @@ impl State {
         self.queue.ready_bytes() >= octets || self.queue.has_cold()
     }
 
-    fn drop_stored(&self, positions: &[Range<u64>]) -> Option<StorePosition> {
-        if self.closed { None } else { self.stored.as_ref()?.settle(positions) }
+    fn drop_stored(&mut self, positions: &[Range<u64>]) -> Option<StorePosition> {
+        if self.closed { None } else { self.stored.as_mut()?.settle(positions) }
+    }
+
+    /// When the queue goes unless somebody uses it.
+    fn lease_end(&self) -> Option<Timestamp> {
+        let expires_ms = self.settings.as_ref()?.expires_ms?;
+        (self.queue.consumer_count() == 0).then(|| self.last_used.plus_ms(expires_ms))
     }
 
     fn pace(&mut self, publisher: &Arc<Mailbox>) -> Pace {
@@ -412,21 +680,54 @@ impl State {
     }
 }
 
-/// Ends a batch: tells the store, releases the lock, then wakes whoever got something.
-fn finish(mut guard: MutexGuard<'_, State>) {
-    let state = &mut *guard;
-    let mut wakers = state.queue.take_wakers();
-    let has_consumers = state.queue.consumer_count() > 0;
-    if !state.paused.is_empty() && (!state.is_above(RESUME_BELOW) || !has_consumers) {
-        wakers.extend(state.paused.drain(..).filter_map(|publisher| publisher.post(Event::PublishingResumed)));
+/// Priorities of a quorum queue: from 0 to 31, and 4 for messages without one.
+const QUORUM_PRIORITY_MAX: u8 = 31;
+const QUORUM_PRIORITY_USUAL: u8 = 4;
+/// How many that are.
+pub(crate) const QUORUM_LANES: u64 = QUORUM_PRIORITY_MAX as u64 + 1;
+
+impl QueueCell {
+    /// Ends a batch: hands over what died, tells the store, releases the lock, then wakes whoever got something.
+    fn finish(&self, mut guard: MutexGuard<'_, State>) {
+        let state = &mut *guard;
+        let mut wakers = state.queue.take_wakers();
+        let has_consumers = state.queue.consumer_count() > 0;
+        if !state.paused.is_empty() && (!state.is_above(RESUME_BELOW) || !has_consumers) {
+            wakers.extend(state.paused.drain(..).filter_map(|publisher| publisher.post(Event::PublishingResumed)));
+        }
+        if !state.queue.is_unscathed() {
+            self.bury(state);
+        }
+        let wants_first = state.queue.wants_first();
+        if let Some(stored) = &mut state.stored
+            && !state.closed
+        {
+            let is_asked = has_consumers || !state.getters.is_empty() || wants_first;
+            stored.finish(state.queue.lanes(), state.queue.unsettled_count() > 0, is_asked);
+        }
+        self.set_alarm(state);
+        drop(guard);
+        wakers.into_iter().for_each(Waker::wake);
     }
-    if let Some(stored) = &mut state.stored
-        && !state.closed
-    {
-        stored.finish(&state.queue, has_consumers || !state.getters.is_empty());
+
+    /// Lets go of what died, or hands it to whoever wants it.
+    fn bury(&self, state: &mut State) {
+        let dropped = state.queue.take_dropped();
+        let _ = state.drop_stored(&dropped);
+        let messages = state.queue.take_dead();
+        if let Some(settings) = &state.settings
+            && !messages.is_empty()
+        {
+            self.context.dead_letters.push(Departed {
+                vhost: Name::clone(&self.info.vhost),
+                queue: Name::clone(&self.info.name),
+                id: self.info.id,
+                settings: Arc::clone(settings),
+                messages,
+                is_stored: self.is_stored(),
+            });
+        }
     }
-    drop(guard);
-    wakers.into_iter().for_each(Waker::wake);
 }
 
 #[cfg(test)]

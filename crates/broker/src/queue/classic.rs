@@ -1,17 +1,22 @@
 //! The classic queue: messages in order, handed to consumers in turn.
 //!
 //! Positions count up from the first message ever, and the order of positions is the queue's order: a requeued message takes
-//! its old place. What waits stands in the `Backlog`, some of it perhaps on disk only; then nothing is handed out until
+//! its old place. What waits stands in the `Lanes`, some of it perhaps on disk only; then nothing is handed out until
 //! it is read back.
+//!
+//! Messages die here: their time is up, or there is no room. Where they go then is the cell's to know.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::backlog::{Backlog, Loaded, Restored};
+use super::backlog::Restored;
 use super::consumers::{ConsumerInfo, Consumers, Turn};
-use super::{ConsumerId, Position, SharedPrefetch, Sink, Subscription};
+use super::lanes::Lanes;
+use super::{ConsumerId, Overflow, Position, QueueSettings, SharedPrefetch, Sink, Subscription};
+use crate::clock::Timestamp;
 use crate::message::Message;
+use crate::properties::DeathReason;
 
 /// The queue has an exclusive consumer, or cannot give one exclusive use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +27,16 @@ pub struct ExclusiveUse;
 /// their sinks.
 #[derive(Debug)]
 pub struct Classic<S> {
-    backlog: Backlog,
+    lanes: Lanes,
+    rules: Rules,
+    /// Whether a message that waits may expire.
+    may_expire: bool,
+    /// The time, as far as anything depends on it.
+    now: Timestamp,
+    /// Messages that died since they were last taken, if somebody wants them.
+    dead: Vec<Dead>,
+    /// Where the others stood.
+    dropped: Vec<Range<u64>>,
     unsettled: usize,
     consumers: Consumers<S>,
     exclusive: Option<ConsumerId>,
@@ -33,13 +47,41 @@ pub struct Classic<S> {
 impl<S> Default for Classic<S> {
     fn default() -> Self {
         Self {
-            backlog: Backlog::default(),
+            lanes: Lanes::default(),
+            rules: Rules::default(),
+            may_expire: false,
+            now: Timestamp::default(),
+            dead: Vec::new(),
+            dropped: Vec::new(),
             unsettled: 0,
             consumers: Consumers::default(),
             exclusive: None,
             delivered: 0,
         }
     }
+}
+
+/// What of a queue's settings decides about its messages.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rules {
+    /// How long a message lives in the queue, in milliseconds.
+    ttl_ms: Option<u64>,
+    max_length: Option<u64>,
+    max_length_bytes: Option<u64>,
+    overflow: Overflow,
+    /// Whether somebody wants the messages that die.
+    keeps_dead: bool,
+}
+
+/// A message that died in a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dead {
+    /// Where it stood; none if it never came in.
+    pub position: Option<Position>,
+    /// The message.
+    pub message: Message,
+    /// Why.
+    pub reason: DeathReason,
 }
 
 /// Messages on their way back to the queue.
@@ -65,54 +107,147 @@ pub enum Taken {
 }
 
 impl<S: Sink> Classic<S> {
-    /// A queue with messages that are on disk when a node starts.
-    pub fn restored(restored: Restored) -> Self {
-        Self { backlog: Backlog::restored(restored), ..Self::default() }
+    /// A queue with priorities up to `max`; `usual` is that of messages without one.
+    pub fn with_priorities(max: u8, usual: u8) -> Self {
+        Self { lanes: Lanes::new(max, usual), ..Self::default() }
+    }
+
+    /// Puts in what a lane has on disk when a node starts.
+    pub(super) fn restore(&mut self, lane: usize, restored: Restored) {
+        self.lanes.restore(lane, restored);
+        // Perhaps its publisher wanted so; only the disk knows.
+        self.may_expire |= restored.messages > 0;
+    }
+
+    /// Acts by other settings from now on, at once.
+    pub fn configure(&mut self, settings: &QueueSettings) {
+        self.rules = Rules {
+            ttl_ms: settings.message_ttl_ms,
+            max_length: settings.max_length,
+            max_length_bytes: settings.max_length_bytes,
+            overflow: settings.overflow,
+            keeps_dead: settings.dead_letter.is_some(),
+        };
+        self.may_expire |= settings.message_ttl_ms.is_some();
+        self.lanes.count_bodies(settings.max_length_bytes.is_some());
+        self.consumers.set_single_active(settings.single_active_consumer);
+        self.consumers.begin_batch();
+        self.dispatch();
+    }
+
+    /// Says what time it is. Due before anything else while [`Classic::depends_on_time`].
+    pub fn set_now(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
+    /// Whether a message that waits may expire.
+    #[inline]
+    pub fn depends_on_time(&self) -> bool {
+        self.may_expire
+    }
+
+    /// When the first of the messages expires that may go next.
+    pub fn next_expiry(&self) -> Option<Timestamp> {
+        if !self.may_expire {
+            return None;
+        }
+        let firsts = (0..self.lanes.count()).filter_map(|lane| self.lanes.lane(lane)?.peek());
+        firsts.filter_map(|message| message.expires_at(self.rules.ttl_ms)).min()
+    }
+
+    /// Whether what comes next is on disk only, and has to be looked at though nobody asks for it: it may be too old or too much.
+    pub fn wants_first(&self) -> bool {
+        let is_hidden = |lane| self.lanes.lane(lane).is_some_and(|lane| lane.len() > 0 && lane.peek().is_none());
+        let is_wanted =
+            (self.may_expire && (self.rules.keeps_dead || self.rules.ttl_ms.is_some())) || self.is_too_long();
+        is_wanted && (0..self.lanes.count()).any(is_hidden)
+    }
+
+    /// Takes the messages that died, for whoever wants them.
+    pub fn take_dead(&mut self) -> Vec<Dead> {
+        std::mem::take(&mut self.dead)
+    }
+
+    /// Takes the positions of messages that died and that nobody wants.
+    pub fn take_dropped(&mut self) -> Vec<Range<u64>> {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// Whether nothing died since the last look.
+    #[inline]
+    pub fn is_unscathed(&self) -> bool {
+        self.dead.is_empty() && self.dropped.is_empty()
+    }
+
+    /// How many of the messages, from the first on, the queue takes now: all, unless it refuses what is too much.
+    pub fn admits(&self, messages: &[Message]) -> usize {
+        if self.rules.overflow == Overflow::DropHead {
+            return messages.len();
+        }
+        let room = |max: Option<u64>, used: u64| max.map_or(u64::MAX, |max| max.saturating_sub(used));
+        let places = room(self.rules.max_length, self.ready_count() as u64);
+        let places = usize::try_from(places).unwrap_or(usize::MAX).min(messages.len());
+        if self.rules.max_length_bytes.is_none() {
+            return places;
+        }
+        let mut octets = room(self.rules.max_length_bytes, self.lanes.body_bytes());
+        let fits = |message: &&Message| {
+            let rest = octets.checked_sub(message.body_size() as u64);
+            octets = rest.unwrap_or(octets);
+            rest.is_some()
+        };
+        messages.iter().take(places).take_while(fits).count()
+    }
+
+    /// Whether there is room for a message.
+    pub fn has_room_for(&self, message: &Message) -> bool {
+        self.admits(std::slice::from_ref(message)) > 0
+    }
+
+    /// A message that the queue does not take.
+    pub fn refuse(&mut self, message: Message) {
+        if self.rules.keeps_dead && self.rules.overflow == Overflow::RejectPublishDeadLetter {
+            self.dead.push(Dead { position: None, message, reason: DeathReason::MaxLen });
+        }
+    }
+
+    /// Messages that a consumer, or without one basic.get, does not want. Their places are the cell's to give up.
+    pub fn reject(&mut self, id: Option<ConsumerId>, messages: Vec<(Position, Message)>) {
+        let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+        for (position, message) in messages {
+            self.bury(position, message, DeathReason::Rejected);
+        }
+        self.settle(id, count);
+    }
+
+    /// The messages that wait, by lane.
+    pub(super) fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
+    /// The messages that wait, by lane, to be moved between memory and disk.
+    pub(super) fn lanes_mut(&mut self) -> &mut Lanes {
+        &mut self.lanes
     }
 
     /// Messages waiting to be handed out.
+    #[inline]
     pub fn ready_count(&self) -> usize {
-        self.backlog.len()
+        self.lanes.len()
     }
 
     /// Octets of the messages that wait in memory, names and properties included.
     pub fn ready_bytes(&self) -> usize {
-        self.backlog.bytes()
+        self.lanes.bytes()
     }
 
     /// Whether some messages are on disk only.
     pub fn has_cold(&self) -> bool {
-        self.backlog.has_cold()
+        self.lanes.has_cold()
     }
 
-    /// The position that the next message gets.
-    pub fn next_position(&self) -> u64 {
-        self.backlog.next_position()
-    }
-
-    /// Everything before this position has been handed out at least once.
-    pub fn delivered_before(&self) -> u64 {
-        self.backlog.delivered_before()
-    }
-
-    /// The messages in memory from a position on, as far as they were never handed out nor on disk only.
-    pub fn ready_from(&self, position: u64) -> impl Iterator<Item = (u64, &Message)> {
-        self.backlog.ready_from(position)
-    }
-
-    /// Keeps messages before a position, which have to be on disk, there only, but for so many octets at the front.
-    pub fn page_out(&mut self, until: u64, front_kept: usize) {
-        self.backlog.page_out(until, front_kept);
-    }
-
-    /// What to read back from disk, if less than so many octets are ready of what was there.
-    pub fn wanted(&self, ahead: usize) -> Option<Range<u64>> {
-        self.backlog.wanted(ahead)
-    }
-
-    /// Takes in what was read back, and goes on.
-    pub fn loaded(&mut self, loaded: Loaded) {
-        self.backlog.loaded(loaded);
+    /// Goes on after something changed that decides about what is handed out.
+    pub fn go_on(&mut self) {
         self.consumers.begin_batch();
         self.dispatch();
     }
@@ -147,12 +282,13 @@ impl<S: Sink> Classic<S> {
                 && let Some(turn) = self.consumers.next()
                 && let Some(message) = batch.next()
             {
-                let position = self.backlog.pass();
+                let position = self.lanes.pass(&message);
                 self.hand_out(turn, position, message, false);
             }
         }
         for message in batch {
-            self.backlog.push(message);
+            self.may_expire = self.may_expire || message.ttl_ms().is_some();
+            self.lanes.push(message);
         }
         self.dispatch();
     }
@@ -191,13 +327,6 @@ impl<S: Sink> Classic<S> {
         }
     }
 
-    /// Sets whether only one consumer is handed messages, as long as it is there.
-    pub fn set_single_active(&mut self, single_active: bool) {
-        self.consumers.set_single_active(single_active);
-        self.consumers.begin_batch();
-        self.dispatch();
-    }
-
     /// The consumers there are.
     pub fn consumers(&self) -> impl Iterator<Item = ConsumerInfo> {
         self.consumers.infos()
@@ -219,13 +348,14 @@ impl<S: Sink> Classic<S> {
 
     /// Takes the first message (basic.get).
     pub fn take(&mut self, no_ack: bool) -> Taken {
-        match self.backlog.pop() {
+        self.drop_expired();
+        match self.lanes.pop() {
             Some((position, message, redelivered)) => {
                 self.delivered += 1;
                 self.unsettled += usize::from(!no_ack);
                 Taken::Message(position, message, redelivered)
             }
-            None if self.backlog.has_cold() => Taken::OnDisk,
+            None if self.lanes.has_cold() => Taken::OnDisk,
             None => Taken::Nothing,
         }
     }
@@ -262,7 +392,7 @@ impl<S: Sink> Classic<S> {
                 self.consumers.settle(id, u32::try_from(messages.len()).unwrap_or(u32::MAX));
             }
             for (position, message) in messages {
-                self.backlog.put_back(position, message);
+                self.lanes.put_back(position, message);
             }
         }
         self.dispatch();
@@ -271,7 +401,7 @@ impl<S: Sink> Classic<S> {
     /// Drops everything that waits; says how much that was, and which positions.
     pub fn purge(&mut self) -> (usize, Vec<Range<u64>>) {
         let count = self.ready_count();
-        (count, self.backlog.clear())
+        (count, self.lanes.clear())
     }
 
     /// Ends the queue: drops what waits and gives back the consumers, to be told. Says how many messages waited.
@@ -288,20 +418,87 @@ impl<S: Sink> Classic<S> {
 
     fn dispatch(&mut self) {
         loop {
-            while self.backlog.has_next()
+            while self.has_next()
                 && let Some(turn) = self.consumers.next()
-                && let Some((position, message, redelivered)) = self.backlog.pop()
+                && let Some((position, message, redelivered)) = self.lanes.pop()
             {
                 self.hand_out(turn, position, message, redelivered);
             }
             self.consumers.flush();
             // Asked even when nothing waits by now: a consumer that is never told of its room would be passed over by
             // what comes next.
-            if !self.consumers.await_room() || !self.backlog.has_next() {
-                return;
+            if !self.consumers.await_room() || !self.lanes.has_next() {
+                break;
             }
             self.consumers.begin_batch();
         }
+        self.drop_expired();
+        self.drop_excess();
+    }
+
+    /// Whether there is a message to hand out now.
+    #[inline]
+    fn has_next(&mut self) -> bool {
+        // Nobody is handed what is too old, and a turn that was given out must be used.
+        self.drop_expired();
+        self.lanes.has_next()
+    }
+
+    /// Drops what is too old, as far as it would go next.
+    #[inline]
+    fn drop_expired(&mut self) {
+        if self.may_expire {
+            self.drop_expired_firsts();
+        }
+    }
+
+    fn drop_expired_firsts(&mut self) {
+        let (now, ttl_ms) = (self.now, self.rules.ttl_ms);
+        for lane in 0..self.lanes.count() {
+            let is_old = |message: &Message| message.expires_at(ttl_ms).is_some_and(|due| due <= now);
+            while self.lanes.lane(lane).and_then(super::backlog::Backlog::peek).is_some_and(is_old)
+                && let Some((position, message, _)) = self.lanes.pop_from(lane)
+            {
+                self.bury(position, message, DeathReason::Expired);
+            }
+        }
+        if ttl_ms.is_none() && self.lanes.len() == 0 {
+            self.may_expire = false;
+        }
+    }
+
+    fn is_too_long(&self) -> bool {
+        let is_above = |max: Option<u64>, used: u64| max.is_some_and(|max| used > max);
+        self.rules.overflow == Overflow::DropHead
+            && (is_above(self.rules.max_length, self.lanes.len() as u64)
+                || is_above(self.rules.max_length_bytes, self.lanes.body_bytes()))
+    }
+
+    /// Drops what is too much, from the front.
+    #[inline]
+    fn drop_excess(&mut self) {
+        while (self.rules.max_length.is_some() || self.rules.max_length_bytes.is_some())
+            && self.is_too_long()
+            && let Some((position, message, _)) = self.lanes.pop()
+        {
+            self.bury(position, message, DeathReason::MaxLen);
+        }
+    }
+
+    fn bury(&mut self, position: Position, message: Message, reason: DeathReason) {
+        if self.rules.keeps_dead {
+            self.dead.push(Dead { position: Some(position), message, reason });
+        } else {
+            push_position(&mut self.dropped, position);
+        }
+    }
+}
+
+/// Adds a position to ranges of them.
+pub(crate) fn push_position(ranges: &mut Vec<Range<u64>>, Position(position): Position) {
+    match ranges.last_mut() {
+        Some(last) if last.end == position => last.end += 1,
+        _ => ranges.push(position..position + 1),
     }
 }
 

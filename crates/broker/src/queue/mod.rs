@@ -4,13 +4,19 @@ mod backlog;
 pub mod cell;
 pub mod classic;
 mod consumers;
+mod lanes;
 mod prefetch;
 mod settings;
 mod stored;
+mod stored_lanes;
 
 pub use backlog::{Loaded, Restored};
-pub use cell::{CloseCondition, Enqueued, Pace, QueueCell, QueueCounts, QueueInfo, Unsubscribed};
-pub use classic::{Classic, Returned, Taken};
+pub(crate) use cell::QUORUM_LANES;
+pub use cell::{
+    CloseCondition, Enqueued, Lease, Pace, QueueCell, QueueContext, QueueCounts, QueueInfo, RestoredLanes, Unsubscribed,
+};
+pub(crate) use classic::push_position;
+pub use classic::{Classic, Dead, Returned, Taken};
 pub use consumers::{Activity, ConsumerId, ConsumerInfo, Subscription};
 pub use prefetch::SharedPrefetch;
 pub use settings::{DeadLetterStrategy, DeadLetterTo, Overflow, QueueKind, QueueSettings};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Classic, Loaded, Sink};
+use super::backlog::Backlog;
 use crate::message::Message;
 use crate::store::{Area, MemoryPressure, MessageStore, StorePace, StorePosition};
 use crate::topology::QueueId;
@@ -59,8 +59,9 @@ impl Marks {
     }
 }
 
-/// A queue's dealings with the store.
+/// The dealings of one lane of a queue with the store.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and they change at different times")]
 pub(super) struct Stored {
     store: Arc<dyn MessageStore>,
     queue: QueueId,
@@ -76,6 +77,7 @@ pub(super) struct Stored {
     /// Octets in memory that the store was told of.
     counted: usize,
     is_loading: bool,
+    is_lazy: bool,
 }
 
 impl Stored {
@@ -91,6 +93,7 @@ impl Stored {
             delivered_before: 0,
             counted: 0,
             is_loading: false,
+            is_lazy: false,
         }
     }
 
@@ -145,13 +148,14 @@ impl Stored {
 
     /// Lets messages leave memory if there is little of it, as far as they are on disk. Gives back the position of the
     /// page-out area that publishers should wait for, if it has enough to write.
-    pub(super) fn page_out<S: Sink>(&mut self, queue: &mut Classic<S>) -> Option<StorePosition> {
-        let bytes = queue.ready_bytes();
+    pub(super) fn page_out(&mut self, queue: &mut Backlog) -> Option<StorePosition> {
+        let bytes = queue.bytes();
         if bytes < KEPT {
             return None;
         }
         let mut awaited = None;
-        let front_kept = match self.store.pressure() {
+        let pressure = if self.is_lazy { MemoryPressure::All } else { self.store.pressure() };
+        let front_kept = match pressure {
             MemoryPressure::None => return None,
             MemoryPressure::Written if !self.durable || self.has_unspilled || bytes < KEPT_WITH_ROOM => return None,
             MemoryPressure::Written => FRONT_KEPT_WITH_ROOM,
@@ -167,7 +171,7 @@ impl Stored {
     }
 
     /// Gives the page-out area what the log does not take; the position to wait for if it has enough to write.
-    fn spill<S: Sink>(&mut self, queue: &Classic<S>) -> Option<StorePosition> {
+    fn spill(&mut self, queue: &Backlog) -> Option<StorePosition> {
         let mut awaited = None;
         if !self.has_unspilled {
             return awaited;
@@ -186,8 +190,9 @@ impl Stored {
         awaited
     }
 
-    /// Tells the store what a batch led to, and asks for what is to be read back.
-    pub(super) fn finish<S: Sink>(&mut self, queue: &Classic<S>, is_asked: bool) {
+    /// Tells the store what a batch led to, and asks for what is to be read back. `unsettled` says whether something handed out
+    /// may come back.
+    pub(super) fn finish(&mut self, queue: &Backlog, unsettled: bool, is_asked: bool) {
         if self.log.holds_any {
             let before = queue.delivered_before();
             if before > self.delivered_before {
@@ -195,16 +200,16 @@ impl Stored {
                 self.store.delivered(self.queue, before);
             }
         }
-        if queue.ready_count() == 0 {
+        if queue.len() == 0 {
             self.has_unspilled = false;
-            if self.page_out.holds_any && queue.unsettled_count() == 0 {
+            if self.page_out.holds_any && !unsettled {
                 // All of it is done with, also what was handed out for good and will never be settled.
                 let all = 0..queue.next_position();
                 self.store.settle(Area::PageOut, self.queue, std::slice::from_ref(&all));
                 self.page_out.holds_any = false;
             }
         }
-        self.count(queue.ready_bytes());
+        self.count(queue.bytes());
         if is_asked
             && !self.is_loading
             && queue.has_cold()
@@ -217,13 +222,17 @@ impl Stored {
 
     /// Octets of messages read back below which a queue asks for more.
     fn ahead(&self) -> usize {
-        if self.store.pressure() == MemoryPressure::All { AHEAD } else { AHEAD_WITH_ROOM }
+        if self.is_lazy || self.store.pressure() == MemoryPressure::All { AHEAD } else { AHEAD_WITH_ROOM }
     }
 
     /// What was asked for is there.
-    pub(super) fn loaded<S: Sink>(&mut self, queue: &mut Classic<S>, loaded: Loaded) {
+    pub(super) fn loaded(&mut self) {
         self.is_loading = false;
-        queue.loaded(loaded);
+    }
+
+    /// Whether messages leave memory as soon as they can.
+    pub(super) fn set_lazy(&mut self, is_lazy: bool) {
+        self.is_lazy = is_lazy;
     }
 
     fn count(&mut self, octets: usize) {

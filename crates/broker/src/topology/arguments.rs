@@ -53,25 +53,6 @@ const OTHER_ARGUMENTS: &[&str] = &[
     "x-stream-max-segment-size-bytes",
 ];
 
-/// Arguments that are checked, kept and compared, but that no queue acts on yet.
-const INERT_ARGUMENTS: &[&str] = &[
-    "x-expires",
-    "x-message-ttl",
-    DEAD_LETTER_EXCHANGE_ARGUMENT,
-    "x-dead-letter-routing-key",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-priority",
-    "x-overflow",
-    crate::dedup::QUEUE_ARGUMENT,
-];
-
-/// The arguments of a queue's declaration that nothing acts on yet, for whoever has to be told.
-pub fn inert_arguments(arguments: &Table) -> Vec<&str> {
-    let inert = arguments.iter().map(|(name, _)| &**name).filter(|name| INERT_ARGUMENTS.contains(name));
-    inert.collect()
-}
-
 type Check = fn(&Value, &Table) -> Result<(), InvalidValue>;
 
 /// The checks of single values, in the order in which RabbitMQ makes them.

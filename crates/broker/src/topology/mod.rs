@@ -17,7 +17,6 @@ mod routing;
 mod settings;
 mod vhost;
 
-pub use arguments::inert_arguments;
 pub use binding::Binding;
 pub(crate) use binding::Target;
 pub use change::{Applied, Change, Destination, Origin, Removed};
@@ -58,6 +57,11 @@ impl Topology {
         self.generation
     }
 
+    /// Moves the generation on: something that was derived from it is out of date, though nothing here changed.
+    pub fn touch(&mut self) {
+        self.generation += 1;
+    }
+
     /// The vhost of that name.
     pub fn vhost(&self, name: &str) -> Result<&Vhost, Error> {
         self.vhosts.get(name).ok_or_else(|| Error::VhostNotFound { vhost: name.into() })
@@ -76,9 +80,6 @@ impl Topology {
     /// Makes a change, or refuses it and stays as it was.
     pub fn apply(&mut self, change: Change) -> Result<Applied, Error> {
         let applied = self.apply_change(change)?;
-        if let Applied::QueueDeclared { id } = applied {
-            self.next_queue = self.next_queue.max(id.0.saturating_add(1));
-        }
         if applied.moves_routes() {
             self.generation += 1;
         }
@@ -110,7 +111,12 @@ impl Topology {
                 let mut declared = QueueRecord::new(id, name, durable, exclusive);
                 declared.auto_delete = auto_delete;
                 declared.arguments = arguments;
-                self.vhost_mut(&vhost)?.declare_queue(declared, origin)
+                let ids = declared.ids();
+                let applied = self.vhost_mut(&vhost)?.declare_queue(declared, origin)?;
+                if matches!(applied, Applied::QueueDeclared { .. }) {
+                    self.next_queue = self.next_queue.max(ids.last().map_or(0, |last| last.0.saturating_add(1)));
+                }
+                Ok(applied)
             }
             Change::DeleteQueue { vhost, name, id } => Ok(self.vhost_mut(&vhost)?.delete_queue(name, id, Cascade::Yes)),
             Change::Bind { vhost, source, destination, routing_key, arguments, asking } => {

@@ -7,7 +7,7 @@ use super::arguments::queue_type;
 use super::policy::AppliedPolicies;
 use crate::Name;
 use crate::hash::Set;
-use crate::queue::QueueKind;
+use crate::queue::{QUORUM_LANES, QueueKind};
 use crate::value::Table;
 
 /// Names a queue for as long as it lives; never used again for another one.
@@ -37,6 +37,16 @@ impl QueueRecord {
     /// Its id.
     pub const fn id(&self) -> QueueId {
         self.id
+    }
+
+    /// The ids that it takes: a queue with priorities has one for each, and the lowest is its own.
+    pub fn ids(&self) -> impl Iterator<Item = QueueId> + use<> {
+        let settings = self.settings();
+        let lanes = match settings.kind {
+            QueueKind::Classic => u64::from(settings.max_priority) + 1,
+            QueueKind::Quorum => QUORUM_LANES,
+        };
+        (self.id.0..self.id.0.saturating_add(lanes)).map(QueueId)
     }
 
     /// Its name.

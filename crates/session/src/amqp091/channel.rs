@@ -15,6 +15,8 @@ use super::unsettled::{Delivered, Unsettled};
 pub(crate) struct Publishing {
     /// The message as far as it has come.
     pub(crate) draft: Draft,
+    /// How long it lives, in milliseconds (`expiration`); none also if it is no number, which is refused later.
+    pub(crate) ttl_ms: Option<u64>,
     /// Whether it comes back if it is routed nowhere.
     pub(crate) mandatory: bool,
     /// Whether the client asked for what nobody implements.
@@ -26,7 +28,7 @@ pub(crate) struct Publishing {
 impl Publishing {
     /// A publish on a channel that is closed: nobody will look at it.
     pub(crate) fn ignored() -> Self {
-        Self { draft: Draft::default(), mandatory: false, immediate: false, body_size: 0 }
+        Self { draft: Draft::default(), ttl_ms: None, mandatory: false, immediate: false, body_size: 0 }
     }
 }
 
@@ -69,6 +71,8 @@ pub(crate) struct Transaction {
     pub(crate) published: Vec<(Message, Held, bool)>,
     /// Settlements in order.
     pub(crate) settled: Vec<(Settlement, Vec<Delivered>)>,
+    /// Whether a queue refused a message of the commit at hand.
+    pub(crate) is_refused: bool,
 }
 
 /// Where a message goes that is held back by a transaction, or whose route is not kept.
@@ -83,8 +87,10 @@ pub(crate) struct Held {
 /// What a client decided about deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Settlement {
-    /// They are done with: acked, or rejected without requeue.
+    /// They are done with.
     Done,
+    /// The client does not want them, and they shall not come back.
+    Reject,
     /// They go back to their queue.
     Requeue,
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use leveret_broker::journal::Written;
 use leveret_broker::store::{Area, StorePosition};
 use leveret_protocol::amqp091::frame;
-use leveret_protocol::amqp091::method::{BasicAck, ConnectionBlocked, ConnectionUnblocked};
+use leveret_protocol::amqp091::method::{BasicAck, BasicNack, ConnectionBlocked, ConnectionUnblocked};
 
 use super::channel::Mode;
 use super::{Phase, Session};
@@ -22,6 +22,8 @@ pub(crate) struct Confirms {
     handled: u64,
     /// Messages up to here are confirmed.
     confirmed: u64,
+    /// Messages of this turn that a queue refused.
+    refused: Vec<u64>,
     /// Messages of this turn: where runs of the same kind end, and whether they have to be stored.
     turn: Vec<(u64, bool)>,
     /// Messages that wait for the log: where runs end, with the position that they wait for.
@@ -35,33 +37,51 @@ impl Confirms {
         self.turn.is_empty()
     }
 
-    /// Counts a message in.
+    /// Counts a message in; says its number.
     #[inline]
-    pub(crate) fn publish(&mut self, is_stored: bool) {
+    pub(crate) fn publish(&mut self, is_stored: bool) -> u64 {
         self.published += 1;
         match self.turn.last_mut() {
             Some((end, same)) if *same == is_stored => *end = self.published,
             _ => self.turn.push((self.published, is_stored)),
         }
+        self.published
+    }
+
+    /// A queue refused a message of this turn.
+    pub(crate) fn refuse(&mut self, number: u64) {
+        self.refused.push(number);
     }
 
     /// The turn is over, and what has to be stored will be on disk with a position of the log; with none, there was nothing
-    /// to store after all. Writes the confirms that are due at once.
-    fn end_turn(&mut self, stored: Option<StorePosition>, mut confirm: impl FnMut(BasicAck)) {
+    /// to store after all. Writes the confirms that are due at once, those of refused messages first.
+    fn end_turn(&mut self, stored: Option<StorePosition>, mut confirm: impl FnMut(Confirm)) {
+        self.refused.sort_unstable();
+        // Several queues may have refused it.
+        self.refused.dedup();
+        let refused = std::mem::take(&mut self.refused);
+        for number in &refused {
+            confirm(Confirm::Nack(*number));
+        }
+        let is_accepted = |number: &u64| refused.binary_search(number).is_err();
         for (end, is_stored) in self.turn.drain(..) {
             let first = self.handled + 1;
             self.handled = end;
+            // The last of those that were accepted stands for all of them.
+            let Some(last) = (first..=end).rev().find(is_accepted) else { continue };
             match (is_stored, stored) {
                 (true, Some(position)) => match self.waiting.back_mut() {
-                    Some((last, same)) if *same == position && *last + 1 == first => *last = end,
-                    _ => self.waiting.push_back((end, position)),
+                    Some((waiting, same)) if *same == position && *waiting + 1 == first => *waiting = last,
+                    _ => self.waiting.push_back((last, position)),
                 },
                 _ if self.waiting.is_empty() => {
-                    self.confirmed = end;
-                    confirm(BasicAck { delivery_tag: end, multiple: end > first });
+                    self.confirmed = last;
+                    confirm(Confirm::Ack(BasicAck { delivery_tag: last, multiple: last > first }));
                 }
                 // One for all would include those that wait.
-                _ => (first..=end).for_each(|delivery_tag| confirm(BasicAck { delivery_tag, multiple: false })),
+                _ => (first..=last).filter(is_accepted).for_each(|delivery_tag| {
+                    confirm(Confirm::Ack(BasicAck { delivery_tag, multiple: false }));
+                }),
             }
         }
     }
@@ -85,6 +105,15 @@ impl Confirms {
     fn awaited(&self) -> Option<StorePosition> {
         self.waiting.front().map(|(_, position)| *position)
     }
+}
+
+/// What becomes of a message, or of several.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Confirm {
+    /// Taken.
+    Ack(BasicAck),
+    /// Refused by a queue, under this number.
+    Nack(u64),
 }
 
 /// What a connection waits for until the message log has written it.
@@ -128,7 +157,12 @@ impl Session {
     pub(super) fn confirm_turn(&mut self, number: u16, stored: Option<StorePosition>, out: &mut Vec<u8>) {
         let Some(channel) = self.channels.get_mut(number) else { return };
         let Mode::Confirm(confirms) = &mut channel.mode else { return };
-        confirms.end_turn(stored, |ack| frame::write_method(out, number, &ack));
+        confirms.end_turn(stored, |confirm| match confirm {
+            Confirm::Ack(ack) => frame::write_method(out, number, &ack),
+            Confirm::Nack(delivery_tag) => {
+                frame::write_method(out, number, &BasicNack { delivery_tag, multiple: false, requeue: false });
+            }
+        });
         if confirms.awaited().is_some() && !self.log.confirming.contains(&number) {
             self.log.confirming.push(number);
         }
@@ -172,12 +206,42 @@ impl Session {
 mod tests {
     use super::*;
 
-    /// What is written for a turn: `s` is a message to store, `t` one that is not.
+    /// What is written for a turn: `s` is a message to store, `t` one that is not; a queue refuses `S` and `T`.
     fn turn(confirms: &mut Confirms, messages: &str, position: Option<u64>) -> Vec<(u64, bool)> {
-        messages.chars().for_each(|kind| confirms.publish(kind == 's'));
+        messages.chars().for_each(|kind| {
+            let number = confirms.publish(kind.eq_ignore_ascii_case(&'s'));
+            if kind.is_ascii_uppercase() {
+                confirms.refuse(number);
+            }
+        });
         let mut acks = Vec::new();
-        confirms.end_turn(position.map(StorePosition), |ack| acks.push((ack.delivery_tag, ack.multiple)));
+        confirms.end_turn(position.map(StorePosition), |confirm| match confirm {
+            Confirm::Ack(ack) => acks.push((ack.delivery_tag, ack.multiple)),
+            Confirm::Nack(number) => acks.push((number, REFUSED)),
+        });
         acks
+    }
+
+    /// Stands for a nack, where whether an ack is for several is of no interest.
+    const REFUSED: bool = true;
+
+    #[test]
+    fn what_is_refused_is_said_first_and_covered_by_no_confirm_of_its_own() {
+        for (messages, position, expected, awaited) in [
+            ("T", None, vec![(1, REFUSED)], None),
+            ("tTt", None, vec![(2, REFUSED), (3, true)], None),
+            ("ttT", None, vec![(3, REFUSED), (2, true)], None),
+            ("TTt", None, vec![(1, REFUSED), (2, REFUSED), (3, true)], None),
+            ("sS", Some(7), vec![(2, REFUSED)], Some(7)),
+            ("SS", Some(7), vec![(1, REFUSED), (2, REFUSED)], None),
+            ("stTt", Some(7), vec![(3, REFUSED), (2, false), (4, false)], Some(7)),
+        ] {
+            let mut confirms = Confirms::default();
+            assert_eq!(turn(&mut confirms, messages, position), expected, "{messages}");
+            assert_eq!(confirms.awaited(), awaited.map(StorePosition), "{messages}");
+            let rest = confirms.stored(StorePosition(7)).map(|ack| ack.delivery_tag);
+            assert_eq!(rest, awaited.map(|_| 1), "{messages}");
+        }
     }
 
     #[test]

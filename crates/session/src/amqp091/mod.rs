@@ -43,7 +43,7 @@ use leveret_broker::topology::ConnectionId;
 use leveret_protocol::amqp091::method::{BasicCancel, ConnectionClose};
 use leveret_protocol::amqp091::{CLASS_BASIC, FRAME_OVERHEAD, Frame, FrameError, ReplyCode, frame};
 
-use channel::Channels;
+use channel::{Channels, Mode};
 use confirm::LogWait;
 pub use deaths::BasicProperties;
 use fault::Fault;
@@ -320,6 +320,7 @@ impl Session {
         if !self.log.confirming.is_empty() {
             self.confirm_stored(out);
         }
+        self.node.deliver_dead_letters();
         if let Some(CloseReason::Shutdown) = self.asked_to_close.take() {
             self.shut_down(out);
         }
@@ -354,6 +355,7 @@ impl Session {
             self.finish_parked();
         }
         self.close_channels(&mut Vec::new());
+        self.node.deliver_dead_letters();
         self.phase = Phase::Over;
         self.node.disconnect(self.id);
     }
@@ -446,6 +448,9 @@ impl Session {
                 self.pause = flushed.pause;
             }
             stored = flushed.stored;
+            for (number, publish) in flushed.refused {
+                self.refused(number, publish);
+            }
             if stored.is_some() || flushed.awaited.is_some() {
                 self.log.is_blocked |= stored.is_some();
                 self.log.awaited = flushed.awaited.or(self.log.awaited);
@@ -456,8 +461,18 @@ impl Session {
         if self.sources.is_dirty() {
             self.log.flushed = stored.max(self.sources.flush());
         }
+        self.node.deliver_dead_letters();
         while let Some(number) = self.dirty_channels.pop() {
             self.flush_channel(number, stored, out);
+        }
+    }
+
+    /// A queue refused a publish.
+    fn refused(&mut self, number: u16, publish: u64) {
+        match self.channels.get_mut(number).map(|channel| &mut channel.mode) {
+            Some(Mode::Confirm(confirms)) => confirms.refuse(publish),
+            Some(Mode::Transaction(transaction)) => transaction.is_refused = true,
+            Some(Mode::Plain) | None => {}
         }
     }
 

@@ -11,6 +11,7 @@ use super::dispatch::expected_method;
 use super::fault::{self, Fault};
 use super::properties::{self, Examined};
 use super::reply_to::is_reply_token;
+use super::routes::{Hints, Origin};
 use super::settings::BODY_SIZE_MAX;
 use super::{BasicProperties, Handled, NO_METHOD, PUBLISH, Session};
 
@@ -33,7 +34,13 @@ impl Session {
     #[inline]
     pub(super) fn publish(&mut self, number: u16, publish: &BasicPublish<'_>) {
         let draft = Draft::new(std::mem::take(&mut self.draft), publish.exchange, publish.routing_key);
-        let publishing = Publishing { draft, mandatory: publish.mandatory, immediate: publish.immediate, body_size: 0 };
+        let publishing = Publishing {
+            draft,
+            ttl_ms: None,
+            mandatory: publish.mandatory,
+            immediate: publish.immediate,
+            body_size: 0,
+        };
         if let Some(channel) = self.channels.get_mut(number) {
             channel.expecting = Expecting::Header(publishing);
         }
@@ -73,6 +80,10 @@ impl Session {
         if properties.delivery_mode == Some(PERSISTENT) {
             publishing.draft.set_persistent();
         }
+        if let Some(priority) = properties.priority {
+            publishing.draft.set_priority(priority);
+        }
+        publishing.ttl_ms = properties.expiration.and_then(|ttl| std::str::from_utf8(ttl).ok()?.parse().ok());
         publishing.body_size = size;
         if size == 0 {
             return self.published(number, publishing, out).map_err(|fault| (PUBLISH, fault));
@@ -110,7 +121,7 @@ impl Session {
     /// A message is whole.
     #[inline]
     fn published(&mut self, number: u16, publishing: Publishing, out: &mut Vec<u8>) -> Handled {
-        let Publishing { draft, mandatory, immediate, body_size } = publishing;
+        let Publishing { mut draft, ttl_ms, mandatory, immediate, body_size } = publishing;
         if immediate {
             return Err(Fault::new(ReplyCode::NotImplemented, "immediate=true"));
         }
@@ -120,18 +131,33 @@ impl Session {
             let explanation = format!("message size {body_size} is larger than {limit} {max}");
             return Err(Fault::new(ReplyCode::PreconditionFailed, explanation));
         }
+        // Most publishes go the way of one before.
+        let known = self.routes.find(draft.exchange(), draft.routing_key());
+        if ttl_ms.is_some() || known.is_some_and(|route| self.routes.hints(route).wants_time) {
+            draft.stamp(self.node.now(), ttl_ms);
+        }
         let message = draft.message();
         let buffer = draft.into_buffer();
         if buffer.capacity() <= DRAFT_KEPT {
             self.draft = buffer;
         }
-        let (message, destination) = if properties::need_examination(message.properties()) {
-            self.examine_and_route(number, message)?
-        } else {
-            let destination = self.route(&message, &[])?;
-            (message, destination)
+        let (mut message, destination) = match known {
+            _ if properties::need_examination(message.properties()) => self.examine_and_route(number, message)?,
+            Some(route) => (message, Destination::Route(route)),
+            None => {
+                let destination = self.resolve(&message, &[])?;
+                (message, destination)
+            }
         };
+        let hints = match &destination {
+            Destination::Route(route) => self.routes.hints(*route),
+            Destination::Once(held) => Hints::of(&held.queues),
+        };
+        if hints.wants_time && message.published_at().is_none() {
+            message = message.stamped(self.node.now());
+        }
         let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
+        let mut origin = None;
         match &mut channel.mode {
             Mode::Transaction(transaction) => {
                 let held = match destination {
@@ -145,12 +171,7 @@ impl Session {
                 if confirms.is_clean() {
                     self.dirty_channels.push(number);
                 }
-                let is_stored = message.is_persistent()
-                    && match &destination {
-                        Destination::Route(route) => self.routes.is_durable(*route),
-                        Destination::Once(held) => held.queues.iter().any(|queue| queue.info().durable),
-                    };
-                confirms.publish(is_stored);
+                origin = Some((number, confirms.publish(message.is_persistent() && hints.is_durable)));
             }
             Mode::Plain => {}
         }
@@ -158,8 +179,8 @@ impl Session {
             Destination::Route(route) if self.routes.is_unroutable(route) => {
                 self.unroutable(number, &message, mandatory, out);
             }
-            Destination::Route(route) => self.routes.publish(route, message),
-            Destination::Once(held) => self.publish_held(number, &message, &held, mandatory, out),
+            Destination::Route(route) => self.routes.publish(route, message, origin),
+            Destination::Once(held) => self.publish_held(number, &message, &held, mandatory, origin, out),
         }
         Ok(())
     }
@@ -171,12 +192,13 @@ impl Session {
         message: &Message,
         held: &Held,
         mandatory: bool,
+        origin: Option<Origin>,
         out: &mut Vec<u8>,
     ) {
         for token in &held.replies {
             self.node.reply(token, message);
         }
-        self.routes.publish_to(&held.queues, message);
+        self.routes.publish_to(&held.queues, message, origin);
         if held.queues.is_empty() && held.replies.is_empty() {
             self.unroutable(number, message, mandatory, out);
         }

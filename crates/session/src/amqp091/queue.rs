@@ -2,7 +2,7 @@
 
 use leveret_broker::error::{InvalidValue, Resource};
 use leveret_broker::queue::CloseCondition;
-use leveret_broker::topology::{Applied, Change, Destination, Origin, clean_name, inert_arguments};
+use leveret_broker::topology::{Change, Destination, Origin, clean_name};
 use leveret_broker::{Error, Name};
 use leveret_protocol::amqp091::method::{
     QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk,
@@ -50,7 +50,6 @@ impl Session {
                 // The prefix has done what it is for.
                 arguments = arguments.iter().filter(|(name, _)| &**name != PREFIX_ARGUMENT).cloned().collect();
             }
-            let inert = inert_arguments(&arguments).join(", ");
             let changed = self.node.apply(Change::DeclareQueue {
                 vhost: Name::clone(&self.vhost),
                 name: Name::clone(&name),
@@ -62,9 +61,6 @@ impl Session {
                 id: None,
             })?;
             written = changed.written;
-            if !inert.is_empty() && matches!(changed.applied, Applied::QueueDeclared { .. }) {
-                tracing::warn!(queue = &*name, vhost = &*self.vhost, "kept, but without effect yet: {inert}");
-            }
         }
         let queue = self.node.queue(&self.vhost, &name, self.id)?;
         let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };

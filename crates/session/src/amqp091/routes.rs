@@ -28,9 +28,30 @@ struct Route {
     exchange: Box<str>,
     routing_key: Box<str>,
     targets: Box<[u32]>,
-    /// Whether one of the queues is durable.
-    is_durable: bool,
+    hints: Hints,
 }
+
+/// What the queues of a route want of their messages.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Hints {
+    /// One of the queues is durable.
+    pub(crate) is_durable: bool,
+    /// One of them wants to know when a message was published.
+    pub(crate) wants_time: bool,
+}
+
+impl Hints {
+    /// What these queues want.
+    pub(crate) fn of(queues: &[Arc<QueueCell>]) -> Self {
+        Self {
+            is_durable: queues.iter().any(|queue| queue.info().durable),
+            wants_time: queues.iter().any(|queue| queue.wants_time()),
+        }
+    }
+}
+
+/// The publish that a message came with: its channel, and its number there if it is to be confirmed.
+pub(crate) type Origin = (u16, u64);
 
 /// A queue that this connection publishes to, with what it has yet to be given.
 #[derive(Debug)]
@@ -39,6 +60,8 @@ struct Target {
     batch: Vec<Message>,
     /// Whether a message of the batch may go to other queues as well.
     fanout: Fanout,
+    /// Where messages of the batch came from that may be refused, by their place in it.
+    origins: Vec<(usize, Origin)>,
 }
 
 /// A publisher is asked to pause: by which queue, and how many messages that had handed out by then.
@@ -57,6 +80,8 @@ pub(crate) struct Flushed {
     pub(crate) pause: Option<Pause>,
     /// The position of the message log with which everything that has to survive is on disk.
     pub(crate) stored: Option<StorePosition>,
+    /// Publishes that a queue refused.
+    pub(crate) refused: Vec<Origin>,
     /// What the publisher should wait for before it is read again.
     pub(crate) awaited: Option<(Area, StorePosition)>,
 }
@@ -126,9 +151,9 @@ impl Routes {
         }
         self.routed_queues += queues.len();
         let targets = queues.iter().map(|queue| self.target(queue)).collect();
-        let is_durable = queues.iter().any(|queue| queue.info().durable);
+        let hints = Hints::of(queues);
         let index = u32::try_from(self.routes.len()).unwrap_or(u32::MAX);
-        self.routes.push(Route { exchange: exchange.into(), routing_key: routing_key.into(), targets, is_durable });
+        self.routes.push(Route { exchange: exchange.into(), routing_key: routing_key.into(), targets, hints });
         let (routes, hasher) = (&self.routes, &self.hasher);
         let hash = |index: &u32| {
             routes.get(*index as usize).map_or(0, |route| hasher.hash_one((&*route.exchange, &*route.routing_key)))
@@ -144,10 +169,10 @@ impl Routes {
         self.routes.get(route as usize).is_none_or(|route| route.targets.is_empty())
     }
 
-    /// Whether a route leads to a durable queue.
+    /// What the queues of a route want.
     #[inline]
-    pub(crate) fn is_durable(&self, route: u32) -> bool {
-        self.routes.get(route as usize).is_some_and(|route| route.is_durable)
+    pub(crate) fn hints(&self, route: u32) -> Hints {
+        self.routes.get(route as usize).map(|route| route.hints).unwrap_or_default()
     }
 
     /// The queues of a route.
@@ -159,22 +184,22 @@ impl Routes {
 
     /// Puts a message into the batches of a route's queues.
     #[inline]
-    pub(crate) fn publish(&mut self, route: u32, message: Message) {
+    pub(crate) fn publish(&mut self, route: u32, message: Message, origin: Option<Origin>) {
         let Some(route) = self.routes.get(route as usize) else { return };
         let Some((last, others)) = route.targets.split_last() else { return };
         let fanout = if others.is_empty() { Fanout::One } else { Fanout::Many };
         for target in others {
-            push(&mut self.targets, &mut self.dirty, *target, message.clone(), fanout);
+            push(&mut self.targets, &mut self.dirty, *target, message.clone(), fanout, origin);
         }
-        push(&mut self.targets, &mut self.dirty, *last, message, fanout);
+        push(&mut self.targets, &mut self.dirty, *last, message, fanout, origin);
     }
 
     /// Puts a message into the batches of queues, for a route that is not kept.
-    pub(crate) fn publish_to(&mut self, queues: &[Arc<QueueCell>], message: &Message) {
+    pub(crate) fn publish_to(&mut self, queues: &[Arc<QueueCell>], message: &Message, origin: Option<Origin>) {
         let fanout = if queues.len() > 1 { Fanout::Many } else { Fanout::One };
         for queue in queues {
             let target = self.target(queue);
-            push(&mut self.targets, &mut self.dirty, target, message.clone(), fanout);
+            push(&mut self.targets, &mut self.dirty, target, message.clone(), fanout, origin);
         }
     }
 
@@ -184,8 +209,13 @@ impl Routes {
         while let Some(index) = self.dirty.pop() {
             let Some(target) = self.targets.get_mut(index as usize) else { continue };
             let fanout = std::mem::replace(&mut target.fanout, Fanout::One);
-            let Enqueued { pace, stored } = target.cell.enqueue(&mut target.batch, fanout, publisher);
+            let Enqueued { pace, stored, refused } = target.cell.enqueue(&mut target.batch, fanout, publisher);
             flushed.stored = flushed.stored.max(stored);
+            if !target.origins.is_empty() {
+                let is_refused = |(place, _): &&(usize, Origin)| refused.binary_search(place).is_ok();
+                flushed.refused.extend(target.origins.iter().filter(is_refused).map(|(_, origin)| *origin));
+                target.origins.clear();
+            }
             match pace {
                 Pace::Go => {}
                 Pace::Pause => {
@@ -203,7 +233,12 @@ impl Routes {
 
     fn target(&mut self, queue: &Arc<QueueCell>) -> u32 {
         *self.by_queue.entry(queue.info().id).or_insert_with(|| {
-            self.targets.push(Target { cell: Arc::clone(queue), batch: Vec::new(), fanout: Fanout::One });
+            self.targets.push(Target {
+                cell: Arc::clone(queue),
+                batch: Vec::new(),
+                fanout: Fanout::One,
+                origins: Vec::new(),
+            });
             u32::try_from(self.targets.len() - 1).unwrap_or(u32::MAX)
         })
     }
@@ -217,8 +252,20 @@ fn same(one: &str, two: &str) -> bool {
 }
 
 #[inline]
-fn push(targets: &mut [Target], dirty: &mut Vec<u32>, index: u32, message: Message, fanout: Fanout) {
+fn push(
+    targets: &mut [Target],
+    dirty: &mut Vec<u32>,
+    index: u32,
+    message: Message,
+    fanout: Fanout,
+    origin: Option<Origin>,
+) {
     let Some(target) = targets.get_mut(index as usize) else { return };
+    if let Some(origin) = origin
+        && target.cell.may_refuse()
+    {
+        target.origins.push((target.batch.len(), origin));
+    }
     if target.batch.is_empty() {
         dirty.push(index);
     }

@@ -19,12 +19,12 @@ impl Session {
     }
 
     pub(super) fn nack(&mut self, number: u16, nack: BasicNack) -> Handled {
-        let settlement = if nack.requeue { Settlement::Requeue } else { Settlement::Done };
+        let settlement = if nack.requeue { Settlement::Requeue } else { Settlement::Reject };
         self.settle(number, nack.delivery_tag, nack.multiple, settlement)
     }
 
     pub(super) fn reject(&mut self, number: u16, reject: BasicReject) -> Handled {
-        let settlement = if reject.requeue { Settlement::Requeue } else { Settlement::Done };
+        let settlement = if reject.requeue { Settlement::Requeue } else { Settlement::Reject };
         self.settle(number, reject.delivery_tag, false, settlement)
     }
 
@@ -70,6 +70,7 @@ impl Session {
         let limited = self.sources.get(delivered.source).is_some_and(super::sources::Source::is_limited);
         match settlement {
             Settlement::Done => self.sources.settle(delivered.source, delivered.position),
+            Settlement::Reject => self.sources.reject(delivered.source, delivered.position, delivered.message),
             Settlement::Requeue => self.sources.requeue(delivered.source, delivered.position, delivered.message),
         }
         if limited

@@ -52,6 +52,8 @@ pub(crate) struct Source {
     settled: u32,
     /// Where what is done with stood, for a queue whose store has to know.
     positions: Vec<Range<u64>>,
+    /// Messages rejected in this turn that somebody else wants, which the queue has yet to be given.
+    rejected: Vec<(Position, Message)>,
     /// Messages requeued in this turn, which the queue has yet to be given.
     requeued: Vec<(Position, Message)>,
     kind: SourceKind,
@@ -79,7 +81,7 @@ impl Source {
     /// Whether its queue has nothing to be told of deliveries.
     #[inline]
     fn is_clean(&self) -> bool {
-        self.settled == 0 && self.requeued.is_empty() && self.positions.is_empty()
+        self.settled == 0 && self.requeued.is_empty() && self.positions.is_empty() && self.rejected.is_empty()
     }
 
     /// Whether the queue's store has to know of what is done with.
@@ -130,6 +132,7 @@ impl Sources {
             outstanding: 0,
             settled: 0,
             positions: Vec::new(),
+            rejected: Vec::new(),
             requeued: Vec::new(),
             kind,
         };
@@ -187,6 +190,20 @@ impl Sources {
         source.done_with(position);
     }
 
+    /// Settles one delivery that the client does not want. It goes back to its queue if somebody else wants it.
+    pub(crate) fn reject(&mut self, key: u32, position: Position, message: Message) {
+        let Some(source) = self.slots.get_mut(key as usize).and_then(Option::as_mut) else { return };
+        if !source.queue().is_some_and(|(queue, _)| queue.keeps_rejected()) {
+            self.settle(key, position);
+            return;
+        }
+        if source.is_clean() {
+            self.dirty.push(key);
+        }
+        source.rejected.push((position, message));
+        source.outstanding = source.outstanding.saturating_sub(1);
+    }
+
     /// Lets go of a message that was sent and counted as settled when it was handed out (`no_ack`).
     #[inline]
     pub(crate) fn discard(&mut self, key: u32, position: Position) {
@@ -240,7 +257,11 @@ impl Sources {
             let Some(source) = self.slots.get_mut(*key as usize).and_then(Option::as_mut) else { continue };
             let settled = std::mem::take(&mut source.settled);
             let mut positions = std::mem::take(&mut source.positions);
+            let rejected = std::mem::take(&mut source.rejected);
             if let Some((queue, consumer)) = source.queue() {
+                if !rejected.is_empty() {
+                    written = written.max(queue.reject(consumer, rejected));
+                }
                 if settled > 0 {
                     written = written.max(queue.settle(consumer, settled, &positions));
                 } else if !positions.is_empty() {

@@ -25,7 +25,7 @@ impl Session {
     pub(super) fn tx_commit(&mut self, number: u16, out: &mut Vec<u8>) -> Handled {
         let transaction = self.take_transaction(number)?;
         for (message, held, mandatory) in transaction.published {
-            self.publish_held(number, &message, &held, mandatory, out);
+            self.publish_held(number, &message, &held, mandatory, Some((number, 0)), out);
         }
         for (settlement, delivered) in transaction.settled {
             for delivered in delivered {
@@ -33,6 +33,9 @@ impl Session {
             }
         }
         self.flush(out);
+        if self.take_transaction(number)?.is_refused {
+            return Err(Fault::new(ReplyCode::PreconditionFailed, "partial tx completion"));
+        }
         self.answer_once_written(number, self.log.flushed.map(Wait::Log), Some(&TxCommitOk {}), out)
     }
 

@@ -6,6 +6,7 @@ mod stress;
 use super::*;
 use crate::mailbox::{Inbox, MAILBOX_BYTES};
 use crate::message::Draft;
+use crate::queue::stored::Stored;
 use crate::wakes::Wakes;
 
 /// Octets of the messages that fill a queue up.
@@ -21,7 +22,7 @@ impl QueueCell {
 
     /// Looks at its dealings with the store.
     pub(in crate::queue) fn look<T>(&self, look: impl FnOnce(&Stored) -> T) -> Option<T> {
-        self.state.lock().stored.as_ref().map(look)
+        self.state.lock().stored.as_ref().map(|stored| look(stored.lowest()))
     }
 }
 
@@ -319,7 +320,7 @@ fn a_closed_queue_drops_what_it_is_given_and_refuses_the_rest() {
     assert!(back.is_empty());
     cell.take_back(&mut vec![(Position(1), message(1))]);
     cell.discard(&[0..1, 1..2]);
-    cell.loaded(Loaded::default());
+    cell.loaded(cell.info().id, Loaded::default());
     cell.settle(Some(id), 1, &[]);
     cell.resume(id);
     cell.share_prefetch(id, None);

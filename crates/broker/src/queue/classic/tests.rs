@@ -14,6 +14,7 @@ use super::*;
 use crate::mailbox::cost;
 use crate::message::Draft;
 use crate::queue::Delivery;
+use crate::queue::backlog::Backlog;
 
 /// A mailbox of bounded room, for one thread.
 #[derive(Debug, Clone)]
@@ -152,7 +153,7 @@ impl Reader {
 impl<S: Sink> Classic<S> {
     /// The messages that wait in memory, in order; whether they were handed out before.
     pub(in crate::queue) fn listed(&self) -> Vec<(u64, &Message, bool)> {
-        self.backlog.listed()
+        self.lanes().lane(0).map(Backlog::listed).unwrap_or_default()
     }
 }
 

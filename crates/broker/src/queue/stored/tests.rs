@@ -9,7 +9,7 @@ use crate::fake_store::FakeStore;
 use crate::mailbox::{Event, Inbox, Mailbox};
 use crate::message::Draft;
 use crate::queue::{
-    CloseCondition, ConsumerId, Delivery, Enqueued, Pace, Position, QueueCell, QueueInfo, Restored, Returned,
+    CloseCondition, ConsumerId, Delivery, Enqueued, Loaded, Pace, Position, QueueCell, QueueInfo, Restored, Returned,
     Subscription, Taken,
 };
 
@@ -89,7 +89,7 @@ impl Bench {
 
     /// Answers with so many messages.
     fn answer(&self, count: usize) {
-        self.cell.loaded(self.store.answer(ID, count).expect("something is asked for"));
+        self.cell.loaded(ID, self.store.answer(ID, count).expect("something is asked for"));
     }
 
     /// Messages in memory, and on disk only.
@@ -167,7 +167,7 @@ impl Reader<'_> {
             let is_idle = positions.is_empty();
             seen.extend(positions);
             match self.bench.store.answer(ID, per_answer) {
-                Some(loaded) => self.bench.cell.loaded(loaded),
+                Some(loaded) => self.bench.cell.loaded(ID, loaded),
                 None if is_idle => return seen,
                 None => {}
             }
@@ -331,7 +331,7 @@ fn a_queue_that_ends_is_deleted_wherever_something_may_be() {
         bench.cell.settle(None, 1, &[0..1]);
         bench.cell.discard(&[0..1]);
         bench.cell.requeue(None, &mut vec![(Position(0), message(0, 'p'))]);
-        bench.cell.loaded(Loaded { from: 0, up_to: 1, messages: vec![(Position(0), message(0, 'p'))], lost: 0 });
+        bench.cell.loaded(ID, Loaded { from: 0, up_to: 1, messages: vec![(Position(0), message(0, 'p'))], lost: 0 });
         assert_eq!(bench.enqueue("p").stored, None);
         assert_eq!((bench.store.told(), bench.store.memory()), (vec![], 0));
     }
@@ -560,7 +560,7 @@ fn what_comes_back_after_the_queue_was_empty_can_be_settled() {
     while held.len() < 41 {
         held.extend(reader.deliveries().into_iter().map(|delivery| (delivery.position, delivery.message)));
         if let Some(loaded) = bench.store.answer(ID, usize::MAX) {
-            bench.cell.loaded(loaded);
+            bench.cell.loaded(ID, loaded);
         }
     }
     bench.cell.unsubscribe(reader.id);
@@ -580,7 +580,7 @@ fn little_is_read_ahead_of_a_consumer_that_takes_nothing() {
         let reader = bench.consumer(false, 1);
         let mut answers = 0;
         while let Some(loaded) = bench.store.answer(ID, 4) {
-            bench.cell.loaded(loaded);
+            bench.cell.loaded(ID, loaded);
             answers += 1;
         }
         let octets = bench.memory();
@@ -660,7 +660,7 @@ fn an_answer_that_comes_after_a_purge_is_not_taken() {
     assert_eq!(bench.parts(), (FRONT + 1, 40 - FRONT));
     bench.store.told();
     bench.store.set_pressure(MemoryPressure::None);
-    bench.cell.loaded(late);
+    bench.cell.loaded(ID, late);
     assert_eq!((bench.memory(), bench.parts()), (before, (FRONT + 1, 40 - FRONT)));
     // And what is there now is asked for.
     let from = first + FRONT as u64;

@@ -315,7 +315,7 @@ impl Model {
                 entry.fate = Fate::Gone;
             }
         }
-        self.cell.loaded(loaded);
+        self.cell.loaded(self.cell.info().id, loaded);
         let events = take(&self.holders[0].mailbox).events;
         prop_assert_eq!(events.len(), usize::from(self.getter_waits));
         self.getter_waits = false;

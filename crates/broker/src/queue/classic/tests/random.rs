@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError, TestCaseResult};
 
 use super::*;
+use crate::queue::Loaded;
 
 const CONSUMERS_MAX: usize = 4;
 
@@ -122,7 +123,7 @@ impl Model {
             let next = live.len() as u64;
             let first = live.iter().position(|is_live| *is_live).map_or(next, |first| first as u64);
             let count = live.iter().filter(|is_live| **is_live).count();
-            queue = Classic::restored(Restored { first, next, messages: count, delivered_before });
+            queue.restore(0, Restored { first, next, messages: count, delivered_before });
             for (position, is_live) in (0..).zip(live) {
                 let fate =
                     if is_live { Fate::Ready { redelivered: position < delivered_before } } else { Fate::Settled };
@@ -268,9 +269,9 @@ impl Model {
             Operation::Subscribe(_) => {}
             Operation::PageOut { but, front_kept } => {
                 self.on_disk = self.on_disk.max(self.messages.len().saturating_sub(but) as u64);
-                self.queue.page_out(self.on_disk, front_kept);
+                self.queue.lanes_mut().lane_mut(0).page_out(self.on_disk, front_kept);
             }
-            Operation::Ask => self.asked = self.asked.take().or_else(|| self.queue.wanted(512 * 1024)),
+            Operation::Ask => self.asked = self.asked.take().or_else(|| self.queue.lanes().lane(0)?.wanted(512 * 1024)),
             Operation::Answer { count, damaged_every } => self.answer(count, damaged_every),
         }
         self.check()
@@ -294,7 +295,8 @@ impl Model {
                 loaded.messages.push((Position(index as u64), message.clone()));
             }
         }
-        self.queue.loaded(loaded);
+        self.queue.lanes_mut().loaded(0, loaded);
+        self.queue.go_on();
     }
 
     /// Whether the first message that waits, if there is one, is in memory.
@@ -433,7 +435,8 @@ impl Model {
         prop_assert_eq!(queue.has_cold(), !cold.is_empty());
         let never_out = ready.iter().position(|position| self.never_handed_out(*position));
         let never_out = never_out.map_or(self.messages.len() as u64, |index| ready[index]);
-        prop_assert!(queue.delivered_before() <= never_out, "{} > {never_out}", queue.delivered_before());
+        let delivered_before = queue.lanes().lane(0).map_or(0, Backlog::delivered_before);
+        prop_assert!(delivered_before <= never_out, "{delivered_before} > {never_out}");
         for (position, message, redelivered) in listed {
             let (fate, known) = &self.messages[usize::try_from(position).unwrap()];
             prop_assert_eq!(*fate, Fate::Ready { redelivered });

@@ -10,7 +10,7 @@ use crate::queue::Activity;
 
 fn single_active(letters: &str) -> Bench {
     let mut bench = Bench::default();
-    bench.queue.set_single_active(true);
+    bench.queue.configure(&QueueSettings { single_active_consumer: true, ..QueueSettings::default() });
     bench.enqueue(letters);
     bench
 }
@@ -125,19 +125,19 @@ fn nobody_gets_exclusive_use() {
 fn the_rule_may_come_and_go_under_the_consumers() {
     let mut bench = Bench::with("a");
     let [mut one, mut two, mut three] = bench.consumers([prefetch(1), prefetch(0), priority(1, 0)]);
-    bench.queue.set_single_active(true);
+    bench.queue.configure(&QueueSettings { single_active_consumer: true, ..QueueSettings::default() });
     bench.enqueue("bc");
     assert_eq!((one.read(), two.read(), three.read()), ("a".into(), String::new(), "bc".into()));
     assert_eq!(activities(&bench), [Activity::Waiting, Activity::Waiting, Activity::SingleActive]);
     bench.settle(&mut one, "a");
-    bench.queue.set_single_active(false);
+    bench.queue.configure(&QueueSettings { single_active_consumer: false, ..QueueSettings::default() });
     bench.queue.unsubscribe(three.id);
     bench.enqueue("def");
     assert_eq!((one.read(), two.read()), ("d".into(), "ef".into()));
     assert_eq!(activities(&bench), [Activity::Up; 2]);
     // Who has no credit may become the active one, and is served once it has.
     bench.queue.unsubscribe(two.id);
-    bench.queue.set_single_active(true);
+    bench.queue.configure(&QueueSettings { single_active_consumer: true, ..QueueSettings::default() });
     let mut late = bench.consumer(Wants::default());
     bench.enqueue("g");
     assert_eq!((one.read(), late.read()), (String::new(), String::new()));
@@ -186,7 +186,7 @@ struct Model {
 impl Model {
     fn new() -> Self {
         let mut queue = Classic::default();
-        queue.set_single_active(true);
+        queue.configure(&QueueSettings { single_active_consumer: true, ..QueueSettings::default() });
         Self { queue, next: 0, ready: BTreeMap::new(), consumers: Vec::new(), active: None, gone: None }
     }
 

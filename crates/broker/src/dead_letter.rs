@@ -1,0 +1,145 @@
+//! Messages that died, on their way to the exchange their queue names for them.
+//!
+//! A queue hands its dead over under its lock and goes on; whoever made it do so then moves them ([`Node`]'s
+//! `deliver_dead_letters`), one batch after the other and one thread at a time, so that they keep their order and a chain of
+//! queues needs no stack. A message leaves its queue's part of the store only once its copies are safe.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::Name;
+use crate::properties::DeathReason;
+use crate::queue::{Dead, QueueCell, QueueSettings};
+use crate::store::StorePosition;
+use crate::topology::QueueId;
+
+/// Batches that may wait before whoever adds one waits for the thread that moves them.
+const WAITING_MAX: usize = 64;
+
+/// Messages that died in a queue, in order.
+#[derive(Debug)]
+pub(crate) struct Departed {
+    pub(crate) vhost: Name,
+    pub(crate) queue: Name,
+    pub(crate) id: QueueId,
+    /// Where they go: the queue's settings when they died.
+    pub(crate) settings: Arc<QueueSettings>,
+    pub(crate) messages: Vec<Dead>,
+    /// Whether the queue's store has to know once they are gone.
+    pub(crate) is_stored: bool,
+}
+
+/// The dead of all queues.
+#[derive(Debug, Default)]
+pub(crate) struct DeadLetters {
+    waiting: Mutex<VecDeque<Departed>>,
+    /// How many batches wait, readable without the lock.
+    count: AtomicUsize,
+    moving: Mutex<()>,
+}
+
+impl DeadLetters {
+    pub(crate) fn push(&self, departed: Departed) {
+        let mut waiting = self.waiting.lock();
+        waiting.push_back(departed);
+        self.count.store(waiting.len(), Ordering::Release);
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
+    /// The right to move them, for one thread at a time. None if another one has it and is keeping up: it goes on until
+    /// nothing is left.
+    pub(crate) fn begin(&self) -> Option<MutexGuard<'_, ()>> {
+        if self.count.load(Ordering::Acquire) > WAITING_MAX { Some(self.moving.lock()) } else { self.moving.try_lock() }
+    }
+
+    pub(crate) fn pop(&self) -> Option<Departed> {
+        let mut waiting = self.waiting.lock();
+        let departed = waiting.pop_front();
+        self.count.store(waiting.len(), Ordering::Release);
+        departed
+    }
+}
+
+/// Whether a message that died would come back to a queue in which it died before, with nobody having rejected it since: it would
+/// go round for ever. `deaths` are those before this one, the last first.
+pub(crate) fn is_cycle(target: &str, queue: &str, reason: DeathReason, deaths: &[(Name, String)]) -> bool {
+    if reason == DeathReason::Rejected {
+        return false;
+    }
+    if target == queue {
+        return true;
+    }
+    let Some(again) = deaths.iter().position(|(name, _)| **name == *target) else { return false };
+    deaths.iter().take(again + 1).all(|(_, reason)| reason != DeathReason::Rejected.as_str())
+}
+
+/// What was copied elsewhere and leaves its queue once the copies are on disk.
+#[derive(Debug)]
+struct Move {
+    copied: StorePosition,
+    from: Arc<QueueCell>,
+    positions: Vec<Range<u64>>,
+}
+
+/// Messages that are in two places until the copies are safe.
+#[derive(Debug, Default)]
+pub(crate) struct Moves {
+    waiting: Mutex<VecDeque<Move>>,
+}
+
+impl Moves {
+    /// Takes note that these positions may go once the log is so far. Says whether nothing waited before.
+    pub(crate) fn add(&self, copied: StorePosition, from: Arc<QueueCell>, positions: Vec<Range<u64>>) -> bool {
+        let mut waiting = self.waiting.lock();
+        waiting.push_back(Move { copied, from, positions });
+        waiting.len() == 1
+    }
+
+    /// Lets go of everything whose copies are on disk. Says whether something still waits.
+    pub(crate) fn finish(&self, synced: StorePosition) -> bool {
+        loop {
+            let mut waiting = self.waiting.lock();
+            if waiting.front().is_none_or(|first| first.copied > synced) {
+                return !waiting.is_empty();
+            }
+            let moved = waiting.pop_front();
+            drop(waiting);
+            if let Some(Move { from, positions, .. }) = moved {
+                from.discard(&positions);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_may_not_go_round_unless_somebody_rejected_it_on_the_way() {
+        use DeathReason::{Expired, MaxLen, Rejected};
+        for (target, queue, reason, deaths, expected) in [
+            ("a", "a", Expired, &[][..], true),
+            ("a", "a", MaxLen, &[], true),
+            ("a", "a", Rejected, &[], false),
+            ("b", "a", Expired, &[], false),
+            ("b", "a", Expired, &[("b", "expired")], true),
+            ("b", "a", Expired, &[("b", "rejected")], false),
+            ("c", "a", Expired, &[("b", "rejected"), ("c", "expired")], false),
+            ("c", "a", Expired, &[("b", "expired"), ("c", "maxlen")], true),
+            ("c", "a", Expired, &[("b", "expired"), ("c", "maxlen"), ("d", "rejected")], true),
+            ("c", "a", Rejected, &[("b", "expired"), ("c", "maxlen")], false),
+        ] {
+            let deaths: Vec<_> = deaths.iter().map(|(name, why)| (Name::from(*name), (*why).to_owned())).collect();
+            assert_eq!(is_cycle(target, queue, reason, &deaths), expected, "{queue} to {target} {reason:?} {deaths:?}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What the lanes of a queue have in the store: each is a queue of its own there.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::lanes::{Lanes, split};
+use super::stored::{Fanout, Stored};
+use super::{Loaded, Position};
+use crate::message::Message;
+use crate::store::{MessageStore, StorePace, StorePosition};
+use crate::topology::QueueId;
+
+/// The dealings of a queue's lanes with the store. A plain queue has one lane.
+#[derive(Debug)]
+pub(super) struct StoredLanes {
+    lowest: Stored,
+    higher: Vec<Stored>,
+    store: Arc<dyn MessageStore>,
+    queue: QueueId,
+    durable: bool,
+    is_lazy: bool,
+}
+
+impl StoredLanes {
+    /// Nothing in the store yet. The lanes go by the ids from `queue` on.
+    pub(super) fn new(store: Arc<dyn MessageStore>, queue: QueueId, durable: bool) -> Self {
+        let lowest = Stored::new(Arc::clone(&store), queue, durable, false);
+        Self { lowest, higher: Vec::new(), store, queue, durable, is_lazy: false }
+    }
+
+    /// A lane has something in the store when the node starts.
+    pub(super) fn restored(&mut self, lane: usize) {
+        let id = QueueId(self.queue.0 + lane as u64);
+        *self.lane(lane) = Stored::new(Arc::clone(&self.store), id, self.durable, true);
+    }
+
+    #[inline]
+    fn lane(&mut self, index: usize) -> &mut Stored {
+        let Some(index) = index.checked_sub(1) else { return &mut self.lowest };
+        while self.higher.len() <= index {
+            let id = QueueId(self.queue.0 + self.higher.len() as u64 + 1);
+            let mut stored = Stored::new(Arc::clone(&self.store), id, self.durable, false);
+            stored.set_lazy(self.is_lazy);
+            self.higher.push(stored);
+        }
+        self.higher.get_mut(index).unwrap_or(&mut self.lowest)
+    }
+
+    fn lanes(&self) -> impl Iterator<Item = &Stored> {
+        std::iter::once(&self.lowest).chain(&self.higher)
+    }
+
+    /// Whether messages leave memory as soon as they can.
+    pub(super) fn set_lazy(&mut self, is_lazy: bool) {
+        self.is_lazy = is_lazy;
+        self.lowest.set_lazy(is_lazy);
+        self.higher.iter_mut().for_each(|lane| lane.set_lazy(is_lazy));
+    }
+
+    /// Gives the store what has to survive of messages that are about to get the next positions of their lanes.
+    #[inline]
+    pub(super) fn append(
+        &mut self,
+        lanes: &Lanes,
+        messages: &[Message],
+        fanout: Fanout,
+    ) -> Option<(StorePosition, StorePace)> {
+        if !lanes.has_priorities() {
+            return self.lowest.append(lanes.next_position(0), messages, fanout);
+        }
+        let mut by_lane: Vec<Vec<Message>> = Vec::new();
+        for message in messages {
+            let lane = lanes.lane_of(message);
+            if by_lane.len() <= lane {
+                by_lane.resize_with(lane + 1, Vec::new);
+            }
+            if let Some(lane) = by_lane.get_mut(lane) {
+                lane.push(message.clone());
+            }
+        }
+        let mut appended = None;
+        for (lane, messages) in by_lane.iter().enumerate().filter(|(_, messages)| !messages.is_empty()) {
+            // The last one tells the position with which all of them are on disk.
+            appended = self.lane(lane).append(lanes.next_position(lane), messages, fanout).or(appended);
+        }
+        appended
+    }
+
+    /// Whether the store may hold messages of this queue.
+    #[inline]
+    pub(super) fn holds_messages(&self) -> bool {
+        self.lanes().any(Stored::holds_messages)
+    }
+
+    /// Tells the store what is done with. Gives back the position of the log that this is on disk with.
+    pub(super) fn settle(&mut self, positions: &[Range<u64>]) -> Option<StorePosition> {
+        if self.higher.is_empty() {
+            return self.lowest.settle(positions);
+        }
+        let mut settled = None;
+        let lane_of = |range: &Range<u64>| split(Position(range.start)).0;
+        for run in positions.chunk_by(|one, two| lane_of(one) == lane_of(two)) {
+            let Some(lane) = run.first().map(lane_of) else { continue };
+            let within = |range: &Range<u64>| {
+                let start = split(Position(range.start)).1.0;
+                start..start + (range.end - range.start)
+            };
+            let run: Vec<_> = run.iter().map(within).collect();
+            settled = self.lane(lane).settle(&run).max(settled);
+        }
+        settled
+    }
+
+    /// Drops everything.
+    pub(super) fn delete(&mut self) {
+        self.lowest.delete();
+        self.higher.iter_mut().for_each(Stored::delete);
+    }
+
+    /// Lets messages leave memory if there is little of it. Gives back the position of the page-out area that publishers should
+    /// wait for, if it has enough to write.
+    #[inline]
+    pub(super) fn page_out(&mut self, lanes: &mut Lanes) -> Option<StorePosition> {
+        let mut awaited = None;
+        for lane in 0..lanes.count() {
+            awaited = self.lane(lane).page_out(lanes.lane_mut(lane)).or(awaited);
+        }
+        awaited
+    }
+
+    /// Tells the store what a batch led to, and asks for what is to be read back.
+    #[inline]
+    pub(super) fn finish(&mut self, lanes: &Lanes, unsettled: bool, is_asked: bool) {
+        for lane in 0..lanes.count() {
+            if let Some(backlog) = lanes.lane(lane) {
+                self.lane(lane).finish(backlog, unsettled, is_asked);
+            }
+        }
+    }
+
+    /// What was asked for a queue of the store is there: puts it into the lane.
+    pub(super) fn loaded(&mut self, lanes: &mut Lanes, lane: usize, loaded: Loaded) {
+        self.lane(lane).loaded();
+        lanes.loaded(lane, loaded);
+    }
+}
+
+#[cfg(test)]
+impl StoredLanes {
+    /// The dealings of the lowest lane.
+    pub(super) fn lowest(&self) -> &Stored {
+        &self.lowest
+    }
+}
