@@ -13,6 +13,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use leveret_broker::Name;
+use leveret_broker::clock::Timestamp;
 use leveret_broker::exchange::ExchangeKind;
 use leveret_broker::message::{Draft, Message};
 use leveret_broker::properties::{Afterlife, Death, NoProperties, Properties, Property};
@@ -49,7 +50,13 @@ fn measure(topology: &Topology, what: &str, exchange: &str, keys: &[String]) {
     let message = Draft::new(Vec::new(), exchange, "").message();
     let start = Instant::now();
     for key in keys.iter().cycle().take(messages) {
-        let input = RoutingInput { routing_keys: &[key], message: &message, properties: &Headers, entropy: 0 };
+        let input = RoutingInput {
+            routing_keys: &[key],
+            message: &message,
+            properties: &Headers,
+            entropy: 0,
+            now: Timestamp(0),
+        };
         vhost.route(black_box(exchange), &input, &mut routes).unwrap();
         found += routes.queues.len();
     }

@@ -4,9 +4,13 @@
 //! remembers the ids that it has seen lately ([`Recent`]), a queue those of the messages that are in it ([`Present`]). The
 //! names and the rules are those of the community's plugin for RabbitMQ.
 
+mod record;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
+
+pub use record::{SeenLog, SeenRecord};
 
 use crate::clock::Timestamp;
 use crate::hash::Map;
@@ -116,7 +120,7 @@ fn counted(octets: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The ids that were seen lately: so many at most, each for so long. When there are too many, the oldest goes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Recent {
     size_max: usize,
     ids: Map<MessageId, Seen>,
@@ -167,6 +171,12 @@ impl Recent {
         })
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.ids.clear();
+        self.order.clear();
+    }
+
     /// How many ids are remembered; of some the time may be over.
     pub fn len(&self) -> usize {
         self.ids.len()
@@ -191,6 +201,7 @@ impl Recent {
     /// Takes the first place away, and its id with it unless the place is stale.
     fn forget_oldest(&mut self) {
         let Some((place, id)) = self.order.pop_front() else {
+            // Every id has a place.
             self.ids.clear();
             return;
         };

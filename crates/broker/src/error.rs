@@ -143,6 +143,12 @@ pub enum Error {
         /// The name.
         kind: Name,
     },
+    /// An exchange with arguments that its type cannot make sense of.
+    #[error("{reason}")]
+    InvalidExchange {
+        /// What is wrong with them.
+        reason: InvalidExchange,
+    },
     /// A headers binding with an `x-match` that means nothing; `value` is rendered.
     #[error("Invalid x-match field value {value}; expected all, any, all-with-x, or any-with-x")]
     InvalidMatchValue {
@@ -200,6 +206,20 @@ pub enum InvalidValue {
     QueueVersion(i128),
     /// An `x-queue-type` that is none of the known ones.
     QueueType(Name),
+}
+
+/// What is wrong with the arguments of an exchange; displayed in RabbitMQ's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidExchange {
+    /// A deduplicating exchange that does not say how much it is to remember.
+    #[error("Missing or invalid argument, 'x-cache-size' must be an integer greater than 0")]
+    CacheSize,
+    /// A deduplicating exchange that is to remember things for no time.
+    #[error("Invalid argument, 'x-cache-ttl' must be an integer greater than 0")]
+    CacheTtl,
+    /// A deduplicating exchange that is to remember things in an unknown place.
+    #[error("Invalid argument, 'x-cache-persistence' must be either 'disk' or 'memory'")]
+    CachePersistence,
 }
 
 impl Resource {

@@ -4,10 +4,11 @@
 //! route that is not in the connection's cache; [`Node::generation`] tells whether the cache still holds.
 
 mod dead_letters;
+mod seen;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use parking_lot::{Mutex, RwLock};
@@ -15,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::access::Users;
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::dead_letter::Moves;
+use crate::dedup::SeenLog;
 use crate::entropy::Entropy;
 use crate::error::Resource;
 use crate::hash::Map;
@@ -89,6 +91,8 @@ pub struct Node {
     /// Where messages that no connection publishes get their random numbers from.
     entropy: Mutex<Entropy>,
     moves: Moves,
+    /// Where exchanges keep what they have seen over a restart.
+    seen_log: OnceLock<Arc<dyn SeenLog>>,
 }
 
 /// What a node needs of the world.
@@ -142,6 +146,8 @@ pub struct Routed {
     pub queues: Vec<Arc<QueueCell>>,
     /// Whether the same exchange and keys lead there again, as long as the generation stays.
     pub cacheable: bool,
+    /// Whether an exchange kept the message from everybody, so that it is not unroutable.
+    pub is_withheld: bool,
 }
 
 impl Node {
@@ -208,6 +214,7 @@ impl Node {
             properties,
             moves: Moves::default(),
             entropy: Mutex::new(Entropy::new([0; 16])),
+            seen_log: OnceLock::new(),
         }
     }
 
@@ -254,6 +261,7 @@ impl Node {
             Change::DeclareQueue { vhost, name, .. } => Some((Name::clone(vhost), clean_name(name).into_owned())),
             _ => None,
         };
+        let begun = seen::begun(&change);
         let applied = state.topology.apply(change)?;
         match (&applied, declared) {
             (Applied::QueueDeclared { .. }, Some((vhost, name))) => self.add_cell(&mut state, vhost, &name),
@@ -263,6 +271,7 @@ impl Node {
                 }
             }
             (Applied::Deleted(removed), _) => Self::close_removed(&mut state, removed),
+            (Applied::ExchangeDeclared, _) => self.write_seen(begun.into_iter().collect()),
             _ => {}
         }
         self.generation.store(state.topology.generation(), Ordering::Release);
@@ -473,8 +482,9 @@ impl Node {
         let vhost = state.topology.vhost(vhost)?;
         vhost.exchange(exchange)?.check_publish(vhost.name())?;
         vhost.route(exchange, input, routes)?;
+        self.keep_seen(vhost.name(), routes);
         let queues = routes.queues.iter().filter_map(|id| state.cells.get(id).map(Arc::clone)).collect();
-        Ok(Routed { queues, cacheable: routes.cacheable })
+        Ok(Routed { queues, cacheable: routes.cacheable, is_withheld: routes.is_withheld })
     }
 
     /// Registers a connection, which can then be told to close.

@@ -1,5 +1,6 @@
 //! Exchanges: one file per type, and what they have in common.
 
+mod deduplication;
 mod direct;
 mod fanout;
 mod headers;
@@ -11,9 +12,11 @@ use std::sync::Arc;
 pub(crate) use headers::Headers;
 pub(crate) use topic::Scratch as TopicScratch;
 
+use crate::clock::Timestamp;
+use crate::dedup::MessageId;
 use crate::error::Resource;
 use crate::hash::Set;
-use crate::topology::{AppliedPolicies, Binding, Routes};
+use crate::topology::{AppliedPolicies, Binding, Routes, RoutingInput};
 use crate::value::{Table, Value};
 use crate::{Error, Name};
 
@@ -31,6 +34,8 @@ pub enum ExchangeKind {
     Topic,
     /// To the bindings whose arguments match the headers.
     Headers,
+    /// To all bindings, but messages with the same id only once in a while.
+    Deduplication,
 }
 
 /// A declared exchange and the bindings at both of its ends.
@@ -69,6 +74,7 @@ enum Index {
     Fanout(fanout::Fanout),
     Topic(topic::Topic),
     Headers(headers::HeadersIndex),
+    Deduplication(deduplication::Deduplication),
 }
 
 impl ExchangeKind {
@@ -79,6 +85,7 @@ impl ExchangeKind {
             "fanout" => Ok(Self::Fanout),
             "topic" => Ok(Self::Topic),
             "headers" => Ok(Self::Headers),
+            "x-message-deduplication" => Ok(Self::Deduplication),
             _ => Err(Error::UnknownExchangeType { kind: name.into() }),
         }
     }
@@ -90,13 +97,22 @@ impl ExchangeKind {
             Self::Fanout => "fanout",
             Self::Topic => "topic",
             Self::Headers => "headers",
+            Self::Deduplication => "x-message-deduplication",
+        }
+    }
+
+    /// Refuses arguments this type of exchange cannot make sense of, if those that must be text are.
+    pub(crate) fn check_arguments(self, arguments: &Table) -> Result<(), Error> {
+        match self {
+            Self::Direct | Self::Fanout | Self::Topic | Self::Headers => Ok(()),
+            Self::Deduplication => deduplication::check_arguments(arguments),
         }
     }
 
     /// Refuses a binding this type of exchange cannot make sense of.
     pub(crate) fn check_binding(self, routing_key: &Name, arguments: &Table) -> Result<(), Error> {
         match self {
-            Self::Direct | Self::Fanout => Ok(()),
+            Self::Direct | Self::Fanout | Self::Deduplication => Ok(()),
             Self::Topic => topic::check_binding(routing_key),
             Self::Headers => headers::check_binding(arguments),
         }
@@ -106,7 +122,7 @@ impl ExchangeKind {
 impl Exchange {
     pub(crate) fn new(declaration: Declaration) -> Self {
         let Declaration { name, kind, durable, auto_delete, internal, arguments } = declaration;
-        let index = Index::new(kind);
+        let index = Index::new(kind, &arguments, durable);
         let (outbound, inbound, policies) = (Set::default(), Set::default(), None);
         let mut exchange = Self {
             name,
@@ -234,12 +250,31 @@ impl Exchange {
     }
 
     /// Adds what the bindings from here lead to; says whether that is anything.
-    pub(crate) fn route(&self, routing_keys: &[&str], headers: &Headers<'_>, routes: &mut Routes) -> bool {
+    pub(crate) fn route(&self, input: &RoutingInput<'_>, headers: &Headers<'_>, routes: &mut Routes) -> bool {
+        let routing_keys = input.routing_keys;
         match &self.index {
             Index::Direct(direct) => each(routing_keys, |key| direct.route(key, routes)),
             Index::Fanout(fanout) => fanout.route(routes),
             Index::Topic(topic) => each(routing_keys, |key| topic.route(key, routes)),
             Index::Headers(index) => index.route(headers, routes),
+            Index::Deduplication(index) => index.route(&self.name, input, routes),
+        }
+    }
+
+    /// What it remembers of messages that it has seen, the oldest first, if that survives a restart.
+    pub(crate) fn seen(&self) -> Option<Vec<(MessageId, Option<Timestamp>)>> {
+        match &self.index {
+            Index::Deduplication(index) if index.is_kept() => Some(index.remembered()),
+            Index::Direct(_) | Index::Fanout(_) | Index::Topic(_) | Index::Headers(_) | Index::Deduplication(_) => None,
+        }
+    }
+
+    /// Remembers an id again after a restart, or forgets all of them if there is none.
+    pub(crate) fn restore_seen(&self, seen: Option<(&MessageId, Option<Timestamp>)>, now: Timestamp) {
+        match (&self.index, seen) {
+            (Index::Deduplication(index), Some((id, until))) if index.is_kept() => index.remember(id, until, now),
+            (Index::Deduplication(index), None) => index.forget(),
+            _ => {}
         }
     }
 
@@ -250,6 +285,7 @@ impl Exchange {
             Index::Fanout(fanout) => fanout.is_empty(),
             Index::Topic(topic) => topic.is_empty(),
             Index::Headers(index) => index.is_empty(),
+            Index::Deduplication(index) => index.is_empty(),
         }
     }
 }
@@ -260,12 +296,15 @@ fn each(routing_keys: &[&str], mut route: impl FnMut(&str) -> bool) -> bool {
 }
 
 impl Index {
-    fn new(kind: ExchangeKind) -> Self {
+    fn new(kind: ExchangeKind, arguments: &Table, is_durable: bool) -> Self {
         match kind {
             ExchangeKind::Direct => Self::Direct(direct::Direct::default()),
             ExchangeKind::Fanout => Self::Fanout(fanout::Fanout::default()),
             ExchangeKind::Topic => Self::Topic(topic::Topic::default()),
             ExchangeKind::Headers => Self::Headers(headers::HeadersIndex::default()),
+            ExchangeKind::Deduplication => {
+                Self::Deduplication(deduplication::Deduplication::new(arguments, is_durable))
+            }
         }
     }
 
@@ -275,6 +314,7 @@ impl Index {
             Self::Fanout(fanout) => fanout.insert(binding),
             Self::Topic(topic) => topic.insert(binding),
             Self::Headers(index) => index.insert(binding),
+            Self::Deduplication(index) => index.insert(binding),
         }
     }
 
@@ -284,6 +324,7 @@ impl Index {
             Self::Fanout(fanout) => fanout.remove(binding),
             Self::Topic(topic) => topic.remove(binding),
             Self::Headers(index) => index.remove(binding),
+            Self::Deduplication(index) => index.remove(binding),
         }
     }
 }
@@ -316,7 +357,13 @@ mod tests {
 
     #[test]
     fn exchange_types_are_known_by_their_names() {
-        for kind in [ExchangeKind::Direct, ExchangeKind::Fanout, ExchangeKind::Topic, ExchangeKind::Headers] {
+        for kind in [
+            ExchangeKind::Direct,
+            ExchangeKind::Fanout,
+            ExchangeKind::Topic,
+            ExchangeKind::Headers,
+            ExchangeKind::Deduplication,
+        ] {
             assert_eq!(ExchangeKind::parse(kind.as_str()), Ok(kind));
         }
         for name in ["", "Direct", "x-foo"] {

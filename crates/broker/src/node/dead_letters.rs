@@ -71,10 +71,11 @@ impl Node {
             if !routes.cacheable || routed_keys.as_ref() != Some(&routing_keys) {
                 let keys: Vec<&str> = routing_keys.iter().map(String::as_str).collect();
                 let (properties, entropy) = (&*self.properties, self.entropy.lock().draw());
-                let input = RoutingInput { routing_keys: &keys, message: &after, properties, entropy };
+                let input = RoutingInput { routing_keys: &keys, message: &after, properties, entropy, now: time };
                 if vhost.route(&to.exchange, &input, &mut routes).is_err() {
                     continue;
                 }
+                self.keep_seen(vhost.name(), &mut routes);
                 routed_keys = Some(routing_keys);
             }
             let deaths = if message.has_died() { self.properties.deaths(message) } else { Vec::new() };

@@ -82,7 +82,7 @@ fn message(routing_key: &str, body_size: usize) -> Message {
 
 fn route(node: &Node, exchange: &str, key: &str) -> Result<Vec<Name>, String> {
     let (message, properties) = (&Message::bare(exchange, key), &NoProperties);
-    let input = RoutingInput { routing_keys: &[key], message, properties, entropy: 0 };
+    let input = RoutingInput { routing_keys: &[key], message, properties, entropy: 0, now: Timestamp(0) };
     let routed = node.route("/", exchange, &input, &mut Routes::default());
     let names = |routed: Routed| routed.queues.iter().map(|cell| Name::clone(&cell.info().name)).collect();
     routed.map(names).map_err(|error| error.to_string())

@@ -2,7 +2,7 @@
 
 use crate::Name;
 use crate::error::{Error, InvalidValue, Resource};
-use crate::exchange::ALTERNATE_ARGUMENT;
+use crate::exchange::{ALTERNATE_ARGUMENT, Declaration};
 use crate::value::{Table, Value};
 
 /// The argument that says what a queue is made of.
@@ -85,8 +85,10 @@ pub(super) fn text_argument<'a>(arguments: &'a Table, name: &str) -> Option<&'a 
 }
 
 /// Refuses arguments a new exchange cannot have.
-pub(super) fn check_exchange(vhost: &Name, name: &Name, arguments: &Table) -> Result<(), Error> {
-    check_exchange_name(|| Resource::exchange(vhost, name), arguments, ALTERNATE_ARGUMENT)
+pub(super) fn check_exchange(vhost: &Name, declared: &Declaration) -> Result<(), Error> {
+    let exchange = || Resource::exchange(vhost, &declared.name);
+    check_exchange_name(exchange, &declared.arguments, ALTERNATE_ARGUMENT)?;
+    declared.kind.check_arguments(&declared.arguments)
 }
 
 /// Refuses arguments a new queue cannot have.
@@ -223,6 +225,7 @@ fn text(value: &Value) -> Result<&[u8], InvalidValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::ExchangeKind;
 
     fn table(values: &[(&str, Value)]) -> Table {
         values.iter().map(|(name, value)| ((*name).into(), value.clone())).collect()
@@ -308,7 +311,10 @@ mod tests {
         let expected = "invalid type 'signedint' for arg 'x-dead-letter-exchange' in queue 'q' in vhost '/'";
         assert_eq!(refusal(&arguments).unwrap(), expected);
         let arguments = table(&[("alternate-exchange", Value::Bool(true))]);
-        let error = check_exchange(&"/".into(), &"x".into(), &arguments).unwrap_err();
+        let (durable, auto_delete, internal) = (false, false, false);
+        let kind = ExchangeKind::Direct;
+        let declared = Declaration { name: "x".into(), kind, durable, auto_delete, internal, arguments };
+        let error = check_exchange(&"/".into(), &declared).unwrap_err();
         let expected = "invalid type 'bool' for arg 'alternate-exchange' in exchange 'x' in vhost '/'";
         assert_eq!(error.to_string(), expected);
     }

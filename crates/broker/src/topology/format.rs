@@ -134,6 +134,7 @@ fn kind_number(kind: ExchangeKind) -> u8 {
         ExchangeKind::Fanout => 2,
         ExchangeKind::Topic => 3,
         ExchangeKind::Headers => 4,
+        ExchangeKind::Deduplication => 24,
     }
 }
 
@@ -295,6 +296,7 @@ impl<'a> Reader<'a> {
             2 => Ok(ExchangeKind::Fanout),
             3 => Ok(ExchangeKind::Topic),
             4 => Ok(ExchangeKind::Headers),
+            24 => Ok(ExchangeKind::Deduplication),
             _ => Err(FormatError::Malformed),
         }
     }

@@ -14,6 +14,7 @@ mod policy;
 mod queue;
 mod removal;
 mod routing;
+mod seen;
 mod settings;
 mod vhost;
 

@@ -1,6 +1,8 @@
 //! From an exchange and a message to the queues it goes to.
 
 use super::{QueueId, Vhost};
+use crate::clock::Timestamp;
+use crate::dedup::MessageId;
 use crate::exchange::{Exchange, Headers, TopicScratch};
 use crate::hash::Set;
 use crate::message::Message;
@@ -18,6 +20,8 @@ pub struct RoutingInput<'a> {
     pub properties: &'a dyn Properties,
     /// A random number, which decides where there is a choice.
     pub entropy: u64,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// The queues a message goes to. Reuse one over many messages: it keeps its memory.
@@ -27,6 +31,10 @@ pub struct Routes {
     pub queues: Vec<QueueId>,
     /// Whether the same exchange and routing keys always give this result, until the topology changes.
     pub cacheable: bool,
+    /// Whether an exchange kept the message from everybody. Then it is not unroutable, if there are no queues.
+    pub is_withheld: bool,
+    /// Ids that exchanges saw for the first time and that they still know after a restart, with the time until which they do.
+    pub newly_seen: Vec<(Name, MessageId, Option<Timestamp>)>,
     /// How many times queues were added, each time in the order of their ids.
     batches: usize,
     /// Exchanges that still have their turn, some of them maybe for the second time.
@@ -79,16 +87,18 @@ impl Vhost {
 }
 
 fn route_through(exchange: &Exchange, message: &RoutingInput<'_>, headers: &Headers<'_>, routes: &mut Routes) {
-    let found = exchange.route(message.routing_keys, headers, routes);
+    let found = exchange.route(message, headers, routes);
     if !found && let Some(alternate) = exchange.alternate() {
         routes.add_exchange(alternate);
     }
 }
 
 impl Routes {
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         self.queues.clear();
         self.cacheable = true;
+        self.is_withheld = false;
+        self.newly_seen.clear();
         self.batches = 0;
         self.waiting.clear();
         if !self.seen.is_empty() {

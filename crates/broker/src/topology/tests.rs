@@ -7,6 +7,7 @@ mod remove;
 mod route;
 
 use super::*;
+use crate::clock::Timestamp;
 use crate::exchange::ExchangeKind;
 use crate::message::Message;
 use crate::properties::NoProperties;
@@ -17,7 +18,7 @@ const TWO: ConnectionId = ConnectionId(2);
 
 /// What routing looks at in a message without properties.
 fn input<'a>(routing_keys: &'a [&'a str], message: &'a Message) -> RoutingInput<'a> {
-    RoutingInput { routing_keys, message, properties: &NoProperties, entropy: 0 }
+    RoutingInput { routing_keys, message, properties: &NoProperties, entropy: 0, now: Timestamp(0) }
 }
 
 /// A topology with the vhost `/`, and changes with only what a test is about.

@@ -129,7 +129,7 @@ impl Vhost {
             return Ok(Applied::Unchanged);
         }
         check_not_reserved(ResourceKind::Exchange, &declared.name, origin)?;
-        arguments::check_exchange(&self.name, &declared.name, &declared.arguments)?;
+        arguments::check_exchange(&self.name, &declared)?;
         let mut exchange = Exchange::new(declared);
         exchange.set_policies(self.policies.matching(Subject::Exchange, exchange.name()));
         if exchange.durable() {

@@ -82,6 +82,8 @@ pub(crate) struct Held {
     pub(crate) queues: Vec<Arc<QueueCell>>,
     /// To the consumers of direct replies under these tokens.
     pub(crate) replies: Vec<Name>,
+    /// Whether an exchange kept it from everybody, so that it is not unroutable.
+    pub(crate) is_withheld: bool,
 }
 
 /// What a client decided about deliveries.

@@ -62,6 +62,7 @@ impl From<Error> for Fault {
             | Error::InvalidArgumentType { .. }
             | Error::ArgumentOfOtherType { .. }
             | Error::UnknownExchangeType { .. }
+            | Error::InvalidExchange { .. }
             | Error::InvalidMatchValue { .. }
             | Error::InvalidMatchType { .. }
             | Error::TooManyWildcards { .. }

@@ -161,7 +161,9 @@ impl Session {
         match &mut channel.mode {
             Mode::Transaction(transaction) => {
                 let held = match destination {
-                    Destination::Route(route) => Held { queues: self.routes.queues(route), replies: Vec::new() },
+                    Destination::Route(route) => {
+                        Held { queues: self.routes.queues(route), replies: Vec::new(), is_withheld: false }
+                    }
                     Destination::Once(held) => held,
                 };
                 transaction.published.push((message, held, mandatory));
@@ -199,7 +201,7 @@ impl Session {
             self.node.reply(token, message);
         }
         self.routes.publish_to(&held.queues, message, origin);
-        if held.queues.is_empty() && held.replies.is_empty() {
+        if held.queues.is_empty() && held.replies.is_empty() && !held.is_withheld {
             self.unroutable(number, message, mandatory, out);
         }
     }
@@ -240,13 +242,13 @@ impl Session {
         let (tokens, keys): (Vec<&str>, Vec<&str>) =
             keys.into_iter().partition(|key| exchange.is_empty() && is_reply_token(key));
         let (properties, entropy) = (&BasicProperties, self.entropy.draw());
-        let input = RoutingInput { routing_keys: &keys, message, properties, entropy };
+        let input = RoutingInput { routing_keys: &keys, message, properties, entropy, now: self.node.now() };
         let routed = self.node.route(&self.vhost, exchange, &input, &mut self.broker_routes)?;
         if routed.cacheable && extra_keys.is_empty() && tokens.is_empty() {
             return Ok(Destination::Route(self.routes.insert(exchange, routing_key, &routed.queues)));
         }
         let replies = tokens.into_iter().map(Name::from).collect();
-        Ok(Destination::Once(Held { queues: routed.queues, replies }))
+        Ok(Destination::Once(Held { queues: routed.queues, replies, is_withheld: routed.is_withheld }))
     }
 
     /// A message that no queue takes: comes back if it is mandatory, or is dropped.

@@ -5,6 +5,7 @@
 mod channels;
 mod client;
 mod confirm;
+mod duplicates;
 mod ending;
 mod fake_store;
 mod flow;

@@ -108,7 +108,7 @@ fn route_naively(vhost: &Vhost, exchange: &str, key: &str) -> Vec<QueueId> {
         for binding in exchange.bindings() {
             let matches = match exchange.kind() {
                 ExchangeKind::Direct => &**binding.routing_key() == key,
-                ExchangeKind::Fanout => true,
+                ExchangeKind::Fanout | ExchangeKind::Deduplication => true,
                 ExchangeKind::Topic => match &**binding.routing_key() {
                     "#" => true,
                     "#.a.#" => key.split('.').any(|word| word == "a"),

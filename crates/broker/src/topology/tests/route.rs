@@ -8,7 +8,7 @@ impl Bench {
     fn route_all(&self, exchange: &str, routing_keys: &[&str], headers: &Table) -> (Vec<u64>, bool) {
         let mut routes = Routes::default();
         let (message, properties) = (&Message::bare(exchange, ""), &Fixed { headers: headers.clone(), property: None });
-        let input = RoutingInput { routing_keys, message, properties, entropy: 0 };
+        let input = RoutingInput { routing_keys, message, properties, entropy: 0, now: Timestamp(0) };
         self.vhost().route(exchange, &input, &mut routes).unwrap();
         (routes.queues.iter().map(|id| id.0).collect(), routes.cacheable)
     }
