@@ -26,6 +26,13 @@ pub enum Event {
         /// The queue it consumed from; the key may stand for another consumer by now.
         queue: QueueId,
     },
+    /// The time in which a consumer has to settle what its queue hands it is another one now.
+    ConsumerTimeoutChanged {
+        /// The consumer's key.
+        key: u32,
+        /// The queue; the key may stand for another consumer by now.
+        queue: QueueId,
+    },
     /// A queue that had asked for a pause in publishing drained.
     PublishingResumed,
     /// The journal or the message log wrote, or failed to write, something the connection waits for; or the store read

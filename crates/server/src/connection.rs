@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use leveret_broker::clock::Timestamp;
 use leveret_broker::mailbox::Mailbox;
 use leveret_session::amqp091::{Ending, Pause, Session};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -66,6 +67,8 @@ pub(crate) struct Connection {
     received: bool,
     sent: bool,
     pause: Option<(Pause, Pin<Box<Sleep>>)>,
+    /// Set while a delivery may have to be settled in time.
+    settling: Option<(Timestamp, Pin<Box<Sleep>>)>,
     /// Set while the client is not read for want of disk.
     look_again: Option<Pin<Box<Sleep>>>,
     reading: Reading,
@@ -98,6 +101,7 @@ impl Connection {
             received: false,
             sent: false,
             pause: None,
+            settling: None,
             look_again: None,
             reading: Reading::More,
         }
@@ -131,6 +135,7 @@ impl Connection {
             Reading::Paused => self.may_not_read() && !self.session.is_due(),
             Reading::More | Reading::Ended => false,
         };
+        let idle = idle && !self.settling_is_due(cx);
         // With the socket full, its readiness wakes the task; the mailbox can wait.
         if idle && (full || self.mailbox.register(cx.waker())) { Ok(Turn::Idle) } else { Ok(Turn::Again) }
     }
@@ -258,6 +263,26 @@ impl Connection {
             pause.cell.pause_timed_out(pause.delivered);
             self.pause = None;
         }
+    }
+
+    /// Whether the session has to look for deliveries that were not settled in time. If not, the task is woken when it has to.
+    fn settling_is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(due) = self.session.deadline() else {
+            self.settling = None;
+            return false;
+        };
+        let timer = match &mut self.settling {
+            Some((awaited, timer)) if *awaited == due => timer,
+            _ => {
+                let wait = Duration::from_millis(due.ms_since(self.session.now()));
+                &mut self.settling.insert((due, Box::pin(sleep(wait)))).1
+            }
+        };
+        let is_due = timer.as_mut().poll(cx).is_ready();
+        if is_due {
+            self.settling = None;
+        }
+        is_due
     }
 
     fn deadline_passed(&mut self, cx: &mut Context<'_>) -> bool {

@@ -10,6 +10,7 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::consumer_rules::ConsumerRules;
 use super::consumers::ConsumerInfo;
 use super::stored_lanes::StoredLanes;
 use super::{
@@ -164,6 +165,7 @@ pub struct QueueCell {
     info: QueueInfo,
     /// See [`flag`]. That the store has to hear of settlements is set before the first message that it concerns is handed out.
     flags: AtomicU8,
+    consumer_rules: ConsumerRules,
     context: Arc<QueueContext>,
     state: Mutex<State>,
 }
@@ -212,7 +214,8 @@ impl QueueCell {
             no_pause_before: 0,
             closed: false,
         };
-        let cell = Self { info, flags, context: Arc::clone(context), state: Mutex::new(state) };
+        let (consumer_rules, context) = (ConsumerRules::default(), Arc::clone(context));
+        let cell = Self { info, flags, consumer_rules, context, state: Mutex::new(state) };
         cell.note_stored(&cell.state.lock());
         if *settings != QueueSettings::default() {
             cell.configure(settings);
@@ -246,8 +249,31 @@ impl QueueCell {
         }
         state.queue.configure(settings);
         state.settings = Some(Arc::new(settings.clone()));
+        let told = self.configure_consumers(&state.queue, settings);
         self.finish(state);
+        told.into_iter().for_each(Waker::wake);
         wanted_time != self.wants_time()
+    }
+
+    /// Tells consumers if the time changes in which they have to settle. Gives back whom to wake.
+    fn configure_consumers(&self, queue: &Classic<Arc<Mailbox>>, settings: &QueueSettings) -> Vec<Waker> {
+        if !self.consumer_rules.set(settings) {
+            return Vec::new();
+        }
+        let tell = |consumer: &Subscription<Arc<Mailbox>>| {
+            consumer.sink.post(Event::ConsumerTimeoutChanged { key: consumer.key, queue: self.info.id })
+        };
+        queue.subscriptions().filter_map(tell).collect()
+    }
+
+    /// Milliseconds after which a delivery has to be settled, unless its consumer asked for another time.
+    pub fn consumer_timeout_ms(&self) -> Option<u64> {
+        self.consumer_rules.timeout_ms()
+    }
+
+    /// What it is made of.
+    pub fn kind(&self) -> QueueKind {
+        self.consumer_rules.kind()
     }
 
     /// What it was declared as.

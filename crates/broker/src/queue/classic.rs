@@ -327,6 +327,11 @@ impl<S: Sink> Classic<S> {
         }
     }
 
+    /// What the consumers there are asked for.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &Subscription<S>> {
+        self.consumers.subscriptions()
+    }
+
     /// The consumers there are.
     pub fn consumers(&self) -> impl Iterator<Item = ConsumerInfo> {
         self.consumers.infos()

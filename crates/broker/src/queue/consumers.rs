@@ -235,6 +235,10 @@ impl<S: Sink> Consumers<S> {
         true
     }
 
+    pub(super) fn subscriptions(&self) -> impl Iterator<Item = &Subscription<S>> {
+        self.slots.iter().filter_map(|slot| Some(&slot.consumer.as_ref()?.subscription))
+    }
+
     /// The consumers there are.
     pub(super) fn infos(&self) -> impl Iterator<Item = ConsumerInfo> {
         (0..).zip(&self.slots).filter_map(|(index, slot)| {

@@ -3,6 +3,7 @@
 mod backlog;
 pub mod cell;
 pub mod classic;
+mod consumer_rules;
 mod consumers;
 mod lanes;
 mod prefetch;

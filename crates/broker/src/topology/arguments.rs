@@ -20,8 +20,8 @@ const EXPIRY_MS_MAX: i128 = 10 * 365 * 24 * 60 * 60 * 1000;
 
 const PRIORITY_MAX: i128 = 255;
 
-/// The arguments classic queues know, in the order in which RabbitMQ compares them. All others that start with `x-` are
-/// stored and shown, but mean nothing.
+/// The arguments of classic queues that a declaration has to repeat, in the order in which RabbitMQ compares them. All others
+/// that start with `x-` are stored and shown, but mean nothing, except for `x-consumer-timeout`.
 pub(super) const CLASSIC_ARGUMENTS: &[&str] = &[
     "x-expires",
     "x-message-ttl",
@@ -69,6 +69,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("x-queue-version", check_queue_version),
     ("x-single-active-consumer", check_flag),
     ("x-queue-leader-locator", check_leader_locator),
+    ("x-consumer-timeout", check_expiry),
 ];
 
 /// The type the arguments of a queue ask for.
@@ -136,6 +137,14 @@ fn check_queue_type(value: &Value, arguments: &Table) -> Result<(), InvalidValue
     }
 }
 
+/// A time in milliseconds, as an argument says it.
+pub fn milliseconds(value: &Value) -> Result<u64, InvalidValue> {
+    match integer(value)? {
+        ms if ms > EXPIRY_MS_MAX => Err(InvalidValue::TooLarge(ms)),
+        ms => u64::try_from(ms).map_err(|_| InvalidValue::Negative(ms)),
+    }
+}
+
 fn check_expires(value: &Value, arguments: &Table) -> Result<(), InvalidValue> {
     if integer(value)? == 0 {
         return Err(InvalidValue::Zero);
@@ -143,12 +152,8 @@ fn check_expires(value: &Value, arguments: &Table) -> Result<(), InvalidValue> {
     check_expiry(value, arguments)
 }
 
-fn check_expiry(value: &Value, arguments: &Table) -> Result<(), InvalidValue> {
-    check_not_negative(value, arguments)?;
-    match integer(value)? {
-        ms if ms > EXPIRY_MS_MAX => Err(InvalidValue::TooLarge(ms)),
-        _ => Ok(()),
-    }
+fn check_expiry(value: &Value, _: &Table) -> Result<(), InvalidValue> {
+    milliseconds(value).map(|_| ())
 }
 
 fn check_not_negative(value: &Value, _: &Table) -> Result<(), InvalidValue> {
@@ -258,6 +263,9 @@ mod tests {
             ("x-queue-version", Value::I32(3), "\"unsupported queue version '3'\""),
             ("x-single-active-consumer", Value::text("true"), "{unacceptable_type,longstr}"),
             ("x-queue-leader-locator", Value::text("here"), "invalid_queue_locator_arg"),
+            ("x-consumer-timeout", Value::I32(-1), "{value_negative,-1}"),
+            ("x-consumer-timeout", long(315_360_000_001), "{value_too_large,315360000001}"),
+            ("x-consumer-timeout", Value::text("1"), "\"expected integer, got longstr\""),
             ("x-queue-type", Value::text("foo"), "\"unsupported queue type 'foo'\""),
             ("x-queue-type", Value::text("quorum"), "\"unsupported queue type 'quorum'\""),
             ("x-queue-type", Value::text("stream"), "\"unsupported queue type 'stream'\""),
@@ -282,6 +290,8 @@ mod tests {
             ("x-queue-mode", Value::text("lazy")),
             ("x-queue-version", Value::I32(1)),
             ("x-single-active-consumer", Value::Bool(false)),
+            ("x-consumer-timeout", Value::I32(0)),
+            ("x-consumer-timeout", Value::I64(315_360_000_000)),
             ("x-queue-type", Value::text("classic")),
             ("x-queue-type", Value::text("")),
             ("x-queue-master-locator", Value::text("min-masters")),

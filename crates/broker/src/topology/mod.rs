@@ -18,6 +18,7 @@ mod seen;
 mod settings;
 mod vhost;
 
+pub use arguments::milliseconds;
 pub use binding::Binding;
 pub(crate) use binding::Target;
 pub use change::{Applied, Change, Destination, Origin, Removed};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use leveret_broker::error::{InvalidValue, Resource};
 use leveret_broker::queue::{SharedPrefetch, Subscription, Taken, Unsubscribed};
+use leveret_broker::topology::milliseconds;
 use leveret_broker::{Error, Name};
 use leveret_protocol::amqp091::method::{
     BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicGet, BasicGetEmpty, BasicGetOk, BasicQos, BasicQosOk,
@@ -16,6 +17,8 @@ use super::settings::generated_name;
 use super::sources::{Source, SourceKind};
 use super::unsettled::Delivered;
 use super::{Handled, Session, table};
+
+const TIMEOUT_ARGUMENT: &str = "x-consumer-timeout";
 
 impl Session {
     pub(super) fn qos(&mut self, number: u16, qos: BasicQos, out: &mut Vec<u8>) -> Handled {
@@ -77,6 +80,7 @@ impl Session {
         }
         let queue = self.node.queue(&self.vhost, &name, self.id)?;
         let priority = priority(consume.arguments, queue.resource())?;
+        let timeout_ms = own_timeout_ms(consume.arguments, || queue.resource())?;
         let key = self.sources.next_key();
         let subscription = Subscription {
             sink: Arc::clone(&self.mailbox),
@@ -90,6 +94,7 @@ impl Session {
         };
         let id = queue.subscribe(subscription)?;
         let key = self.sources.add(number, Name::clone(&tag), consume.no_ack, SourceKind::Consumer { queue, id });
+        self.sources.set_timeout(key, timeout_ms);
         channel.consumers.push((Name::clone(&tag), key));
         // The first delivery may be in the mailbox by now; it is encoded after this.
         if !consume.no_wait {
@@ -170,14 +175,25 @@ impl Session {
                 queue.discard(std::slice::from_ref(&(position.0..position.0 + 1)));
             }
         } else {
-            let source = self.sources.getter(number, &queue);
-            if let Some(source) = self.sources.get_mut(source) {
+            let key = self.sources.getter(number, &queue);
+            channel.unsettled.push(Delivered { tag: delivery_tag, source: key, position, message });
+            if let Some(source) = self.sources.get_mut(key) {
                 source.outstanding += 1;
+                source.follow_queue();
+                if source.timeout.is_set() {
+                    self.deadline.delivered((key, source), delivery_tag, self.node.now(), &channel.unsettled);
+                }
             }
-            channel.unsettled.push(Delivered { tag: delivery_tag, source, position, message });
         }
         Ok(())
     }
+}
+
+/// The time a consumer asks for in which it has to settle, in milliseconds; 0 is for ever.
+fn own_timeout_ms(arguments: Table<'_>, queue: impl Fn() -> Resource) -> Result<Option<u64>, Error> {
+    let Some(value) = arguments.get(TIMEOUT_ARGUMENT) else { return Ok(None) };
+    let refused = |reason| Error::InvalidArgument { resource: queue(), argument: TIMEOUT_ARGUMENT.into(), reason };
+    milliseconds(&table::value_to_broker(value)).map(Some).map_err(refused)
 }
 
 /// The priority a consumer asks for, and a check of the arguments that classic queues do not know.

@@ -1,5 +1,6 @@
 //! From the mailbox to basic.deliver.
 
+use leveret_broker::clock::Timestamp;
 use leveret_broker::mailbox::Inbox;
 use leveret_broker::queue::Delivery;
 use leveret_protocol::amqp091::frame;
@@ -9,16 +10,17 @@ use super::Session;
 use super::unsettled::Delivered;
 
 impl Session {
-    /// Encodes deliveries in order; those that want settling are kept until then.
+    /// Encodes deliveries in order; those that want settling are kept until then. The clock is read at most once.
     pub(super) fn deliver_all(&mut self, inbox: &mut Inbox, out: &mut Vec<u8>) {
         let frame_max = self.frame_max();
+        let mut now = None;
         for delivery in inbox.deliveries.drain(..) {
-            self.deliver_one(delivery, frame_max, out);
+            self.deliver_one(delivery, frame_max, &mut now, out);
         }
     }
 
     #[inline]
-    fn deliver_one(&mut self, delivery: Delivery, frame_max: usize, out: &mut Vec<u8>) {
+    fn deliver_one(&mut self, delivery: Delivery, frame_max: usize, now: &mut Option<Timestamp>, out: &mut Vec<u8>) {
         let Delivery { key, redelivered, position, message } = delivery;
         let Some(source) = self.sources.get_mut(key) else { return };
         let Some(channel) = self.channels.get_mut(source.channel) else { return };
@@ -39,6 +41,10 @@ impl Session {
         } else {
             source.outstanding += 1;
             channel.unsettled.push(Delivered { tag: delivery_tag, source: key, position, message });
+            if source.timeout.is_set() {
+                let now = *now.get_or_insert_with(|| self.node.now());
+                self.deadline.delivered((key, source), delivery_tag, now, &channel.unsettled);
+            }
         }
     }
 }

@@ -272,8 +272,8 @@ impl Session {
         Ok(())
     }
 
-    /// Closes a channel after an error of one of its methods.
-    fn close_channel_with(&mut self, number: u16, fault: &Fault, ids: (u16, u16), out: &mut Vec<u8>) {
+    /// Closes a channel, mostly after an error of one of its methods.
+    pub(super) fn close_channel_with(&mut self, number: u16, fault: &Fault, ids: (u16, u16), out: &mut Vec<u8>) {
         tracing::error!(
             connection = self.id.0,
             channel = number,

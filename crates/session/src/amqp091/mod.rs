@@ -26,6 +26,7 @@ mod settings;
 mod settle;
 mod sources;
 mod table;
+mod timeouts;
 mod transaction;
 mod unsettled;
 
@@ -52,6 +53,7 @@ pub use routes::Pause;
 use routes::Routes;
 pub use settings::Settings;
 use sources::Sources;
+use timeouts::Deadline;
 
 /// Half heartbeat intervals without an octet after which a client counts as gone: two intervals and a half.
 const SILENT_TICKS_MAX: u32 = 5;
@@ -134,6 +136,7 @@ pub struct Session {
     /// Decides where an exchange chooses at random.
     entropy: Entropy,
     inbox: Inbox,
+    deadline: Deadline,
     /// Buffer for the next draft.
     draft: Vec<u8>,
     /// Channels with publishes to confirm or shared prefetch to release.
@@ -178,6 +181,7 @@ impl Session {
             broker_routes: leveret_broker::topology::Routes::default(),
             entropy,
             inbox: Inbox::default(),
+            deadline: Deadline::default(),
             draft: Vec::new(),
             dirty_channels: Vec::new(),
             log: LogWait::default(),
@@ -317,6 +321,7 @@ impl Session {
             self.flush(out);
             self.wait_for_log(out);
         }
+        self.check_timeouts(out);
         if !self.log.confirming.is_empty() {
             self.confirm_stored(out);
         }
@@ -403,6 +408,7 @@ impl Session {
     fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
         match event {
             Event::ConsumerCancelled { key, queue } => self.consumer_cancelled(*key, *queue, out),
+            Event::ConsumerTimeoutChanged { key, queue } => self.consumer_timeout_changed(*key, *queue),
             Event::PublishingResumed => self.resumed = true,
             Event::JournalMoved => self.parking.has_moved = true,
             Event::Close(reason) => self.asked_to_close = Some(*reason),

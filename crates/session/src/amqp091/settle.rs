@@ -47,7 +47,9 @@ impl Session {
             }
             return Ok(());
         }
-        let delivered = channel.unsettled.take(tag).ok_or_else(unknown)?;
+        let Some(delivered) = channel.unsettled.take(tag) else {
+            return if channel.unsettled.settle_released(tag) { Ok(()) } else { Err(unknown()) };
+        };
         if in_transaction {
             self.hold(number, settlement, vec![delivered]);
         } else {
@@ -123,7 +125,7 @@ impl Session {
     }
 
     /// Lets the next consumers take the places of those that were stopped and have given everything back.
-    fn hand_over(&mut self, keys: &[u32]) {
+    pub(super) fn hand_over(&mut self, keys: &[u32]) {
         for key in keys {
             if let Some(source) = self.sources.get_mut(*key)
                 && std::mem::take(&mut source.hands_over)
@@ -136,7 +138,7 @@ impl Session {
     }
 
     /// Lets nothing more come from these sources; gives back the auto-delete queues that lost their last consumer by that.
-    fn stop_sources(&mut self, keys: &[u32]) -> Vec<Arc<QueueCell>> {
+    pub(super) fn stop_sources(&mut self, keys: &[u32]) -> Vec<Arc<QueueCell>> {
         let mut unused = Vec::new();
         for key in keys {
             let Some(source) = self.sources.get_mut(*key) else { continue };

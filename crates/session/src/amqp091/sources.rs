@@ -7,6 +7,9 @@ use leveret_broker::Name;
 use leveret_broker::message::Message;
 use leveret_broker::queue::{ConsumerId, Position, QueueCell, Returned};
 use leveret_broker::store::StorePosition;
+use leveret_broker::topology::QueueId;
+
+use super::timeouts::Timeout;
 
 /// Ranges of positions that a source keeps room for between turns.
 const POSITIONS_KEPT: usize = 64;
@@ -48,6 +51,8 @@ pub(crate) struct Source {
     pub(crate) hands_over: bool,
     /// Deliveries not settled.
     pub(crate) outstanding: u32,
+    /// How long they may be that.
+    pub(crate) timeout: Timeout,
     /// Deliveries settled in this turn, which the queue has yet to be told.
     settled: u32,
     /// Where what is done with stood, for a queue whose store has to know.
@@ -101,6 +106,21 @@ impl Source {
         }
     }
 
+    /// Whether it is a consumer of that queue.
+    pub(crate) fn is_of(&self, id: QueueId) -> bool {
+        matches!(&self.kind, SourceKind::Consumer { queue, .. } if queue.info().id == id)
+    }
+
+    /// What its queue says of the time its deliveries may stay unsettled.
+    pub(crate) fn queue_timeout_ms(&self) -> Option<u64> {
+        self.queue().filter(|_| !self.no_ack)?.0.consumer_timeout_ms()
+    }
+
+    /// Takes over what its queue says of the time its deliveries may stay unsettled.
+    pub(crate) fn follow_queue(&mut self) {
+        self.timeout.set_queue_ms(self.queue_timeout_ms());
+    }
+
     /// Whether deliveries count against a prefetch that the channel shares.
     pub(crate) fn is_limited(&self) -> bool {
         matches!(self.kind, SourceKind::Consumer { .. }) && !self.no_ack
@@ -130,6 +150,7 @@ impl Sources {
             live: true,
             hands_over: false,
             outstanding: 0,
+            timeout: Timeout::default(),
             settled: 0,
             positions: Vec::new(),
             rejected: Vec::new(),
@@ -312,7 +333,6 @@ mod tests {
     use leveret_broker::mailbox::Mailbox;
     use leveret_broker::message::Draft;
     use leveret_broker::queue::{Fanout, QueueCounts, QueueInfo, Subscription};
-    use leveret_broker::topology::QueueId;
 
     const CHANNEL: u16 = 1;
 

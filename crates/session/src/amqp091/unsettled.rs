@@ -1,6 +1,6 @@
 //! What a channel was handed and has not settled, by delivery tag.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use leveret_broker::message::Message;
 use leveret_broker::queue::Position;
@@ -26,6 +26,8 @@ pub(crate) struct Delivered {
 pub(crate) struct Unsettled {
     entries: VecDeque<(u64, Option<Delivered>)>,
     marked: usize,
+    /// Tags of deliveries that went back to their queue before the client settled them. It may settle them once more.
+    released: BTreeSet<u64>,
 }
 
 impl Unsettled {
@@ -39,6 +41,12 @@ impl Unsettled {
         let index = self.position(tag)?;
         let taken = self.entries.get_mut(index).and_then(|(_, entry)| entry.take())?;
         self.marked += 1;
+        self.sweep();
+        Some(taken)
+    }
+
+    /// Lets go of marks at the front, and of all once they are many.
+    fn sweep(&mut self) {
         while let Some((_, None)) = self.entries.front() {
             self.entries.pop_front();
             self.marked -= 1;
@@ -48,7 +56,6 @@ impl Unsettled {
             self.marked = 0;
         }
         self.shrink();
-        Some(taken)
     }
 
     /// Gives the memory of a long backlog back once all of it is settled.
@@ -56,6 +63,33 @@ impl Unsettled {
         if self.entries.is_empty() && self.entries.capacity() > 1024 {
             self.entries.shrink_to(64);
         }
+    }
+
+    /// Takes the deliveries of a source with tags below this one. The client may still settle them, to no effect.
+    pub(crate) fn release(&mut self, source: u32, before: u64) -> Vec<Delivered> {
+        let end = self.entries.partition_point(|(tag, _)| *tag < before);
+        let mut taken = Vec::new();
+        for (tag, entry) in self.entries.range_mut(..end) {
+            if let Some(delivered) = entry.take_if(|delivered| delivered.source == source) {
+                self.released.insert(*tag);
+                self.marked += 1;
+                taken.push(delivered);
+            }
+        }
+        self.sweep();
+        taken
+    }
+
+    /// Takes note that the client settles a delivery that was released; says whether it was.
+    pub(crate) fn settle_released(&mut self, tag: u64) -> bool {
+        self.released.remove(&tag)
+    }
+
+    /// Tags of a source's deliveries, from one on, in order.
+    pub(crate) fn tags_of(&self, source: u32, from: u64) -> impl Iterator<Item = u64> {
+        let start = self.entries.partition_point(|(tag, _)| *tag < from);
+        let entries = self.entries.range(start..).filter_map(|(_, entry)| entry.as_ref());
+        entries.filter(move |delivered| delivered.source == source).map(|delivered| delivered.tag)
     }
 
     /// Takes every delivery up to and including `tag`, in order; 0 stands for all.
@@ -66,13 +100,16 @@ impl Unsettled {
         };
         let taken: Vec<_> = self.entries.drain(..end).filter_map(|(_, entry)| entry).collect();
         self.marked -= end - taken.len();
+        self.released = if tag == 0 { BTreeSet::new() } else { self.released.split_off(&(tag + 1)) };
         self.shrink();
         taken
     }
 
     /// Puts deliveries back whose tags may lie anywhere.
     pub(crate) fn put_back(&mut self, delivered: Vec<Delivered>) {
+        let released = std::mem::take(&mut self.released);
         let mut all: Vec<Delivered> = self.take_through(0);
+        self.released = released;
         all.extend(delivered);
         all.sort_by_key(|delivered| delivered.tag);
         self.entries.extend(all.into_iter().map(|delivered| (delivered.tag, Some(delivered))));
@@ -80,7 +117,8 @@ impl Unsettled {
 
     /// Whether `tag` is unsettled.
     pub(crate) fn contains(&self, tag: u64) -> bool {
-        self.position(tag).and_then(|index| self.entries.get(index)).is_some_and(|(_, entry)| entry.is_some())
+        let held = self.position(tag).and_then(|index| self.entries.get(index));
+        held.is_some_and(|(_, entry)| entry.is_some()) || self.released.contains(&tag)
     }
 
     fn position(&self, tag: u64) -> Option<usize> {
@@ -131,6 +169,27 @@ mod tests {
         assert_eq!(tags(&unsettled.take_through(4)), [0; 0]);
         assert_eq!(tags(&unsettled.take_through(0)), [5, 6, 7, 8, 9, 10]);
         assert_eq!(tags(&unsettled.take_through(0)), [0; 0]);
+    }
+
+    #[test]
+    fn what_is_released_may_be_settled_once_more() {
+        let mut some = unsettled(1..=8);
+        some.entries.iter_mut().skip(4).for_each(|(_, entry)| entry.as_mut().unwrap().source = 7);
+        assert_eq!(some.tags_of(7, 0).collect::<Vec<_>>(), [5, 6, 7, 8]);
+        assert_eq!(some.tags_of(7, 7).collect::<Vec<_>>(), [7, 8]);
+        assert_eq!(tags(&some.release(7, 7)), [5, 6]);
+        assert_eq!(tags(&some.release(0, 3)), [1, 2]);
+        for (tag, there) in [(5, true), (7, true), (1, true), (9, false)] {
+            assert_eq!(some.contains(tag), there, "{tag}");
+        }
+        assert!(some.take(5).is_none() && some.settle_released(5) && !some.settle_released(5));
+        assert_eq!(tags(&some.take_through(6)), [3, 4]);
+        for tag in [1, 2, 6] {
+            assert!(!some.contains(tag) && !some.settle_released(tag), "{tag}");
+        }
+        assert_eq!(tags(&some.release(7, 8)), [7]);
+        some.put_back(Vec::new());
+        assert_eq!((tags(&some.take_through(0)), some.contains(7)), (vec![8], false));
     }
 
     #[test]

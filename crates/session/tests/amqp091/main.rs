@@ -17,3 +17,4 @@ mod memory;
 mod parking;
 mod settle;
 mod stored;
+mod timeouts;

@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
+use leveret_broker::clock::{Clock, ManualClock};
 use leveret_broker::journal::{Journal, JournalPosition, Written};
 use leveret_broker::mailbox::{Event, Mailbox};
 use leveret_broker::node::{Node, Surroundings};
+use leveret_broker::queue::QueueSettings;
 use leveret_broker::topology::Record;
 use leveret_protocol::amqp091::Table;
 use leveret_protocol::amqp091::method::{
@@ -80,11 +82,16 @@ impl Journal for Disk {
 }
 
 fn start() -> (Arc<Disk>, Arc<Node>, Client) {
+    start_at(&Arc::new(ManualClock::default()))
+}
+
+fn start_at(clock: &Arc<ManualClock>) -> (Arc<Disk>, Arc<Node>, Client) {
     let disk = Arc::new(Disk::default());
     let journal = Arc::clone(&disk) as Arc<dyn Journal>;
     let node = Arc::new(Node::within(Surroundings {
         journal: Some(journal),
         store: Some(FakeStore::new()),
+        clock: Arc::clone(clock) as Arc<dyn Clock>,
         ..Surroundings::default()
     }));
     disk.sync();
@@ -336,4 +343,29 @@ fn what_was_kept_is_handled_in_bounded_turns() {
         got += client.read().iter().filter(|line| line.starts_with("1: get-ok")).count();
     }
     assert_eq!(got, 50);
+}
+
+#[test]
+fn an_ack_that_waits_with_its_channel_is_in_time() {
+    let clock = Arc::new(ManualClock::default());
+    let (disk, node, mut client) = start_at(&clock);
+    client.declare(1, "q");
+    client.exchange();
+    let settings = QueueSettings { consumer_timeout_ms: Some(160), ..QueueSettings::default() };
+    client.cell("q").configure(&settings);
+    client.consume(1, "q", false);
+    client.publish(1, "q", "a");
+    client.turn();
+    client.send(1, &declare("durable", true));
+    client.ack(1, 1, false);
+    client.quiet_turn();
+    clock.advance(10_000);
+    client.quiet_turn();
+    assert!(client.session.deadline().is_some_and(|due| due > client.session.now()), "it looks again");
+    disk.sync();
+    assert_eq!(client.turn(), ["1: declare-ok durable"]);
+    assert_eq!(counts(&node, "q"), queue_counts(0, 0, 1));
+    clock.advance(10_000);
+    client.quiet_turn();
+    assert_eq!(client.session.deadline(), None);
 }

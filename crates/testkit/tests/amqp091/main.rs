@@ -7,6 +7,7 @@ mod channel;
 mod confirm;
 mod connection;
 mod consume;
+mod consumer_timeout;
 mod copies;
 mod durable_messages;
 mod exchange_bindings;

@@ -350,3 +350,31 @@ fn take_says_how_many_still_wait() {
     cell.settle(None, 2, &[]);
     assert_eq!(cell.counts(), QueueCounts::default());
 }
+
+#[test]
+fn consumers_are_told_when_the_time_to_settle_changes() {
+    let (cell, consumer) = (cell(), mailbox());
+    cell.subscribe(subscription(&consumer, false, 1)).unwrap();
+    let wakes = Wakes::new();
+    for (settings, ms, kind, told) in [
+        (QueueSettings::default(), None, QueueKind::Classic, false),
+        (QueueSettings { consumer_timeout_ms: Some(5), ..Default::default() }, Some(5), QueueKind::Classic, true),
+        (
+            QueueSettings { consumer_timeout_ms: Some(5), kind: QueueKind::Quorum, ..Default::default() },
+            Some(5),
+            QueueKind::Quorum,
+            false,
+        ),
+        (QueueSettings { consumer_timeout_ms: Some(0), ..Default::default() }, None, QueueKind::Classic, true),
+        (QueueSettings::default(), None, QueueKind::Classic, false),
+    ] {
+        assert!(consumer.register(&wakes.waker()));
+        let woken = wakes.count();
+        cell.configure(&settings);
+        assert_eq!((cell.consumer_timeout_ms(), cell.kind()), (ms, kind), "{settings:?}");
+        let events = take(&consumer).events;
+        let is_it = |event: &Event| matches!(event, Event::ConsumerTimeoutChanged { key: 3, queue: QueueId(1) });
+        assert_eq!((events.len(), events.iter().all(is_it)), (usize::from(told), true), "{settings:?}");
+        assert_eq!(wakes.count() - woken, usize::from(told), "{settings:?}");
+    }
+}
