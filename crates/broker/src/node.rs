@@ -170,7 +170,7 @@ impl Node {
         mut messages: impl FnMut(QueueId) -> Option<Restored>,
     ) -> Self {
         let Surroundings { clock, properties, journal, store } = surroundings;
-        let context = Arc::new(QueueContext::new(clock));
+        let context = Arc::new(QueueContext::new(clock, Arc::clone(&properties)));
         let mut state = State { topology, cells: Map::default(), last_ids: BTreeMap::new() };
         // It is there already, or can be created: neither is refused.
         let _ = state.topology.apply(Change::CreateVhost { vhost: "/".into() });

@@ -282,6 +282,8 @@ impl Store {
 
     /// Writes what is left and ends the threads.
     pub(crate) fn stop(&self) {
+        // Without a node, nobody has to be waited for.
+        let _ = self.shared.node.set(Weak::new());
         self.shared.log.stop();
         self.shared.page_out.stop();
         self.shared.loads.stop();

@@ -12,6 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::consumer_rules::ConsumerRules;
 use super::consumers::ConsumerInfo;
+use super::deduplication::Deduplication;
 use super::stored_lanes::StoredLanes;
 use super::{
     Classic, ConsumerId, Fanout, Loaded, Overflow, Position, QueueKind, QueueSettings, Restored, Returned,
@@ -22,6 +23,7 @@ use crate::dead_letter::{DeadLetters, Departed};
 use crate::error::Resource;
 use crate::mailbox::{Event, Mailbox};
 use crate::message::Message;
+use crate::properties::{NoProperties, Properties};
 use crate::store::{Area, MessageStore, StorePace, StorePosition};
 use crate::topology::QueueId;
 use crate::{Error, Name};
@@ -80,19 +82,20 @@ pub struct Enqueued {
 #[derive(Debug)]
 pub struct QueueContext {
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) properties: Arc<dyn Properties>,
     pub(crate) dead_letters: DeadLetters,
 }
 
 impl QueueContext {
-    /// Queues that go by this clock.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, dead_letters: DeadLetters::default() }
+    /// Queues that go by this clock, and whose messages have such properties.
+    pub fn new(clock: Arc<dyn Clock>, properties: Arc<dyn Properties>) -> Self {
+        Self { clock, properties, dead_letters: DeadLetters::default() }
     }
 }
 
 impl Default for QueueContext {
     fn default() -> Self {
-        Self::new(Arc::new(ManualClock::default()))
+        Self::new(Arc::new(ManualClock::default()), Arc::new(NoProperties))
     }
 }
 
@@ -146,6 +149,8 @@ struct State {
     stored: Option<StoredLanes>,
     /// What it was asked to do beyond that; none for a plain queue.
     settings: Option<Arc<QueueSettings>>,
+    /// The ids of its messages, if it takes none twice.
+    deduplication: Option<Box<Deduplication>>,
     /// When it was used last, as far as its lease depends on it.
     last_used: Timestamp,
     /// When the clock was asked to wake it.
@@ -207,6 +212,7 @@ impl QueueCell {
             queue,
             stored,
             settings: None,
+            deduplication: None,
             last_used: Timestamp::default(),
             alarm: None,
             getters: Vec::new(),
@@ -244,8 +250,14 @@ impl QueueCell {
         state.queue.set_now(now);
         // A lease that begins now, or changes, begins anew.
         state.last_used = now;
+        if settings.deduplicates && state.deduplication.is_none() {
+            state.deduplication = Some(Box::new(Deduplication::new(Arc::clone(&self.context.properties))));
+            // It has to hear of settlements as well.
+            self.flags.fetch_or(flag::STORED, Ordering::Relaxed);
+        }
         if let Some(stored) = &mut state.stored {
             stored.set_lazy(settings.lazy);
+            stored.set_keeps_all(settings.deduplicates);
         }
         state.queue.configure(settings);
         state.settings = Some(Arc::new(settings.clone()));
@@ -384,6 +396,9 @@ impl QueueCell {
         fanout: Fanout,
     ) -> (Option<(StorePosition, StorePace)>, Option<StorePosition>) {
         let (mut appended, mut relieved) = (None, None);
+        if let Some(deduplication) = &mut state.deduplication {
+            deduplication.admit(batch, state.queue.lanes(), state.queue.ttl_ms(), self.context.clock.now());
+        }
         if let Some(stored) = &mut state.stored {
             appended = stored.append(state.queue.lanes(), batch, fanout);
             if appended.is_some() {
@@ -436,6 +451,9 @@ impl QueueCell {
             return;
         }
         let lane = usize::try_from(id.0.saturating_sub(self.info.id.0)).unwrap_or(0);
+        if let Some(deduplication) = &mut state.deduplication {
+            deduplication.found(lane, &loaded, state.queue.ttl_ms());
+        }
         if let Some(stored) = &mut state.stored {
             stored.loaded(state.queue.lanes_mut(), lane, loaded);
             state.queue.go_on();
@@ -681,7 +699,13 @@ impl State {
     }
 
     fn drop_stored(&mut self, positions: &[Range<u64>]) -> Option<StorePosition> {
-        if self.closed { None } else { self.stored.as_mut()?.settle(positions) }
+        if self.closed {
+            return None;
+        }
+        if let Some(deduplication) = &mut self.deduplication {
+            deduplication.remove(positions);
+        }
+        self.stored.as_mut()?.settle(positions)
     }
 
     /// When the queue goes unless somebody uses it.
@@ -741,6 +765,10 @@ impl QueueCell {
         let dropped = state.queue.take_dropped();
         let _ = state.drop_stored(&dropped);
         let messages = state.queue.take_dead();
+        if let Some(deduplication) = &mut state.deduplication {
+            let positions = messages.iter().filter_map(|dead| dead.position).map(|Position(at)| at..at + 1);
+            deduplication.remove(&positions.collect::<Vec<_>>());
+        }
         if let Some(settings) = &state.settings
             && !messages.is_empty()
         {

@@ -211,6 +211,11 @@ impl<S: Sink> Classic<S> {
         }
     }
 
+    /// How long a message lives in the queue, in milliseconds.
+    pub fn ttl_ms(&self) -> Option<u64> {
+        self.rules.ttl_ms
+    }
+
     /// Messages that a consumer, or without one basic.get, does not want. Their places are the cell's to give up.
     pub fn reject(&mut self, id: Option<ConsumerId>, messages: Vec<(Position, Message)>) {
         let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);

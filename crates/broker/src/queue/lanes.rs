@@ -187,8 +187,9 @@ impl Lanes {
     }
 }
 
+/// A position within a lane as everybody else sees it.
 #[inline]
-fn place(lane: usize, Position(position): Position) -> Position {
+pub(super) fn place(lane: usize, Position(position): Position) -> Position {
     Position((lane as u64) << LANE_SHIFT | position)
 }
 

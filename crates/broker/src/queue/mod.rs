@@ -5,6 +5,7 @@ pub mod cell;
 pub mod classic;
 mod consumer_rules;
 mod consumers;
+mod deduplication;
 mod lanes;
 mod prefetch;
 mod settings;

@@ -78,6 +78,7 @@ pub(super) struct Stored {
     counted: usize,
     is_loading: bool,
     is_lazy: bool,
+    keeps_all: bool,
 }
 
 impl Stored {
@@ -94,6 +95,7 @@ impl Stored {
             counted: 0,
             is_loading: false,
             is_lazy: false,
+            keeps_all: false,
         }
     }
 
@@ -150,7 +152,7 @@ impl Stored {
     /// page-out area that publishers should wait for, if it has enough to write.
     pub(super) fn page_out(&mut self, queue: &mut Backlog) -> Option<StorePosition> {
         let bytes = queue.bytes();
-        if bytes < KEPT {
+        if bytes < KEPT || self.keeps_all {
             return None;
         }
         let mut awaited = None;
@@ -210,7 +212,7 @@ impl Stored {
             }
         }
         self.count(queue.bytes());
-        if is_asked
+        if (is_asked || self.keeps_all)
             && !self.is_loading
             && queue.has_cold()
             && let Some(positions) = queue.wanted(self.ahead())
@@ -220,8 +222,16 @@ impl Stored {
         }
     }
 
+    /// Whether all messages stay in memory, and those on disk are read back at once.
+    pub(super) fn set_keeps_all(&mut self, keeps_all: bool) {
+        self.keeps_all = keeps_all;
+    }
+
     /// Octets of messages read back below which a queue asks for more.
     fn ahead(&self) -> usize {
+        if self.keeps_all {
+            return usize::MAX;
+        }
         if self.is_lazy || self.store.pressure() == MemoryPressure::All { AHEAD } else { AHEAD_WITH_ROOM }
     }
 

@@ -19,13 +19,14 @@ pub(super) struct StoredLanes {
     queue: QueueId,
     durable: bool,
     is_lazy: bool,
+    keeps_all: bool,
 }
 
 impl StoredLanes {
     /// Nothing in the store yet. The lanes go by the ids from `queue` on.
     pub(super) fn new(store: Arc<dyn MessageStore>, queue: QueueId, durable: bool) -> Self {
         let lowest = Stored::new(Arc::clone(&store), queue, durable, false);
-        Self { lowest, higher: Vec::new(), store, queue, durable, is_lazy: false }
+        Self { lowest, higher: Vec::new(), store, queue, durable, is_lazy: false, keeps_all: false }
     }
 
     /// A lane has something in the store when the node starts.
@@ -41,6 +42,7 @@ impl StoredLanes {
             let id = QueueId(self.queue.0 + self.higher.len() as u64 + 1);
             let mut stored = Stored::new(Arc::clone(&self.store), id, self.durable, false);
             stored.set_lazy(self.is_lazy);
+            stored.set_keeps_all(self.keeps_all);
             self.higher.push(stored);
         }
         self.higher.get_mut(index).unwrap_or(&mut self.lowest)
@@ -55,6 +57,13 @@ impl StoredLanes {
         self.is_lazy = is_lazy;
         self.lowest.set_lazy(is_lazy);
         self.higher.iter_mut().for_each(|lane| lane.set_lazy(is_lazy));
+    }
+
+    /// Whether all messages stay in memory, and those on disk are read back at once.
+    pub(super) fn set_keeps_all(&mut self, keeps_all: bool) {
+        self.keeps_all = keeps_all;
+        self.lowest.set_keeps_all(keeps_all);
+        self.higher.iter_mut().for_each(|lane| lane.set_keeps_all(keeps_all));
     }
 
     /// Gives the store what has to survive of messages that are about to get the next positions of their lanes.

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
-use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use leveret_broker::message::Message;
@@ -117,7 +116,8 @@ struct Load {
 /// Reads what is asked for until it is told to stop.
 pub(super) fn run(shared: &Shared) {
     while let Some((queue, positions)) = shared.loads.next() {
-        let Some(node) = shared.node.get().and_then(Weak::upgrade) else { continue };
+        // Queues ask while the node is being made, which is then not known yet.
+        let Some(node) = shared.node.wait().upgrade() else { continue };
         let is_short = shared.memory.pressure() == MemoryPressure::All;
         let octets = if is_short { LOAD_OCTETS_SHORT } else { LOAD_OCTETS };
         match shared.loads.load(queue, &positions, octets) {

@@ -1,5 +1,6 @@
 //! Rules of a queue in its cell: pauses, wakers, closed queues, and many threads at once.
 
+mod deduplication;
 mod random;
 mod stress;
 
