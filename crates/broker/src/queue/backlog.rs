@@ -67,9 +67,10 @@ pub(super) struct Backlog {
     bytes: usize,
     /// Messages before this position were handed out before the node was started.
     redelivered_before: u64,
-    /// Octets of the bodies of all messages that wait, those on disk included as far as they were seen in memory; counted only
-    /// if somebody asked for it.
+    /// Octets of the bodies of all messages that wait, if somebody asked for it.
     body_bytes: Option<u64>,
+    /// Of messages on disk before this position the octets are not counted yet.
+    uncounted_before: u64,
 }
 
 impl Backlog {
@@ -105,6 +106,13 @@ impl Backlog {
         }
         let in_memory = self.returned.values().chain(self.head.iter().map(|(_, message)| message)).chain(&self.ready);
         self.body_bytes = is_counting.then(|| in_memory.map(|message| message.body_size() as u64).sum());
+        // Only memory tells how large the others are, so they have to be read back.
+        self.uncounted_before = if self.cold.count > 0 { self.cold.until } else { 0 };
+    }
+
+    /// Whether messages on disk have to be read back to count their octets.
+    pub(super) fn has_uncounted(&self) -> bool {
+        self.body_bytes.is_some() && self.cold.count > 0 && self.cold.from < self.uncounted_before
     }
 
     /// The message that comes next, unless it is on disk only.
@@ -241,6 +249,11 @@ impl Backlog {
         for (Position(position), message) in loaded.messages {
             self.bytes += message.size();
             self.head_bytes += message.size();
+            if let Some(bytes) = &mut self.body_bytes
+                && position < self.uncounted_before
+            {
+                *bytes += message.body_size() as u64;
+            }
             self.head.push_back((position, message));
         }
     }

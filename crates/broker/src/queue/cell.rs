@@ -619,6 +619,8 @@ impl QueueCell {
             returned.clear();
             return;
         }
+        // Time may begin to matter with what comes back.
+        state.queue.set_now(self.context.clock.now());
         state.queue.put_back(returned);
         self.finish(state);
     }

@@ -402,6 +402,7 @@ impl<S: Sink> Classic<S> {
                 self.consumers.settle(id, u32::try_from(messages.len()).unwrap_or(u32::MAX));
             }
             for (position, message) in messages {
+                self.may_expire = self.may_expire || message.ttl_ms().is_some();
                 self.lanes.put_back(position, message);
             }
         }

@@ -212,10 +212,11 @@ impl Stored {
             }
         }
         self.count(queue.bytes());
-        if (is_asked || self.keeps_all)
+        let is_all_wanted = self.keeps_all || queue.has_uncounted();
+        if (is_asked || is_all_wanted)
             && !self.is_loading
             && queue.has_cold()
-            && let Some(positions) = queue.wanted(self.ahead())
+            && let Some(positions) = queue.wanted(if is_all_wanted { usize::MAX } else { self.ahead() })
         {
             self.is_loading = true;
             self.store.load(self.queue, positions);
@@ -229,9 +230,6 @@ impl Stored {
 
     /// Octets of messages read back below which a queue asks for more.
     fn ahead(&self) -> usize {
-        if self.keeps_all {
-            return usize::MAX;
-        }
         if self.is_lazy || self.store.pressure() == MemoryPressure::All { AHEAD } else { AHEAD_WITH_ROOM }
     }
 

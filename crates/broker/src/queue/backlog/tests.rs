@@ -145,3 +145,29 @@ fn messages_in_memory_are_listed_from_any_position() {
         assert!(backlog.ready_from(from).all(|(position, message)| position_of(message) == position));
     }
 }
+
+#[test]
+fn bodies_are_counted_wherever_their_messages_are() {
+    let mut backlog = filled(100, 1000);
+    backlog.count_bodies(true);
+    assert_eq!((backlog.body_bytes(), backlog.has_uncounted()), (100_000, false));
+    backlog.page_out(90, 8 * 1024);
+    assert_eq!((backlog.body_bytes(), backlog.has_uncounted()), (100_000, false), "they are known");
+    let (position, first, _) = backlog.pop().unwrap();
+    assert_eq!(backlog.body_bytes(), 99_000);
+    backlog.put_back(position, first);
+    backlog.count_bodies(false);
+    assert_eq!(backlog.body_bytes(), 0);
+    backlog.count_bodies(true);
+    // Nine in front and ten behind are in memory.
+    assert_eq!((backlog.body_bytes(), backlog.has_uncounted()), (19_000, true));
+    load(&mut backlog, 9..90, 90, 0);
+    assert_eq!((backlog.body_bytes(), backlog.has_uncounted()), (19_000 + 81 * 8, false), "they came back smaller");
+    backlog.clear();
+    assert_eq!(backlog.body_bytes(), 0);
+    let mut restored = Backlog::restored(Restored { first: 0, next: 2, messages: 2, delivered_before: 0 });
+    restored.count_bodies(true);
+    assert_eq!((restored.body_bytes(), restored.has_uncounted()), (0, true));
+    load(&mut restored, 0..2, 2, 0);
+    assert_eq!((restored.body_bytes(), restored.has_uncounted()), (16, false));
+}
