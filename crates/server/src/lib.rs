@@ -11,6 +11,7 @@ mod memory;
 mod metadata;
 mod output;
 mod running;
+mod seen;
 mod store;
 mod worker;
 

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::error::StartError;
 use crate::metadata::{self, MetadataJournal};
+use crate::seen::{self, SeenWriter};
 use crate::store::{self, Opened, Store};
 use crate::worker::Worker;
 use crate::{descriptors, listener};
@@ -38,6 +39,7 @@ pub struct Running {
     journal: Arc<MetadataJournal>,
     store: Arc<Store>,
     clock: Arc<SystemClock>,
+    seen: Arc<SeenWriter>,
     _data_dir: DataDir,
 }
 
@@ -60,6 +62,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let Opened { store, mut queues, unused_id } = store::open(config, &journal, &topology)?;
     topology.reserve_queue_ids(unused_id);
     let clock = SystemClock::new();
+    let seen = Arc::new(seen::open(&config.data_dir, &topology, clock.now())?);
     let surroundings = Surroundings {
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         properties: Arc::new(BasicProperties),
@@ -69,6 +72,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let node = Arc::new(Node::restored(topology, surroundings, |id| queues.remove(&id)));
     journal.serve(&node);
     store.serve(&node);
+    seen.serve(&node);
     clock.serve(&node).map_err(threads)?;
     let settings = Arc::new(settings(config));
     let workers = (0..config.threads.max(1))
@@ -91,7 +95,18 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
             });
         })
         .map_err(threads)?;
-    Ok(Running { addresses, node, workers, acceptor: Some(acceptor), stop, journal, store, clock, _data_dir: data_dir })
+    Ok(Running {
+        addresses,
+        node,
+        workers,
+        acceptor: Some(acceptor),
+        stop,
+        journal,
+        store,
+        clock,
+        seen,
+        _data_dir: data_dir,
+    })
 }
 
 fn settings(config: &Config) -> Settings {
@@ -165,5 +180,6 @@ impl Drop for Running {
         // Last, so that what the connections' ends changed is written as well. The store waits for the journal.
         self.store.stop();
         self.journal.stop();
+        self.seen.stop();
     }
 }

@@ -19,7 +19,7 @@ use leveret_protocol::amqp091::method::{
     BasicGet, BasicPublish, BasicQos, Encode, ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare, QueueDelete,
     QueueUnbind, TxCommit, TxSelect,
 };
-use leveret_protocol::amqp091::{Method, Table, TableWriter, Value, frame};
+use leveret_protocol::amqp091::{Method, Properties, Table, TableWriter, Value, frame};
 use leveret_server::{Config, Running};
 use leveret_storage::disk::RealDisk;
 use leveret_storage::messages::{MessageLog, Options};
@@ -109,10 +109,45 @@ fn durable_things_survive_a_clean_stop() {
     running.stop();
 }
 
+#[test]
+fn what_a_deduplicating_exchange_has_seen_survives_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for (round, expected) in [(1, [1, 1]), (2, [1, 2])] {
+        let (running, address) = start(folder.path());
+        let mut client = Client::open_channel(address);
+        for (name, persistence, count) in [("kept", "disk", expected[0]), ("forgotten", "memory", expected[1])] {
+            let mut arguments = Vec::new();
+            TableWriter::new(&mut arguments)
+                .field("x-cache-size", Value::I32(100))
+                .field("x-cache-persistence", Value::LongStr(persistence.as_bytes()));
+            let arguments = Table::parse(&arguments).unwrap();
+            let declare = ExchangeDeclare { kind: "x-message-deduplication", arguments, ..exchange(name) };
+            assert_eq!(call(&mut client, &declare), "ExchangeDeclareOk");
+            assert_eq!(call(&mut client, &queue(name)), "QueueDeclareOk");
+            assert_eq!(call(&mut client, &bind(name, name)), "QueueBindOk");
+            let mut headers = Vec::new();
+            TableWriter::new(&mut headers).field("x-deduplication-header", Value::I32(1));
+            let (headers, delivery_mode) = (Table::parse(&headers).ok(), Some(2));
+            let mut raw = Vec::new();
+            Properties { headers, delivery_mode, ..Properties::default() }.encode(&mut raw);
+            for _ in 0..2 {
+                publish_with(&mut client, name, "a.b", &raw);
+            }
+            assert_eq!(message_count(&mut client, name), count, "{name} in round {round}");
+        }
+        drop(client);
+        running.stop();
+    }
+}
+
 fn publish(client: &mut Client, exchange: &str, routing_key: &str) {
+    publish_with(client, exchange, routing_key, &[0, 0]);
+}
+
+fn publish_with(client: &mut Client, exchange: &str, routing_key: &str, properties: &[u8]) {
     let publish = BasicPublish { ticket: 0, exchange, routing_key, mandatory: false, immediate: false };
     let mut octets = Vec::new();
-    frame::write_content(&mut octets, 1, &publish, &[0, 0], b"body", 8192);
+    frame::write_content(&mut octets, 1, &publish, properties, b"body", 8192);
     client.stream.write_all(&octets).unwrap();
 }
 
