@@ -44,6 +44,11 @@ impl Users {
         Self { users: vec![User { name: "guest".into(), password: b"guest".as_slice().into(), loopback_only: true }] }
     }
 
+    /// Whether there is a user of that name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.users.iter().any(|user| &*user.name == name)
+    }
+
     /// Checks a name and password; gives the user's name to keep.
     pub fn login(&self, name: &str, password: &[u8], from: PeerLocation) -> Result<Name, LoginError> {
         let user = self.users.iter().find(|user| &*user.name == name).ok_or(LoginError::InvalidCredentials)?;

@@ -166,6 +166,63 @@ pub enum Error {
     /// A policy, a parameter or limits that cannot be.
     #[error("Validation failed\n\n{0}")]
     Validation(#[from] ValidationError),
+    /// Limits of a user that cannot be.
+    #[error("{0}")]
+    InvalidLimits(ValidationError),
+    /// A policy was to be set or cleared as if it were a parameter.
+    #[error("policies may not be {verb} using this method")]
+    PolicyAsParameter {
+        /// Which of both: `set` or `cleared`.
+        verb: &'static str,
+    },
+    /// A vhost has as many queues as it may.
+    #[error("cannot declare queue '{queue}': queue limit in vhost '{vhost}' ({limit}) is reached")]
+    QueueLimit {
+        /// The queue that was declared.
+        queue: Name,
+        /// Where.
+        vhost: Name,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// A vhost has as many connections as it may.
+    #[error("access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached")]
+    VhostConnectionLimit {
+        /// The vhost.
+        vhost: Name,
+        /// Who wanted to connect.
+        user: Name,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// A user has as many connections as it may.
+    #[error("connection refused for user '{user}': user connection limit ({limit}) is reached")]
+    UserConnectionLimit {
+        /// The user.
+        user: Name,
+        /// How many it may have.
+        limit: u64,
+    },
+    /// A user has as many channels as it may.
+    #[error("number of channels opened for user '{user}' has reached the maximum allowed user limit of {limit}")]
+    UserChannelLimit {
+        /// The user.
+        user: Name,
+        /// How many it may have.
+        limit: u64,
+    },
+    /// A vhost that may not be deleted.
+    #[error("Refusing to delete virtual host '{vhost}' because it is protected from deletion")]
+    ProtectedVhost {
+        /// The vhost.
+        vhost: Name,
+    },
+    /// No user of that name.
+    #[error("user '{user}' not found")]
+    UserNotFound {
+        /// The name.
+        user: Name,
+    },
     /// No policy or parameter of that name.
     #[error("Parameter does not exist")]
     ParameterNotFound,

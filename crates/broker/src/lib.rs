@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod clock;
+mod connections;
 mod dead_letter;
 pub mod dedup;
 pub mod entropy;

@@ -15,6 +15,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::access::Users;
 use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::connections::Connections;
 use crate::dead_letter::Moves;
 use crate::dedup::SeenLog;
 use crate::entropy::Entropy;
@@ -79,7 +80,7 @@ pub struct Node {
     users: Users,
     /// Who gets the replies to a direct reply-to token.
     replies: Mutex<Map<Name, ReplyConsumer>>,
-    connections: Mutex<Map<ConnectionId, Arc<Mailbox>>>,
+    connections: Mutex<Connections>,
     next_connection: AtomicU64,
     /// Where durable changes are written down; a node without one forgets everything when it stops.
     journal: Option<Arc<dyn Journal>>,
@@ -206,7 +207,7 @@ impl Node {
             generation,
             users: Users::with_guest(),
             replies: Mutex::new(Map::default()),
-            connections: Mutex::new(Map::default()),
+            connections: Mutex::new(Connections::default()),
             next_connection: AtomicU64::new(1),
             journal,
             store,
@@ -250,6 +251,11 @@ impl Node {
 
     /// Makes a change, with all that follows from it for the queues.
     pub fn apply(&self, change: Change) -> Result<Changed, Error> {
+        if let Change::SetUserLimits { user, .. } = &change
+            && !self.users.contains(user)
+        {
+            return Err(Error::UserNotFound { user: Name::clone(user) });
+        }
         let is_policy = matches!(change, Change::SetPolicy { .. } | Change::ClearPolicy { .. });
         let _in_order = is_policy.then(|| self.reconfiguring.lock());
         let mut state = self.state.write();
@@ -496,7 +502,28 @@ impl Node {
 
     /// Forgets a connection.
     pub fn disconnect(&self, id: ConnectionId) {
-        self.connections.lock().remove(&id);
+        self.connections.lock().remove(id);
+    }
+
+    /// Lets a connection into a vhost, unless the vhost or the user has as many as it may; gives the vhost's name to keep.
+    pub fn open_connection(&self, id: ConnectionId, vhost: &str, user: &Name) -> Result<Name, Error> {
+        let (vhost, in_vhost, of_user) = self.read(|topology| {
+            let vhost = topology.vhost(vhost)?;
+            Ok::<_, Error>((Name::clone(vhost.name()), vhost.limits(), topology.user_limits(user)))
+        })?;
+        self.connections.lock().open(id, (&vhost, in_vhost), (user, of_user))?;
+        Ok(vhost)
+    }
+
+    /// Lets a connection have one more channel, unless its user has as many as it may.
+    pub fn open_channel(&self, id: ConnectionId, user: &str) -> Result<(), Error> {
+        let limits = self.read(|topology| topology.user_limits(user));
+        self.connections.lock().open_channel(id, limits)
+    }
+
+    /// A connection has that many channels less.
+    pub fn close_channels(&self, id: ConnectionId, count: usize) {
+        self.connections.lock().close_channels(id, u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     /// Connections there are.
@@ -507,7 +534,7 @@ impl Node {
     /// Tells every connection to close.
     pub fn close_connections(&self, reason: CloseReason) {
         let wakers: Vec<Waker> =
-            self.connections.lock().values().filter_map(|mailbox| mailbox.post(Event::Close(reason))).collect();
+            self.connections.lock().mailboxes().filter_map(|mailbox| mailbox.post(Event::Close(reason))).collect();
         wakers.into_iter().for_each(Waker::wake);
     }
 

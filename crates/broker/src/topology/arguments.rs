@@ -80,6 +80,17 @@ pub(super) fn queue_type(arguments: &Table) -> &str {
     }
 }
 
+/// Whether arguments say what a queue is to be made of.
+pub(super) fn names_queue_type(arguments: &Table) -> bool {
+    // What is no text is refused later.
+    arguments.get(QUEUE_TYPE_ARGUMENT).is_some_and(|value| !matches!(value.as_str(), Some("" | "undefined")))
+}
+
+/// Whether there are queues of that type.
+pub(super) fn is_queue_type(name: &str) -> bool {
+    name == CLASSIC
+}
+
 /// An argument that is text.
 pub(super) fn text_argument<'a>(arguments: &'a Table, name: &str) -> Option<&'a str> {
     arguments.get(name).and_then(Value::as_str)
@@ -132,7 +143,7 @@ fn check_exchange_name(resource: impl Fn() -> Resource, arguments: &Table, argum
 fn check_queue_type(value: &Value, arguments: &Table) -> Result<(), InvalidValue> {
     text(value)?;
     match queue_type(arguments) {
-        CLASSIC => Ok(()),
+        kind if is_queue_type(kind) => Ok(()),
         kind => Err(InvalidValue::QueueType(kind.into())),
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Binding, ConnectionId, Policy, PolicyKind, QueueId, Reconfigured};
+use super::{Binding, ConnectionId, Policy, PolicyKind, QueueId, Reconfigured, VhostMetadata};
 use crate::Name;
 use crate::exchange::ExchangeKind;
-use crate::value::Table;
+use crate::value::{Table, Value};
 
 /// One change to the topology: the unit that is applied, persisted and replicated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,13 @@ pub enum Change {
     CreateVhost {
         /// Its name.
         vhost: Name,
+    },
+    /// Creates a vhost if it is not there yet, and says this of it.
+    SetVhost {
+        /// Its name.
+        vhost: Name,
+        /// What is said of it.
+        metadata: VhostMetadata,
     },
     /// Deletes a vhost and everything in it.
     DeleteVhost {
@@ -124,13 +131,53 @@ pub enum Change {
         /// Its name.
         name: Name,
     },
+    /// Sets a parameter of a vhost.
+    SetParameter {
+        /// Where.
+        vhost: Name,
+        /// What it is for.
+        component: Name,
+        /// Its name.
+        name: Name,
+        /// What it is set to.
+        value: Value,
+    },
+    /// Takes a parameter of a vhost away; one that is missing is an error.
+    ClearParameter {
+        /// Where.
+        vhost: Name,
+        /// What it is for.
+        component: Name,
+        /// Its name.
+        name: Name,
+    },
+    /// Sets a parameter of all of the broker.
+    SetGlobalParameter {
+        /// Its name.
+        name: Name,
+        /// What it is set to.
+        value: Value,
+    },
+    /// Takes a parameter of all of the broker away; one that is missing is an error.
+    ClearGlobalParameter {
+        /// Its name.
+        name: Name,
+    },
+    /// Sets how much a user may have open: `max-connections`, `max-channels`. These are all of its limits then.
+    SetUserLimits {
+        /// Its name.
+        user: Name,
+        /// The limits.
+        limits: Table,
+    },
 }
 
 impl Change {
-    /// The vhost it concerns.
-    pub fn vhost(&self) -> &Name {
+    /// The vhost it concerns, if it is one only.
+    pub fn vhost(&self) -> Option<&Name> {
         match self {
             Self::CreateVhost { vhost }
+            | Self::SetVhost { vhost, .. }
             | Self::DeleteVhost { vhost }
             | Self::DeclareExchange { vhost, .. }
             | Self::DeleteExchange { vhost, .. }
@@ -139,7 +186,10 @@ impl Change {
             | Self::Bind { vhost, .. }
             | Self::Unbind { vhost, .. }
             | Self::SetPolicy { vhost, .. }
-            | Self::ClearPolicy { vhost, .. } => vhost,
+            | Self::ClearPolicy { vhost, .. }
+            | Self::SetParameter { vhost, .. }
+            | Self::ClearParameter { vhost, .. } => Some(vhost),
+            Self::SetGlobalParameter { .. } | Self::ClearGlobalParameter { .. } | Self::SetUserLimits { .. } => None,
         }
     }
 }
@@ -185,6 +235,8 @@ pub enum Applied {
     Bound,
     /// Something was deleted or unbound, and this is all that went.
     Deleted(Removed),
+    /// Something was set or cleared that concerns nothing that is there: a parameter, limits, what is said of a vhost.
+    Set,
     /// Policies changed, and this is what follows from it.
     Reconfigured(Reconfigured),
 }
@@ -193,7 +245,7 @@ impl Applied {
     /// Whether messages may go other ways than before.
     pub const fn moves_routes(&self) -> bool {
         match self {
-            Self::Unchanged | Self::QueueExists { .. } => false,
+            Self::Unchanged | Self::QueueExists { .. } | Self::Set => false,
             Self::VhostCreated
             | Self::ExchangeDeclared
             | Self::QueueDeclared { .. }

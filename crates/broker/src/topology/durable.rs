@@ -9,10 +9,11 @@ use std::sync::Arc;
 use super::name::clean_name;
 use super::vhost::BindingRequest;
 use super::{
-    Applied, Binding, Change, Destination, Origin, Policy, PolicyKind, QueueId, QueueRecord, Removed, Topology, Vhost,
+    Applied, Binding, Change, Destination, Origin, Parameter, Policy, PolicyKind, QueueId, QueueRecord, Removed,
+    Topology, Vhost, VhostMetadata,
 };
 use crate::exchange::{Exchange, ExchangeKind};
-use crate::value::Table;
+use crate::value::{Table, Value};
 use crate::{Error, Name};
 
 /// One thing that happened to what is durable.
@@ -94,6 +95,52 @@ pub enum Record {
         /// Its name.
         name: Name,
     },
+    /// Something was said of a vhost.
+    VhostDescribed {
+        /// Its name.
+        vhost: Name,
+        /// What is said of it now.
+        metadata: VhostMetadata,
+    },
+    /// A parameter of a vhost was set.
+    ParameterSet {
+        /// Where.
+        vhost: Name,
+        /// What it is for.
+        component: Name,
+        /// Its name.
+        name: Name,
+        /// What it is set to.
+        value: Value,
+    },
+    /// A parameter of a vhost was taken away.
+    ParameterCleared {
+        /// Where.
+        vhost: Name,
+        /// What it was for.
+        component: Name,
+        /// Its name.
+        name: Name,
+    },
+    /// A parameter of all of the broker was set.
+    GlobalParameterSet {
+        /// Its name.
+        name: Name,
+        /// What it is set to.
+        value: Value,
+    },
+    /// A parameter of all of the broker was taken away.
+    GlobalParameterCleared {
+        /// Its name.
+        name: Name,
+    },
+    /// The limits of a user were set.
+    UserLimitsSet {
+        /// Its name.
+        user: Name,
+        /// All of them.
+        limits: Table,
+    },
 }
 
 /// A binding between durable things.
@@ -123,14 +170,20 @@ pub(super) enum Cascade {
 impl Topology {
     /// Whether a change concerns something that survives a restart, or would if it were made.
     pub fn concerns_durable(&self, change: &Change) -> bool {
-        let Ok(vhost) = self.vhost(change.vhost()) else { return true };
+        let Some(Ok(vhost)) = change.vhost().map(|vhost| self.vhost(vhost)) else { return true };
         let exchange = |name: &Name| vhost.exchange(&clean_name(name)).is_ok_and(Exchange::durable);
         let queue = |name: &Name| vhost.any_queue(&clean_name(name)).is_ok_and(QueueRecord::durable);
         match change {
             Change::CreateVhost { .. }
             | Change::DeleteVhost { .. }
             | Change::SetPolicy { .. }
-            | Change::ClearPolicy { .. } => true,
+            | Change::ClearPolicy { .. }
+            | Change::SetVhost { .. }
+            | Change::SetParameter { .. }
+            | Change::ClearParameter { .. }
+            | Change::SetGlobalParameter { .. }
+            | Change::ClearGlobalParameter { .. }
+            | Change::SetUserLimits { .. } => true,
             Change::DeclareExchange { durable, .. } => *durable,
             Change::DeclareQueue { durable, exclusive, .. } => *durable && exclusive.is_none(),
             Change::DeleteExchange { name, .. } => exchange(name),
@@ -153,7 +206,14 @@ impl Topology {
 
     /// Everything durable, as the records that make it anew. The order is that in which they can be restored.
     pub fn durable_records(&self) -> Vec<Record> {
-        let mut records = Vec::new();
+        let global = |(name, value): (&Name, &Value)| Record::GlobalParameterSet {
+            name: Name::clone(name),
+            value: value.clone(),
+        };
+        let mut records: Vec<Record> = self.global_parameters().map(global).collect();
+        let limits =
+            |(user, limits): (&Name, &Table)| Record::UserLimitsSet { user: Name::clone(user), limits: limits.clone() };
+        records.extend(self.all_user_limits().map(limits));
         let mut vhosts: Vec<&Vhost> = self.vhosts().collect();
         vhosts.sort_unstable_by_key(|vhost| vhost.name());
         for vhost in vhosts {
@@ -214,6 +274,18 @@ impl Topology {
             }
             Record::PolicySet { vhost, kind, policy } => self.apply(Change::SetPolicy { vhost, kind, policy }),
             Record::PolicyCleared { vhost, kind, name } => self.apply(Change::ClearPolicy { vhost, kind, name }),
+            Record::VhostDescribed { vhost, metadata } => {
+                self.vhost_mut(&vhost).map(|vhost| vhost.set_metadata(metadata))
+            }
+            Record::ParameterSet { vhost, component, name, value } => {
+                self.apply(Change::SetParameter { vhost, component, name, value })
+            }
+            Record::ParameterCleared { vhost, component, name } => {
+                self.apply(Change::ClearParameter { vhost, component, name })
+            }
+            Record::GlobalParameterSet { name, value } => self.apply(Change::SetGlobalParameter { name, value }),
+            Record::GlobalParameterCleared { name } => self.apply(Change::ClearGlobalParameter { name }),
+            Record::UserLimitsSet { user, limits } => self.apply(Change::SetUserLimits { user, limits }),
         };
         // What is restored is written down already.
         self.records.clear();
@@ -227,6 +299,16 @@ impl Topology {
 
 impl Vhost {
     fn durable_records(&self, records: &mut Vec<Record>) {
+        let vhost = || Name::clone(&self.name);
+        if *self.metadata() != VhostMetadata::default() {
+            records.push(Record::VhostDescribed { vhost: vhost(), metadata: self.metadata().clone() });
+        }
+        records.extend(self.parameters().map(|Parameter { component, name, value }| Record::ParameterSet {
+            vhost: vhost(),
+            component: Name::clone(component),
+            name: Name::clone(name),
+            value: value.clone(),
+        }));
         // First, so that what is declared after them need not be looked at again.
         for kind in [PolicyKind::User, PolicyKind::Operator] {
             let set =

@@ -11,7 +11,7 @@
 //! All numbers are little-endian. Kinds and types keep their number for ever.
 
 use super::durable::{BindingRecord, Record};
-use super::{ApplyTo, Destination, Policy, PolicyKind, QueueId};
+use super::{ApplyTo, Destination, Policy, PolicyKind, Protection, QueueId, VhostMetadata};
 use crate::Name;
 use crate::exchange::ExchangeKind;
 use crate::value::{Table, Value};
@@ -91,6 +91,38 @@ impl Record {
                 out.push(policy_kind_number(*kind));
                 name(out, policy);
             }
+            Self::VhostDescribed { vhost, metadata: described } => {
+                out.push(11);
+                name(out, vhost);
+                metadata(out, described);
+            }
+            Self::ParameterSet { vhost, component, name: parameter, value: set } => {
+                out.push(12);
+                name(out, vhost);
+                name(out, component);
+                name(out, parameter);
+                value(out, set);
+            }
+            Self::ParameterCleared { vhost, component, name: parameter } => {
+                out.push(13);
+                name(out, vhost);
+                name(out, component);
+                name(out, parameter);
+            }
+            Self::GlobalParameterSet { name: parameter, value: set } => {
+                out.push(14);
+                name(out, parameter);
+                value(out, set);
+            }
+            Self::GlobalParameterCleared { name: parameter } => {
+                out.push(15);
+                name(out, parameter);
+            }
+            Self::UserLimitsSet { user, limits } => {
+                out.push(16);
+                name(out, user);
+                table(out, limits);
+            }
         }
     }
 
@@ -122,6 +154,17 @@ impl Record {
             8 => Self::Unbound(reader.binding()?),
             9 => Self::PolicySet { vhost: reader.name()?, kind: reader.policy_kind()?, policy: reader.policy()? },
             10 => Self::PolicyCleared { vhost: reader.name()?, kind: reader.policy_kind()?, name: reader.name()? },
+            11 => Self::VhostDescribed { vhost: reader.name()?, metadata: reader.metadata()? },
+            12 => Self::ParameterSet {
+                vhost: reader.name()?,
+                component: reader.name()?,
+                name: reader.name()?,
+                value: reader.value(0)?,
+            },
+            13 => Self::ParameterCleared { vhost: reader.name()?, component: reader.name()?, name: reader.name()? },
+            14 => Self::GlobalParameterSet { name: reader.name()?, value: reader.value(0)? },
+            15 => Self::GlobalParameterCleared { name: reader.name()? },
+            16 => Self::UserLimitsSet { user: reader.name()?, limits: reader.table(0)? },
             _ => return Err(FormatError::Malformed),
         };
         if reader.rest.is_empty() { Ok(record) } else { Err(FormatError::Malformed) }
@@ -162,6 +205,21 @@ fn policy(out: &mut Vec<u8>, policy: &Policy) {
     out.push(apply_to_number(policy.apply_to));
     out.extend_from_slice(&policy.priority.to_le_bytes());
     table(out, &policy.definition);
+}
+
+fn metadata(out: &mut Vec<u8>, metadata: &VhostMetadata) {
+    let VhostMetadata { description, tags, default_queue_type, protection } = metadata;
+    name(out, description);
+    length(out, tags.len());
+    for tag in tags {
+        name(out, tag);
+    }
+    // No type has an empty name.
+    name(out, default_queue_type.as_deref().unwrap_or_default());
+    out.push(match protection {
+        Protection::None => 0,
+        Protection::Deletion => 1,
+    });
 }
 
 /// Names are cut to 65,535 octets, far above what any protocol allows them.
@@ -316,6 +374,19 @@ impl<'a> Reader<'a> {
         let apply_to = apply_to.ok_or(FormatError::Malformed)?;
         let priority = i64::from_le_bytes(self.array()?);
         Ok(Policy { name, pattern, apply_to, priority, definition: self.table(0)? })
+    }
+
+    fn metadata(&mut self) -> Result<VhostMetadata, FormatError> {
+        let description = self.name()?;
+        let count = self.u32()?;
+        let tags = (0..count).map(|_| self.name()).collect::<Result<_, _>>()?;
+        let default_queue_type = Some(self.name()?).filter(|name| !name.is_empty());
+        let protection = match self.u8()? {
+            0 => Protection::None,
+            1 => Protection::Deletion,
+            _ => return Err(FormatError::Malformed),
+        };
+        Ok(VhostMetadata { description, tags, default_queue_type, protection })
     }
 
     fn binding(&mut self) -> Result<BindingRecord, FormatError> {

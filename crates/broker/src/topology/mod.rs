@@ -9,7 +9,10 @@ mod durable;
 mod equivalence;
 mod format;
 mod invariants;
+mod limits;
+mod metadata;
 mod name;
+mod parameters;
 mod policy;
 mod queue;
 mod removal;
@@ -24,23 +27,33 @@ pub(crate) use binding::Target;
 pub use change::{Applied, Change, Destination, Origin, Removed};
 pub use durable::{BindingRecord, Record};
 pub use format::FormatError;
+pub use limits::{UserLimits, VhostLimits};
+pub use metadata::{Protection, VhostMetadata};
 pub use name::clean_name;
+pub use parameters::Parameter;
 pub use policy::{AppliedPolicies, ApplyTo, Policy, PolicyKind, Reconfigured, ValidationError};
 pub use queue::{ConnectionId, QueueId, QueueRecord};
 pub use routing::{Routes, RoutingInput};
 pub use vhost::Vhost;
+
+use std::collections::BTreeMap;
 
 use self::vhost::BindingRequest;
 use crate::exchange::Declaration;
 use durable::Cascade;
 
 use crate::hash::Map;
+use crate::value::{Table, Value};
 use crate::{Error, Name};
 
 /// All vhosts of a broker.
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
     vhosts: Map<Name, Vhost>,
+    /// The parameters of all of the broker.
+    globals: BTreeMap<Name, Value>,
+    /// The users that have limits.
+    user_limits: BTreeMap<Name, (Table, UserLimits)>,
     /// The id the next queue gets. Ids are not used again, over all vhosts.
     next_queue: u64,
     generation: u64,
@@ -89,9 +102,9 @@ impl Topology {
     }
 
     fn apply_change(&mut self, change: Change) -> Result<Applied, Error> {
-        let vhost = Name::clone(change.vhost());
+        let vhost = change.vhost().map(Name::clone);
         let applied = self.apply_to_vhost(change)?;
-        if let Some(vhost) = self.vhosts.get_mut(&vhost) {
+        if let Some(vhost) = vhost.and_then(|vhost| self.vhosts.get_mut(&vhost)) {
             self.records.append(&mut vhost.records);
         }
         Ok(applied)
@@ -100,6 +113,7 @@ impl Topology {
     fn apply_to_vhost(&mut self, change: Change) -> Result<Applied, Error> {
         match change {
             Change::CreateVhost { vhost } => Ok(self.create_vhost(vhost)),
+            Change::SetVhost { vhost, metadata } => self.set_vhost(&vhost, metadata),
             Change::DeleteVhost { vhost } => self.delete_vhost(vhost),
             Change::DeclareExchange { vhost, name, kind, durable, auto_delete, internal, arguments, origin } => {
                 let declared = Declaration { name, kind, durable, auto_delete, internal, arguments };
@@ -109,12 +123,17 @@ impl Topology {
                 self.vhost_mut(&vhost)?.delete_exchange(name, if_unused)
             }
             Change::DeclareQueue { vhost, name, durable, exclusive, auto_delete, arguments, origin, id } => {
+                let is_restored = id.is_some();
                 let id = id.unwrap_or(QueueId(self.next_queue));
                 let mut declared = QueueRecord::new(id, name, durable, exclusive);
                 declared.auto_delete = auto_delete;
                 declared.arguments = arguments;
+                let vhost = self.vhost_mut(&vhost)?;
+                if !is_restored {
+                    vhost.admit_queue(&mut declared)?;
+                }
                 let ids = declared.ids();
-                let applied = self.vhost_mut(&vhost)?.declare_queue(declared, origin)?;
+                let applied = vhost.declare_queue(declared, origin)?;
                 if matches!(applied, Applied::QueueDeclared { .. }) {
                     self.next_queue = self.next_queue.max(ids.last().map_or(0, |last| last.0.saturating_add(1)));
                 }
@@ -131,6 +150,15 @@ impl Topology {
             }
             Change::SetPolicy { vhost, kind, policy } => self.vhost_mut(&vhost)?.set_policy(kind, policy),
             Change::ClearPolicy { vhost, kind, name } => self.vhost_mut(&vhost)?.clear_policy(kind, name),
+            Change::SetParameter { vhost, component, name, value } => {
+                self.vhost_mut(&vhost)?.set_parameter(component, name, value)
+            }
+            Change::ClearParameter { vhost, component, name } => {
+                self.vhost_mut(&vhost)?.clear_parameter(component, name)
+            }
+            Change::SetGlobalParameter { name, value } => Ok(self.set_global(name, value)),
+            Change::ClearGlobalParameter { name } => self.clear_global(name),
+            Change::SetUserLimits { user, limits } => self.set_user_limits(user, limits),
         }
     }
 
@@ -147,7 +175,43 @@ impl Topology {
         Applied::VhostCreated
     }
 
+    fn set_vhost(&mut self, name: &Name, metadata: VhostMetadata) -> Result<Applied, Error> {
+        metadata.check()?;
+        let created = self.create_vhost(Name::clone(name));
+        // In the order in which they have to be restored.
+        let described = self.vhost_mut(name)?.set_metadata(metadata);
+        Ok(if created == Applied::Unchanged { described } else { created })
+    }
+
+    /// How much a user may have open.
+    pub fn user_limits(&self, user: &str) -> UserLimits {
+        self.user_limits.get(user).map(|(_, limits)| *limits).unwrap_or_default()
+    }
+
+    /// The limits of all users that have some, as they were set, in the order of their names.
+    pub fn all_user_limits(&self) -> impl ExactSizeIterator<Item = (&Name, &Table)> {
+        self.user_limits.iter().map(|(user, (table, _))| (user, table))
+    }
+
+    fn set_user_limits(&mut self, user: Name, limits: Table) -> Result<Applied, Error> {
+        let parsed = UserLimits::parse(&limits).map_err(Error::InvalidLimits)?;
+        let before = self.user_limits.get(&user).map(|(table, _)| table);
+        if before == Some(&limits) || (before.is_none() && limits.is_empty()) {
+            return Ok(Applied::Unchanged);
+        }
+        self.records.push(Record::UserLimitsSet { user: Name::clone(&user), limits: limits.clone() });
+        if limits.is_empty() {
+            self.user_limits.remove(&user);
+        } else {
+            self.user_limits.insert(user, (limits, parsed));
+        }
+        Ok(Applied::Set)
+    }
+
     fn delete_vhost(&mut self, name: Name) -> Result<Applied, Error> {
+        if self.vhost(&name)?.metadata().protection == Protection::Deletion {
+            return Err(Error::ProtectedVhost { vhost: name });
+        }
         let vhost = self.vhosts.remove(&name).ok_or_else(|| Error::VhostNotFound { vhost: Name::clone(&name) })?;
         self.records.push(Record::VhostDeleted { vhost: name });
         Ok(Applied::Deleted(vhost.into_removed()))

@@ -13,6 +13,7 @@ mod validation;
 pub use applied::AppliedPolicies;
 pub use change::Reconfigured;
 pub use validation::ValidationError;
+pub(super) use validation::check_settings;
 
 pub(super) use policies::Policies;
 

@@ -5,6 +5,7 @@ mod policies;
 mod random;
 mod remove;
 mod route;
+mod vhosts;
 
 use super::*;
 use crate::clock::Timestamp;

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::name::{clean, is_reserved};
+use super::parameters::Parameters;
 use super::policy::{Policies, Subject};
 use super::{
-    Applied, Binding, ConnectionId, Destination, Origin, QueueId, QueueRecord, Record, Target, arguments, equivalence,
+    Applied, Binding, ConnectionId, Destination, Origin, QueueId, QueueRecord, Record, Target, VhostLimits,
+    VhostMetadata, arguments, equivalence,
 };
 use crate::Name;
 use crate::error::{Error, Resource, ResourceKind};
@@ -36,6 +38,10 @@ pub struct Vhost {
     /// The exclusive queues of each connection, so that its end does not search them.
     pub(super) owned: Map<ConnectionId, Set<Name>>,
     pub(super) policies: Policies,
+    pub(super) parameters: Parameters,
+    /// What the parameter of that name says.
+    pub(super) limits: VhostLimits,
+    pub(super) metadata: VhostMetadata,
     /// What the change at hand did to durable things.
     pub(super) records: Vec<Record>,
 }
@@ -112,6 +118,9 @@ impl Vhost {
             queues: Map::default(),
             owned: Map::default(),
             policies: Policies::default(),
+            parameters: Parameters::default(),
+            limits: VhostLimits::default(),
+            metadata: VhostMetadata::default(),
             records: Vec::new(),
         }
     }

@@ -6,14 +6,14 @@
 use std::io::Write;
 
 use leveret_broker::message::Message;
-use leveret_broker::topology::{Destination, PolicyKind, Record};
+use leveret_broker::topology::{Destination, PolicyKind, Protection, Record};
 use leveret_server::Purpose;
 use leveret_storage::messages::inspect::Inspection;
 use leveret_storage::messages::{QueueKey, Reader, RecoveredQueue};
 
 use super::definitions::{Definitions, QueueName};
 use super::folder::Folder;
-use super::json::{Line, arguments, properties};
+use super::json::{Line, argument, arguments, properties};
 use super::{Bodies, DumpOptions, Failure, Verdict};
 
 /// Octets of messages that are read at a time.
@@ -69,12 +69,18 @@ impl DumpOptions {
 
     fn wants_record(&self, record: &Record, definitions: &Definitions) -> bool {
         let (vhost, queue) = match record {
+            Record::GlobalParameterSet { .. }
+            | Record::GlobalParameterCleared { .. }
+            | Record::UserLimitsSet { .. } => return self.vhost.is_none() && !self.is_about_a_queue(),
             Record::VhostCreated { vhost }
             | Record::VhostDeleted { vhost }
             | Record::ExchangeDeclared { vhost, .. }
             | Record::ExchangeDeleted { vhost, .. }
             | Record::PolicySet { vhost, .. }
-            | Record::PolicyCleared { vhost, .. } => (vhost, None),
+            | Record::PolicyCleared { vhost, .. }
+            | Record::VhostDescribed { vhost, .. }
+            | Record::ParameterSet { vhost, .. }
+            | Record::ParameterCleared { vhost, .. } => (vhost, None),
             Record::QueueDeclared { vhost, name, .. } | Record::QueueDeleted { vhost, name, .. } => (vhost, Some(name)),
             Record::Bound(binding) | Record::Unbound(binding) => match &binding.destination {
                 Destination::Queue(queue) => (&binding.vhost, Some(queue)),
@@ -170,12 +176,43 @@ impl Lines<'_> {
                 line.add("definition", arguments(&policy.definition));
                 line
             }
+            Record::VhostDescribed { vhost, metadata } => {
+                let mut line = Line::new("vhost_metadata");
+                line.add("vhost", &**vhost);
+                line.add("description", &*metadata.description);
+                line.add("tags", metadata.tags.iter().map(|tag| &**tag).collect::<Vec<&str>>());
+                line.add("default_queue_type", metadata.default_queue_type.as_deref());
+                line.add("protected_from_deletion", metadata.protection == Protection::Deletion);
+                line
+            }
+            Record::ParameterSet { vhost, component, name, value } => {
+                let mut line = Line::new("parameter");
+                line.add("vhost", &**vhost);
+                line.add("component", &**component);
+                line.add("name", &**name);
+                line.add("value", argument(value));
+                line
+            }
+            Record::GlobalParameterSet { name, value } => {
+                let mut line = Line::new("global_parameter");
+                line.add("name", &**name);
+                line.add("value", argument(value));
+                line
+            }
+            Record::UserLimitsSet { user, limits } => {
+                let mut line = Line::new("user_limits");
+                line.add("user", &**user);
+                line.add("limits", arguments(limits));
+                line
+            }
             // What is there now is never told by what was deleted.
             Record::VhostDeleted { .. }
             | Record::ExchangeDeleted { .. }
             | Record::QueueDeleted { .. }
             | Record::Unbound(_)
-            | Record::PolicyCleared { .. } => return Ok(()),
+            | Record::PolicyCleared { .. }
+            | Record::ParameterCleared { .. }
+            | Record::GlobalParameterCleared { .. } => return Ok(()),
         };
         self.print(line)
     }

@@ -43,7 +43,8 @@ pub(super) fn arguments(table: &Arguments) -> Value {
     Value::Object(table.iter().map(|(name, value)| (name.to_string(), argument(value))).collect())
 }
 
-fn argument(value: &Argument) -> Value {
+/// The value of an argument or a parameter.
+pub(super) fn argument(value: &Argument) -> Value {
     match value {
         Argument::Bool(value) => json!(value),
         Argument::I8(value) => json!(value),

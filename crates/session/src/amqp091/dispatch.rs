@@ -126,7 +126,7 @@ impl Session {
         }
         match Method::decode(frame.payload) {
             Ok(Method::BasicPublish(_)) => channel.expecting = Expecting::Header(Publishing::ignored()),
-            Ok(Method::ChannelCloseOk(_)) => self.channels.remove(frame.channel),
+            Ok(Method::ChannelCloseOk(_)) => self.forget_channel(frame.channel),
             // Both sides closed at once; the client's close-ok is still to come.
             Ok(Method::ChannelClose(_)) => frame::write_method(out, frame.channel, &ChannelCloseOk {}),
             Ok(Method::ChannelOpen(_)) => {
@@ -135,6 +135,12 @@ impl Session {
             }
             _ => {}
         }
+    }
+
+    /// A channel is closed at both ends.
+    fn forget_channel(&mut self, number: u16) {
+        self.channels.remove(number);
+        self.node.close_channels(self.id, 1);
     }
 
     fn frame_on_unopened_channel(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) -> Result<(), ((u16, u16), Fault)> {
@@ -153,6 +159,7 @@ impl Session {
                         format!("number of channels opened ({open}) has reached the negotiated channel_max ({max})");
                     return Err((NO_METHOD, Fault::new(ReplyCode::NotAllowed, explanation)));
                 }
+                self.node.open_channel(self.id, &self.user).map_err(|error| (NO_METHOD, error.into()))?;
                 self.channels.open(frame.channel);
                 frame::write_method(out, frame.channel, &ChannelOpenOk { channel_id: b"" });
                 Ok(())
@@ -217,7 +224,7 @@ impl Session {
             Method::ChannelOpen(_) => Err(Fault::new(ReplyCode::ChannelError, "second 'channel.open' seen")),
             Method::ChannelClose(_) => {
                 self.end_channel(number, out);
-                self.channels.remove(number);
+                self.forget_channel(number);
                 frame::write_method(out, number, &ChannelCloseOk {});
                 Ok(())
             }

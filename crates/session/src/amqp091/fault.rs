@@ -46,8 +46,11 @@ impl Fault {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let code = match &error {
-            Error::NotFound { .. } | Error::ParameterNotFound => ReplyCode::NotFound,
-            Error::VhostNotFound { .. } => ReplyCode::NotAllowed,
+            Error::NotFound { .. } | Error::ParameterNotFound | Error::UserNotFound { .. } => ReplyCode::NotFound,
+            Error::VhostNotFound { .. }
+            | Error::VhostConnectionLimit { .. }
+            | Error::UserConnectionLimit { .. }
+            | Error::UserChannelLimit { .. } => ReplyCode::NotAllowed,
             Error::NotWritten => ReplyCode::InternalError,
             Error::DefaultExchange
             | Error::ReservedPrefix { .. }
@@ -66,7 +69,11 @@ impl From<Error> for Fault {
             | Error::InvalidMatchValue { .. }
             | Error::InvalidMatchType { .. }
             | Error::TooManyWildcards { .. }
-            | Error::Validation(_) => ReplyCode::PreconditionFailed,
+            | Error::Validation(_)
+            | Error::InvalidLimits(_)
+            | Error::PolicyAsParameter { .. }
+            | Error::QueueLimit { .. }
+            | Error::ProtectedVhost { .. } => ReplyCode::PreconditionFailed,
         };
         Self::new(code, error)
     }

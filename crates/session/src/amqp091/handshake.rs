@@ -178,9 +178,7 @@ impl Session {
     }
 
     fn open(&mut self, open: &ConnectionOpen<'_>, out: &mut Vec<u8>) -> Handled {
-        let vhost =
-            self.node.read(|topology| topology.vhost(open.virtual_host).map(|vhost| Name::clone(vhost.name())))?;
-        self.vhost = vhost;
+        self.vhost = self.node.open_connection(self.id, open.virtual_host, &self.user)?;
         self.phase = Phase::Running;
         frame::write_method(out, 0, &ConnectionOpenOk { known_hosts: "" });
         tracing::info!(connection = self.id.0, user = &*self.user, vhost = &*self.vhost, "connection open");

@@ -185,10 +185,12 @@ impl Session {
         let keys = self.sources.keys();
         let unused = self.stop_sources(&keys);
         self.take_back_undelivered(None, out);
-        for number in self.channels.numbers() {
+        let numbers = self.channels.numbers();
+        for &number in &numbers {
             self.give_back_held(number);
             self.channels.remove(number);
         }
+        self.node.close_channels(self.id, numbers.len());
         self.hand_over(&keys);
         for queue in unused {
             self.node.delete_unused(&queue);

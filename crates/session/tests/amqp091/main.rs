@@ -12,6 +12,7 @@ mod flow;
 mod gone;
 mod heartbeat;
 mod input;
+mod limits;
 mod login;
 mod memory;
 mod parking;

@@ -1,7 +1,7 @@
 //! What survives: records make the durable part of a topology anew, and nothing else.
 
 use super::*;
-use crate::topology::{ApplyTo, ConnectionId, FormatError};
+use crate::topology::{ApplyTo, ConnectionId, FormatError, Protection};
 use crate::value::Value;
 use proptest::prelude::*;
 
@@ -75,6 +75,35 @@ fn set_policy(name: &str, priority: i64) -> Change {
     let policy = Policy { name: name.into(), pattern, apply_to, priority, definition };
     let kind = if name == "b" { PolicyKind::Operator } else { PolicyKind::User };
     Change::SetPolicy { vhost: VHOST.into(), kind, policy }
+}
+
+/// A limit, a parameter or metadata.
+fn set_something(name: &str, number: i64) -> Change {
+    let vhost = VHOST.into();
+    let limits = || [("max-connections".into(), Value::I64(number))].into_iter().collect();
+    match name {
+        "a" => Change::SetUserLimits { user: "u".into(), limits: if number == 0 { Table::new() } else { limits() } },
+        "b" => {
+            let (component, name) = ("vhost-limits".into(), "limits".into());
+            Change::SetParameter { vhost, component, name, value: Value::Table(limits()) }
+        }
+        _ if number == 0 => Change::SetGlobalParameter { name: "g".into(), value: Value::I64(number) },
+        _ => {
+            let description = number.to_string().into();
+            Change::SetVhost { vhost, metadata: VhostMetadata { description, ..VhostMetadata::default() } }
+        }
+    }
+}
+
+fn clear_something(name: &str) -> Change {
+    match name {
+        "a" => Change::SetVhost { vhost: VHOST.into(), metadata: VhostMetadata::default() },
+        "b" => {
+            let (component, name) = ("vhost-limits".into(), "limits".into());
+            Change::ClearParameter { vhost: VHOST.into(), component, name }
+        }
+        _ => Change::ClearGlobalParameter { name: "g".into() },
+    }
 }
 
 fn clear_policy(name: &str) -> Change {
@@ -190,6 +219,44 @@ fn records_have_the_octets_they_always_had() {
                \x08\x02\0\0\0\0\0\0\0"[..],
         ),
         (
+            Record::VhostDescribed {
+                vhost: "/".into(),
+                metadata: VhostMetadata {
+                    description: "d".into(),
+                    tags: vec!["a".into(), "b".into()],
+                    default_queue_type: Some("classic".into()),
+                    protection: Protection::Deletion,
+                },
+            },
+            b"\x01\x0b\x01\0/\x01\0d\x02\0\0\0\x01\0a\x01\0b\x07\0classic\x01",
+        ),
+        (
+            Record::VhostDescribed { vhost: "/".into(), metadata: VhostMetadata::default() },
+            b"\x01\x0b\x01\0/\0\0\0\0\0\0\0\0\0",
+        ),
+        (
+            Record::ParameterSet {
+                vhost: "/".into(),
+                component: "c".into(),
+                name: "n".into(),
+                value: Value::Bool(true),
+            },
+            b"\x01\x0c\x01\0/\x01\0c\x01\0n\x01\x01",
+        ),
+        (
+            Record::ParameterCleared { vhost: "/".into(), component: "c".into(), name: "n".into() },
+            b"\x01\x0d\x01\0/\x01\0c\x01\0n",
+        ),
+        (Record::GlobalParameterSet { name: "n".into(), value: Value::text("v") }, b"\x01\x0e\x01\0n\x0d\x01\0\0\0v"),
+        (Record::GlobalParameterCleared { name: "n".into() }, b"\x01\x0f\x01\0n"),
+        (
+            Record::UserLimitsSet {
+                user: "u".into(),
+                limits: [("max-channels".into(), Value::U8(3))].into_iter().collect(),
+            },
+            b"\x01\x10\x01\0u\x01\0\0\0\x0c\0max-channels\x03\x03",
+        ),
+        (
             Record::PolicyCleared { vhost: "/".into(), kind: PolicyKind::User, name: "p".into() },
             b"\x01\x0a\x01\0/\x01\x01\0p",
         ),
@@ -230,6 +297,8 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
         ends.clone().prop_map(move |(from, to, is_queue, key)| bind(from, destination(to, is_queue), key)),
         ends.prop_map(move |(from, to, is_queue, key)| unbind(from, destination(to, is_queue), key)),
         name.clone().prop_map(delete_queue),
+        (name.clone(), 0..3_i64).prop_map(|(name, number)| set_something(name, number)),
+        name.clone().prop_map(clear_something),
         (name.clone(), 0..3_i64).prop_map(|(name, priority)| set_policy(name, priority)),
         name.clone().prop_map(clear_policy),
         name.prop_map(|name| Change::DeleteExchange { vhost: VHOST.into(), name: name.into(), if_unused: false }),

@@ -1,0 +1,177 @@
+//! The connections of a node, and how many of them are open where and by whom.
+
+use std::sync::Arc;
+
+use crate::hash::Map;
+use crate::mailbox::Mailbox;
+use crate::topology::{ConnectionId, UserLimits, VhostLimits};
+use crate::{Error, Name};
+
+/// All connections, open or on their way there.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    all: Map<ConnectionId, Connection>,
+    /// Open connections, by vhost.
+    in_vhost: Map<Name, u64>,
+    of_user: Map<Name, UserCounts>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    mailbox: Arc<Mailbox>,
+    open: Option<Open>,
+}
+
+/// What an open connection counts for.
+#[derive(Debug)]
+struct Open {
+    vhost: Name,
+    user: Name,
+    channels: u64,
+}
+
+/// What a user has open.
+#[derive(Debug, Clone, Copy, Default)]
+struct UserCounts {
+    connections: u64,
+    channels: u64,
+}
+
+impl Connections {
+    pub(crate) fn insert(&mut self, id: ConnectionId, mailbox: Arc<Mailbox>) {
+        self.all.insert(id, Connection { mailbox, open: None });
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(crate) fn mailboxes(&self) -> impl Iterator<Item = &Arc<Mailbox>> {
+        self.all.values().map(|connection| &connection.mailbox)
+    }
+
+    /// Lets a connection into a vhost, unless that would be one too many.
+    pub(crate) fn open(
+        &mut self,
+        id: ConnectionId,
+        (vhost, in_vhost): (&Name, VhostLimits),
+        (user, of_user): (&Name, UserLimits),
+    ) -> Result<(), Error> {
+        let Some(connection) = self.all.get_mut(&id) else { return Ok(()) };
+        let count = self.in_vhost.get(vhost).copied().unwrap_or_default();
+        if let Some(limit) = in_vhost.max_connections.filter(|limit| count >= *limit) {
+            let (vhost, user) = (Name::clone(vhost), Name::clone(user));
+            return Err(Error::VhostConnectionLimit { vhost, user, limit });
+        }
+        let count = self.of_user.get(user).copied().unwrap_or_default().connections;
+        if let Some(limit) = of_user.max_connections.filter(|limit| count >= *limit) {
+            return Err(Error::UserConnectionLimit { user: Name::clone(user), limit });
+        }
+        *self.in_vhost.entry(Name::clone(vhost)).or_default() += 1;
+        self.of_user.entry(Name::clone(user)).or_default().connections += 1;
+        connection.open = Some(Open { vhost: Name::clone(vhost), user: Name::clone(user), channels: 0 });
+        Ok(())
+    }
+
+    /// Lets an open connection have one more channel, unless that would be one too many.
+    pub(crate) fn open_channel(&mut self, id: ConnectionId, limits: UserLimits) -> Result<(), Error> {
+        let Some(open) = self.all.get_mut(&id).and_then(|connection| connection.open.as_mut()) else { return Ok(()) };
+        let Some(user) = self.of_user.get_mut(&open.user) else { return Ok(()) };
+        if let Some(limit) = limits.max_channels.filter(|limit| user.channels >= *limit) {
+            return Err(Error::UserChannelLimit { user: Name::clone(&open.user), limit });
+        }
+        user.channels += 1;
+        open.channels += 1;
+        Ok(())
+    }
+
+    pub(crate) fn close_channels(&mut self, id: ConnectionId, count: u64) {
+        let Some(open) = self.all.get_mut(&id).and_then(|connection| connection.open.as_mut()) else { return };
+        open.channels = open.channels.saturating_sub(count);
+        if let Some(user) = self.of_user.get_mut(&open.user) {
+            user.channels = user.channels.saturating_sub(count);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: ConnectionId) {
+        let Some(Connection { open: Some(open), .. }) = self.all.remove(&id) else { return };
+        if let Some(count) = self.in_vhost.get_mut(&open.vhost) {
+            *count -= 1;
+            if *count == 0 {
+                self.in_vhost.remove(&open.vhost);
+            }
+        }
+        if let Some(user) = self.of_user.get_mut(&open.user) {
+            user.connections -= 1;
+            user.channels = user.channels.saturating_sub(open.channels);
+            if user.connections == 0 {
+                self.of_user.remove(&open.user);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: VhostLimits = VhostLimits { max_connections: None, max_queues: None };
+    const ANY: UserLimits = UserLimits { max_connections: None, max_channels: None };
+
+    fn connections(count: u64) -> Connections {
+        let mut connections = Connections::default();
+        for id in 0..count {
+            connections.insert(ConnectionId(id), Arc::new(Mailbox::default()));
+        }
+        connections
+    }
+
+    fn refusal(result: Result<(), Error>) -> Option<String> {
+        result.err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_vhost_takes_as_many_connections_as_it_may() {
+        let (v, w, user) = (Name::from("v"), Name::from("w"), Name::from("u"));
+        let two = VhostLimits { max_connections: Some(2), ..NONE };
+        let mut connections = connections(5);
+        let mut open = |id, vhost, limits| refusal(connections.open(ConnectionId(id), (vhost, limits), (&user, ANY)));
+        let full = "access to vhost 'v' refused for user 'u': connection limit (2) is reached";
+        assert_eq!(open(0, &v, two), None);
+        assert_eq!(open(1, &v, two), None);
+        assert_eq!(open(2, &v, two).as_deref(), Some(full));
+        assert_eq!(open(2, &w, NONE), None);
+        let none = VhostLimits { max_connections: Some(0), ..NONE };
+        assert!(open(3, &w, none).is_some());
+        connections.remove(ConnectionId(1));
+        assert_eq!(refusal(connections.open(ConnectionId(4), (&v, two), (&user, ANY))), None);
+        // Those that never came in count for nothing.
+        connections.remove(ConnectionId(3));
+        for id in [0, 2, 4] {
+            connections.remove(ConnectionId(id));
+        }
+        assert!(connections.in_vhost.is_empty() && connections.of_user.is_empty() && connections.len() == 0);
+    }
+
+    #[test]
+    fn a_user_has_as_many_connections_and_channels_as_it_may() {
+        let (v, w, u, other) = (Name::from("v"), Name::from("w"), Name::from("u"), Name::from("o"));
+        let one = UserLimits { max_connections: Some(1), ..ANY };
+        let mut all = connections(4);
+        let mut open = |id, vhost, user, limits| refusal(all.open(ConnectionId(id), (vhost, NONE), (user, limits)));
+        assert_eq!(open(0, &v, &u, one), None);
+        let full = "connection refused for user 'u': user connection limit (1) is reached";
+        assert_eq!(open(1, &w, &u, one).as_deref(), Some(full));
+        assert_eq!(open(1, &w, &other, one), None);
+        assert_eq!(open(2, &w, &u, ANY), None);
+        let two = UserLimits { max_channels: Some(2), ..ANY };
+        let mut channel = |id| refusal(all.open_channel(ConnectionId(id), two));
+        let full = "number of channels opened for user 'u' has reached the maximum allowed user limit of 2";
+        assert_eq!([channel(0), channel(2), channel(1)], [None, None, None]);
+        assert_eq!(channel(0).as_deref(), Some(full));
+        all.close_channels(ConnectionId(2), 1);
+        assert_eq!(refusal(all.open_channel(ConnectionId(0), two)), None);
+        all.remove(ConnectionId(0));
+        assert_eq!(all.of_user[&u].channels, 0);
+    }
+}
