@@ -73,7 +73,7 @@ pub fn set_with(
         };
         let (priority, definition) = (priority.to_string(), json(definition));
         let options = ["--priority", &priority, "--apply-to", apply_to.as_str(), "--"];
-        rabbitmqctl(command, &[&options[..], &[name, pattern, &definition]].concat());
+        rabbitmqctl(command, Some(&broker::url().vhost), &[&options[..], &[name, pattern, &definition]].concat());
     } else {
         let (name, pattern, definition) = (name.into(), pattern.into(), table(definition));
         let policy = Policy { name, pattern, apply_to, priority, definition };
@@ -96,11 +96,57 @@ impl Drop for PolicySet {
                 PolicyKind::User => "clear_policy",
                 PolicyKind::Operator => "clear_operator_policy",
             };
-            rabbitmqctl(command, &[&self.name]);
+            rabbitmqctl(command, Some(&broker::url().vhost), &[&self.name]);
         } else {
             let name = self.name.as_str().into();
             // It may be gone with its vhost, or by the hand of the test.
             let _ = broker::shared_node().apply(Change::ClearPolicy { vhost: vhost(), kind: self.kind, name });
+        }
+    }
+}
+
+/// A vhost of a test's own, where limits disturb nobody else; dropping it deletes it.
+#[derive(Debug)]
+pub struct OwnVhost {
+    name: String,
+}
+
+/// Creates a vhost that the user of the tests may use.
+pub fn own_vhost() -> OwnVhost {
+    let name = crate::unique("vhost");
+    if broker::is_foreign() {
+        rabbitmqctl("add_vhost", None, &[&name]);
+        rabbitmqctl("set_permissions", Some(&name), &[&broker::url().user, ".*", ".*", ".*"]);
+    } else {
+        apply(Change::CreateVhost { vhost: name.as_str().into() });
+    }
+    OwnVhost { name }
+}
+
+impl OwnVhost {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sets its limits: `max-queues` and `max-connections`. A negative one is none.
+    pub fn limit(&self, limits: &[(&str, Setting<'_>)]) {
+        if broker::is_foreign() {
+            rabbitmqctl("set_vhost_limits", Some(&self.name), &["--", &json(limits)]);
+        } else {
+            let (vhost, component, name) = (self.name.as_str().into(), "vhost-limits".into(), "limits".into());
+            apply(Change::SetParameter { vhost, component, name, value: Value::Table(table(limits)) });
+        }
+    }
+}
+
+impl Drop for OwnVhost {
+    fn drop(&mut self) {
+        if broker::is_foreign() {
+            rabbitmqctl("delete_vhost", None, &[&self.name]);
+        } else {
+            // The test may have deleted it.
+            let _ = broker::shared_node().apply(Change::DeleteVhost { vhost: self.name.as_str().into() });
         }
     }
 }
@@ -138,12 +184,16 @@ fn json(settings: &[(&str, Setting<'_>)]) -> String {
     json
 }
 
-fn rabbitmqctl(command: &str, arguments: &[&str]) {
+fn rabbitmqctl(command: &str, vhost: Option<&str>, arguments: &[&str]) {
     let call = std::env::var("RABBITMQCTL").unwrap_or_else(|_| "rabbitmqctl".to_owned());
     let mut words = call.split_whitespace();
     let program = words.next().unwrap_or("rabbitmqctl");
     let mut process = Command::new(program);
-    process.args(words).args(["-q", command, "-p", &broker::url().vhost]).args(arguments);
+    process.args(words).args(["-q", command]);
+    if let Some(vhost) = vhost {
+        process.args(["-p", vhost]);
+    }
+    process.args(arguments);
     let output = process.output().unwrap_or_else(|error| panic!("{call} cannot be called: {error}"));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{call} {command} {arguments:?}: {said}");
