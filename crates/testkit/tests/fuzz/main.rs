@@ -17,8 +17,9 @@ use std::sync::{Arc, Mutex, Weak};
 
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::node::Node;
-use leveret_broker::queue::Taken;
+use leveret_broker::queue::{Activity, QueueCell, SharedPrefetch, Subscription, Taken};
 use leveret_broker::topology::{Change, ConnectionId, Destination, Origin};
+use leveret_broker::value::Value;
 use leveret_session::amqp091::Settings;
 
 use client::{Client, FOLLOWED};
@@ -70,7 +71,8 @@ struct World {
 }
 
 impl World {
-    fn new(strict: bool) -> Self {
+    /// With every third seed, the followed queue serves a single active consumer.
+    fn new(strict: bool, seed: u64) -> Self {
         let settings = Settings {
             frame_max: 131_072,
             channel_max: 2047,
@@ -90,7 +92,7 @@ impl World {
             durable: true,
             exclusive: None,
             auto_delete: false,
-            arguments: leveret_broker::value::Table::new(),
+            arguments: [("x-single-active-consumer".into(), Value::Bool(seed.is_multiple_of(3)))].into_iter().collect(),
             origin: Origin::Client,
             id: None,
         })
@@ -128,6 +130,7 @@ impl World {
             let queue = self.node.queue("/", &name, NOBODY).unwrap();
             let counts = queue.counts();
             assert_eq!((counts.unsettled, counts.consumers), (0, 0), "{name}");
+            is_served(&queue, &name);
             let mut left = Vec::new();
             while let (Taken::Message(_, message, _), waiting) = queue.take(true, &Arc::default()).unwrap() {
                 assert_eq!(waiting, counts.ready - left.len() - 1);
@@ -146,10 +149,25 @@ impl World {
     }
 }
 
+/// Whoever comes next may be handed messages: nobody who is gone stands in the way.
+fn is_served(queue: &QueueCell, name: &str) {
+    let (sink, tag) = (Arc::default(), "next".into());
+    // It has no credit from the start, so that the messages stay.
+    let shared = Some(Arc::new(SharedPrefetch::new(1, 1)));
+    let (key, no_ack, exclusive, priority, prefetch) = (0, false, false, 0, 0);
+    let next = Subscription { sink, key, tag, no_ack, exclusive, priority, prefetch, shared };
+    let id = queue.subscribe(next).unwrap();
+    let activities: Vec<_> = queue.consumers().iter().map(|consumer| consumer.activity).collect();
+    assert!(!activities.contains(&Activity::Waiting), "{name}");
+    if queue.unsubscribe(id).was_active {
+        queue.hand_over(id);
+    }
+}
+
 /// `wild` is how many steps of a hundred are.
 fn run(seed: u64, wild: usize) {
     let mut random = Random::new(seed);
-    let mut world = World::new(wild == 0);
+    let mut world = World::new(wild == 0, seed);
     let mut clients: Vec<Client> = Vec::new();
     let count = 1 + random.below(4);
     for step in 0..random.below(STEPS_MAX) {
@@ -202,7 +220,7 @@ fn drop_client(mut client: Client, random: &mut Random) {
 }
 
 fn run_threads(seed: u64) {
-    let mut world = World::new(false);
+    let mut world = World::new(false, seed);
     let clients: Vec<Client> =
         (0..3).map(|number| world.connect(number, false, &mut Random::new(seed * 31 + number as u64))).collect();
     std::thread::scope(|scope| {
