@@ -25,11 +25,23 @@ impl Entropy {
     }
 }
 
-/// A number in which every bit depends on every bit of the given one.
-const fn mix(number: u64) -> u64 {
+/// The number of that index in the sequence that a random number begins.
+pub(crate) const fn nth(entropy: u64, index: u64) -> u64 {
+    mix(entropy.wrapping_add(index.wrapping_mul(STEP)))
+}
+
+/// A number in which every bit depends on every bit of the given one. It is always the same one: where messages go depends
+/// on it.
+pub(crate) const fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
+}
+
+/// The number below `bound` that a random number stands for; none is below 0.
+#[expect(clippy::cast_possible_truncation, reason = "it is below the bound, which is a usize")]
+pub(crate) const fn below(random: u64, bound: usize) -> usize {
+    ((random as u128 * bound as u128) >> 64) as usize
 }
 
 #[cfg(test)]
@@ -45,5 +57,17 @@ mod tests {
         assert_eq!(draw(1), draw(1));
         // The first numbers of the reference implementation for the seed 0.
         assert_eq!(draw(0)[..3], [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f]);
+    }
+
+    #[test]
+    fn numbers_below_a_bound_are_even() {
+        let mut entropy = Entropy::new([7; 16]);
+        for bound in [1, 2, 3, 10] {
+            let mut counts = vec![0_u32; bound];
+            for _ in 0..bound * 1000 {
+                counts[below(entropy.draw(), bound)] += 1;
+            }
+            assert!(counts.iter().all(|count| (850..1150).contains(count)), "{bound}: {counts:?}");
+        }
     }
 }

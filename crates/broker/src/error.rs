@@ -143,6 +143,12 @@ pub enum Error {
         /// The name.
         kind: Name,
     },
+    /// A binding that its exchange cannot make sense of.
+    #[error("{reason}")]
+    InvalidBinding {
+        /// What is wrong with it.
+        reason: InvalidBinding,
+    },
     /// An exchange with arguments that its type cannot make sense of.
     #[error("{reason}")]
     InvalidExchange {
@@ -265,6 +271,29 @@ pub enum InvalidValue {
     QueueType(Name),
 }
 
+/// What is wrong with a binding; displayed in RabbitMQ's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidBinding {
+    /// To a consistent hash exchange, under a key that is no integer; the key is rendered.
+    #[error("The binding key must be an integer: {0}")]
+    WeightNotInteger(String),
+    /// To a consistent hash exchange, with a weight below one.
+    #[error("The binding key must be greater than 0")]
+    WeightZero,
+    /// To a consistent hash exchange, with too high a weight.
+    #[error("The binding key must not exceed 10000")]
+    WeightTooLarge,
+    /// To a local random exchange, under this key.
+    #[error("Non empty binding '{0}' key not permitted")]
+    KeyNotEmpty(Name),
+    /// To a local random exchange, of something that is no queue.
+    #[error("Destination not found")]
+    NoQueue,
+    /// To a local random exchange, of a queue of this type.
+    #[error("Queue type rabbit_{0}_queue not valid for this exchange type")]
+    QueueType(Name),
+}
+
 /// What is wrong with the arguments of an exchange; displayed in RabbitMQ's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidExchange {
@@ -277,6 +306,15 @@ pub enum InvalidExchange {
     /// A deduplicating exchange that is to remember things in an unknown place.
     #[error("Invalid argument, 'x-cache-persistence' must be either 'disk' or 'memory'")]
     CachePersistence,
+    /// A consistent hash exchange with both a header and a property to hash.
+    #[error("hash-header and hash-property are mutually exclusive")]
+    HashArguments,
+    /// A consistent hash exchange with a property that cannot be hashed.
+    #[error("Unsupported property: {0}")]
+    HashProperty(Name),
+    /// A recent history exchange with a length that is no positive integer; the value is rendered.
+    #[error("Invalid argument {0}, 'x-recent-history-length' must be a positive integer")]
+    HistoryLength(String),
 }
 
 impl Resource {

@@ -4,6 +4,7 @@
 //! route that is not in the connection's cache; [`Node::generation`] tells whether the cache still holds.
 
 mod dead_letters;
+mod history;
 mod seen;
 
 use std::collections::BTreeMap;
@@ -268,7 +269,9 @@ impl Node {
             _ => None,
         };
         let begun = seen::begun(&change);
+        let ends = history::Ends::of(&change);
         let applied = state.topology.apply(change)?;
+        let mut recalled = history::Batches::new();
         match (&applied, declared) {
             (Applied::QueueDeclared { .. }, Some((vhost, name))) => self.add_cell(&mut state, vhost, &name),
             (Applied::QueueExists { id }, _) => {
@@ -278,6 +281,7 @@ impl Node {
             }
             (Applied::Deleted(removed), _) => Self::close_removed(&mut state, removed),
             (Applied::ExchangeDeclared, _) => self.write_seen(begun.into_iter().collect()),
+            (Applied::Bound, _) => recalled = ends.map(|ends| self.recall(&state, &ends)).unwrap_or_default(),
             _ => {}
         }
         self.generation.store(state.topology.generation(), Ordering::Release);
@@ -303,6 +307,9 @@ impl Node {
                 self.generation.store(state.topology.generation(), Ordering::Release);
             }
             self.deliver_dead_letters();
+        } else if !recalled.is_empty() {
+            drop(state);
+            self.accept_recalled(recalled);
         }
         Ok(Changed { applied, written })
     }

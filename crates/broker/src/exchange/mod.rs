@@ -1,15 +1,22 @@
 //! Exchanges: one file per type, and what they have in common.
 
+mod consistent_hash;
 mod deduplication;
+mod digest;
 mod direct;
 mod fanout;
 mod headers;
+mod modulus_hash;
+mod random;
+mod recent_history;
+mod slots;
 mod targets;
 mod topic;
 
 use std::sync::Arc;
 
 pub(crate) use headers::Headers;
+pub(crate) use recent_history::Remembered;
 pub(crate) use topic::Scratch as TopicScratch;
 
 use crate::clock::Timestamp;
@@ -36,6 +43,16 @@ pub enum ExchangeKind {
     Headers,
     /// To all bindings, but messages with the same id only once in a while.
     Deduplication,
+    /// To one destination by the hash of the key, a header or a property; keys of bindings are weights.
+    ConsistentHash,
+    /// To one binding by the hash of the keys.
+    ModulusHash,
+    /// To one binding, whichever.
+    Random,
+    /// To one queue on this node, whichever.
+    LocalRandom,
+    /// To all bindings, of which a new one gets the last messages.
+    RecentHistory,
 }
 
 /// A declared exchange and the bindings at both of its ends.
@@ -75,19 +92,31 @@ enum Index {
     Topic(topic::Topic),
     Headers(headers::HeadersIndex),
     Deduplication(deduplication::Deduplication),
+    ConsistentHash(consistent_hash::ConsistentHash),
+    ModulusHash(modulus_hash::ModulusHash),
+    Random(random::Random),
+    RecentHistory(recent_history::RecentHistory),
 }
 
 impl ExchangeKind {
+    /// All of them.
+    pub(crate) const ALL: &[Self] = &[
+        Self::Direct,
+        Self::Fanout,
+        Self::Topic,
+        Self::Headers,
+        Self::ConsistentHash,
+        Self::ModulusHash,
+        Self::Random,
+        Self::LocalRandom,
+        Self::RecentHistory,
+        Self::Deduplication,
+    ];
+
     /// The type of that name.
     pub fn parse(name: &str) -> Result<Self, Error> {
-        match name {
-            "direct" => Ok(Self::Direct),
-            "fanout" => Ok(Self::Fanout),
-            "topic" => Ok(Self::Topic),
-            "headers" => Ok(Self::Headers),
-            "x-message-deduplication" => Ok(Self::Deduplication),
-            _ => Err(Error::UnknownExchangeType { kind: name.into() }),
-        }
+        let kind = Self::ALL.iter().find(|kind| kind.as_str() == name);
+        kind.copied().ok_or_else(|| Error::UnknownExchangeType { kind: name.into() })
     }
 
     /// Its name.
@@ -98,23 +127,65 @@ impl ExchangeKind {
             Self::Topic => "topic",
             Self::Headers => "headers",
             Self::Deduplication => "x-message-deduplication",
+            Self::ConsistentHash => "x-consistent-hash",
+            Self::ModulusHash => "x-modulus-hash",
+            Self::Random => "x-random",
+            Self::LocalRandom => "x-local-random",
+            Self::RecentHistory => "x-recent-history",
+        }
+    }
+
+    /// The arguments of this type of exchange that must be text.
+    pub(crate) const fn text_arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::ConsistentHash => &[consistent_hash::HEADER_ARGUMENT, consistent_hash::PROPERTY_ARGUMENT],
+            Self::Direct
+            | Self::Fanout
+            | Self::Topic
+            | Self::Headers
+            | Self::ModulusHash
+            | Self::Random
+            | Self::LocalRandom
+            | Self::RecentHistory
+            | Self::Deduplication => &[],
         }
     }
 
     /// Refuses arguments this type of exchange cannot make sense of, if those that must be text are.
     pub(crate) fn check_arguments(self, arguments: &Table) -> Result<(), Error> {
         match self {
-            Self::Direct | Self::Fanout | Self::Topic | Self::Headers => Ok(()),
+            Self::Direct
+            | Self::Fanout
+            | Self::Topic
+            | Self::Headers
+            | Self::ModulusHash
+            | Self::Random
+            | Self::LocalRandom => Ok(()),
+            Self::ConsistentHash => consistent_hash::check_arguments(arguments),
             Self::Deduplication => deduplication::check_arguments(arguments),
+            Self::RecentHistory => recent_history::check_arguments(arguments),
         }
     }
 
-    /// Refuses a binding this type of exchange cannot make sense of.
-    pub(crate) fn check_binding(self, routing_key: &Name, arguments: &Table) -> Result<(), Error> {
+    /// Refuses a binding this type of exchange cannot make sense of. `queue_type` is that of the queue it leads to, if it
+    /// leads to a queue.
+    pub(crate) fn check_binding(
+        self,
+        routing_key: &Name,
+        arguments: &Table,
+        queue_type: Option<&str>,
+    ) -> Result<(), Error> {
         match self {
-            Self::Direct | Self::Fanout | Self::Deduplication => Ok(()),
+            Self::Direct
+            | Self::Fanout
+            | Self::ModulusHash
+            | Self::Random
+            | Self::RecentHistory
+            | Self::Deduplication => Ok(()),
             Self::Topic => topic::check_binding(routing_key),
             Self::Headers => headers::check_binding(arguments),
+            Self::ConsistentHash => consistent_hash::check_binding(routing_key),
+            Self::LocalRandom => random::check_local_binding(routing_key, queue_type),
         }
     }
 }
@@ -258,6 +329,10 @@ impl Exchange {
             Index::Topic(topic) => each(routing_keys, |key| topic.route(key, routes)),
             Index::Headers(index) => index.route(headers, routes),
             Index::Deduplication(index) => index.route(&self.name, input, routes),
+            Index::ConsistentHash(index) => index.route(input, routes),
+            Index::ModulusHash(index) => index.route(routing_keys, routes),
+            Index::Random(index) => index.route(input.entropy, routes),
+            Index::RecentHistory(index) => index.route(input, routes),
         }
     }
 
@@ -265,7 +340,15 @@ impl Exchange {
     pub(crate) fn seen(&self) -> Option<Vec<(MessageId, Option<Timestamp>)>> {
         match &self.index {
             Index::Deduplication(index) if index.is_kept() => Some(index.remembered()),
-            Index::Direct(_) | Index::Fanout(_) | Index::Topic(_) | Index::Headers(_) | Index::Deduplication(_) => None,
+            Index::Direct(_)
+            | Index::Fanout(_)
+            | Index::Topic(_)
+            | Index::Headers(_)
+            | Index::ConsistentHash(_)
+            | Index::ModulusHash(_)
+            | Index::Random(_)
+            | Index::RecentHistory(_)
+            | Index::Deduplication(_) => None,
         }
     }
 
@@ -278,6 +361,37 @@ impl Exchange {
         }
     }
 
+    /// What this exchange remembers for a new binding, the oldest first; nothing if it is of a type that does not.
+    pub(crate) fn recall(&self) -> Vec<Remembered> {
+        match &self.index {
+            Index::RecentHistory(index) => index.recall(),
+            Index::Direct(_)
+            | Index::Fanout(_)
+            | Index::Topic(_)
+            | Index::Headers(_)
+            | Index::ConsistentHash(_)
+            | Index::ModulusHash(_)
+            | Index::Random(_)
+            | Index::Deduplication(_) => Vec::new(),
+        }
+    }
+
+    /// Whether this binding gives way to an earlier one to the same destination, which counts instead of it. Bindings that do
+    /// have to be made later when the exchange is made anew.
+    pub(crate) fn gives_way(&self, binding: &Binding) -> bool {
+        match &self.index {
+            Index::ConsistentHash(index) => !index.counts(binding),
+            Index::Direct(_)
+            | Index::Fanout(_)
+            | Index::Topic(_)
+            | Index::Headers(_)
+            | Index::ModulusHash(_)
+            | Index::Random(_)
+            | Index::RecentHistory(_)
+            | Index::Deduplication(_) => false,
+        }
+    }
+
     /// Whether routing finds no binding at all, as must be the case if and only if there is none.
     pub(crate) fn index_is_empty(&self) -> bool {
         match &self.index {
@@ -286,6 +400,10 @@ impl Exchange {
             Index::Topic(topic) => topic.is_empty(),
             Index::Headers(index) => index.is_empty(),
             Index::Deduplication(index) => index.is_empty(),
+            Index::ConsistentHash(index) => index.is_empty(),
+            Index::ModulusHash(index) => index.is_empty(),
+            Index::Random(index) => index.is_empty(),
+            Index::RecentHistory(index) => index.is_empty(),
         }
     }
 }
@@ -305,16 +423,24 @@ impl Index {
             ExchangeKind::Deduplication => {
                 Self::Deduplication(deduplication::Deduplication::new(arguments, is_durable))
             }
+            ExchangeKind::ConsistentHash => Self::ConsistentHash(consistent_hash::ConsistentHash::new(arguments)),
+            ExchangeKind::ModulusHash => Self::ModulusHash(modulus_hash::ModulusHash::default()),
+            ExchangeKind::Random | ExchangeKind::LocalRandom => Self::Random(random::Random::default()),
+            ExchangeKind::RecentHistory => Self::RecentHistory(recent_history::RecentHistory::new(arguments)),
         }
     }
 
-    fn insert(&mut self, binding: &Binding) {
+    fn insert(&mut self, binding: &Arc<Binding>) {
         match self {
             Self::Direct(direct) => direct.insert(binding),
             Self::Fanout(fanout) => fanout.insert(binding),
             Self::Topic(topic) => topic.insert(binding),
             Self::Headers(index) => index.insert(binding),
             Self::Deduplication(index) => index.insert(binding),
+            Self::ConsistentHash(index) => index.insert(binding),
+            Self::ModulusHash(index) => index.insert(binding),
+            Self::Random(index) => index.insert(binding),
+            Self::RecentHistory(index) => index.insert(binding),
         }
     }
 
@@ -325,6 +451,10 @@ impl Index {
             Self::Topic(topic) => topic.remove(binding),
             Self::Headers(index) => index.remove(binding),
             Self::Deduplication(index) => index.remove(binding),
+            Self::ConsistentHash(index) => index.remove(binding),
+            Self::ModulusHash(index) => index.remove(binding),
+            Self::Random(index) => index.remove(binding),
+            Self::RecentHistory(index) => index.remove(binding),
         }
     }
 }
@@ -357,16 +487,10 @@ mod tests {
 
     #[test]
     fn exchange_types_are_known_by_their_names() {
-        for kind in [
-            ExchangeKind::Direct,
-            ExchangeKind::Fanout,
-            ExchangeKind::Topic,
-            ExchangeKind::Headers,
-            ExchangeKind::Deduplication,
-        ] {
-            assert_eq!(ExchangeKind::parse(kind.as_str()), Ok(kind));
+        for kind in ExchangeKind::ALL {
+            assert_eq!(ExchangeKind::parse(kind.as_str()), Ok(*kind));
         }
-        for name in ["", "Direct", "x-foo"] {
+        for name in ["", "Direct", "x-foo", "X-Random"] {
             let text = format!("unknown exchange type '{name}'");
             assert_eq!(ExchangeKind::parse(name).unwrap_err().to_string(), text);
         }

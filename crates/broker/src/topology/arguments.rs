@@ -99,7 +99,10 @@ pub(super) fn text_argument<'a>(arguments: &'a Table, name: &str) -> Option<&'a 
 /// Refuses arguments a new exchange cannot have.
 pub(super) fn check_exchange(vhost: &Name, declared: &Declaration) -> Result<(), Error> {
     let exchange = || Resource::exchange(vhost, &declared.name);
-    check_exchange_name(exchange, &declared.arguments, ALTERNATE_ARGUMENT)?;
+    check_text(exchange, &declared.arguments, ALTERNATE_ARGUMENT)?;
+    for argument in declared.kind.text_arguments() {
+        check_text(exchange, &declared.arguments, argument)?;
+    }
     declared.kind.check_arguments(&declared.arguments)
 }
 
@@ -107,7 +110,7 @@ pub(super) fn check_exchange(vhost: &Name, declared: &Declaration) -> Result<(),
 pub(super) fn check_queue(vhost: &Name, name: &Name, arguments: &Table) -> Result<(), Error> {
     // Most queues have no arguments, so what only an error text needs is made when there is one.
     let queue = || Resource::queue(vhost, name);
-    check_exchange_name(queue, arguments, DEAD_LETTER_EXCHANGE_ARGUMENT)?;
+    check_text(queue, arguments, DEAD_LETTER_EXCHANGE_ARGUMENT)?;
     for (argument, check) in CHECKS {
         if let Some(value) = arguments.get(argument) {
             check(value, arguments).map_err(|reason| Error::InvalidArgument {
@@ -129,7 +132,7 @@ pub(super) fn check_queue(vhost: &Name, name: &Name, arguments: &Table) -> Resul
     Ok(())
 }
 
-fn check_exchange_name(resource: impl Fn() -> Resource, arguments: &Table, argument: &str) -> Result<(), Error> {
+fn check_text(resource: impl Fn() -> Resource, arguments: &Table, argument: &str) -> Result<(), Error> {
     match arguments.get(argument) {
         None | Some(Value::LongStr(_)) => Ok(()),
         Some(value) => Err(Error::InvalidArgumentType {
@@ -326,17 +329,48 @@ mod tests {
         assert!(refusal(&table(&two)).unwrap().ends_with("invalid_overflow"));
     }
 
+    fn exchange_refusal(kind: ExchangeKind, arguments: Table) -> Option<String> {
+        let (durable, auto_delete, internal) = (false, false, false);
+        let declared = Declaration { name: "x".into(), kind, durable, auto_delete, internal, arguments };
+        check_exchange(&"/".into(), &declared).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn arguments_of_exchanges_are_checked_by_their_type() {
+        for (kind, argument, value, refusal) in [
+            (
+                ExchangeKind::ConsistentHash,
+                "hash-header",
+                Value::I32(1),
+                Some("invalid type 'signedint' for arg 'hash-header' in exchange 'x' in vhost '/'"),
+            ),
+            (
+                ExchangeKind::ConsistentHash,
+                "hash-property",
+                Value::text("app_id"),
+                Some("Unsupported property: app_id"),
+            ),
+            (
+                ExchangeKind::RecentHistory,
+                "x-recent-history-length",
+                Value::I32(0),
+                Some("Invalid argument 0, 'x-recent-history-length' must be a positive integer"),
+            ),
+            (ExchangeKind::Fanout, "x-recent-history-length", Value::I32(0), None),
+            (ExchangeKind::Fanout, "hash-header", Value::I32(1), None),
+        ] {
+            let arguments = table(&[(argument, value)]);
+            assert_eq!(exchange_refusal(kind, arguments).as_deref(), refusal, "{kind:?} {argument}");
+        }
+    }
+
     #[test]
     fn exchange_names_must_be_text() {
         let arguments = table(&[("x-dead-letter-exchange", Value::I32(1)), ("x-queue-type", Value::text("foo"))]);
         let expected = "invalid type 'signedint' for arg 'x-dead-letter-exchange' in queue 'q' in vhost '/'";
         assert_eq!(refusal(&arguments).unwrap(), expected);
         let arguments = table(&[("alternate-exchange", Value::Bool(true))]);
-        let (durable, auto_delete, internal) = (false, false, false);
-        let kind = ExchangeKind::Direct;
-        let declared = Declaration { name: "x".into(), kind, durable, auto_delete, internal, arguments };
-        let error = check_exchange(&"/".into(), &declared).unwrap_err();
         let expected = "invalid type 'bool' for arg 'alternate-exchange' in exchange 'x' in vhost '/'";
-        assert_eq!(error.to_string(), expected);
+        assert_eq!(exchange_refusal(ExchangeKind::Direct, arguments).unwrap(), expected);
     }
 }

@@ -64,7 +64,7 @@ impl Binding {
     }
 
     /// The order of lists of bindings, the same everywhere whatever order a map had them in.
-    pub(super) fn compare(&self, other: &Self) -> Ordering {
+    pub(crate) fn compare(&self, other: &Self) -> Ordering {
         let by_ends = (&self.source, &self.destination, &self.routing_key).cmp(&(
             &other.source,
             &other.destination,

@@ -325,7 +325,10 @@ impl Vhost {
         for exchange in exchanges {
             let mut bindings: Vec<&Arc<Binding>> =
                 exchange.bindings().filter(|binding| self.is_durable(binding)).collect();
-            bindings.sort_by(|one, two| one.compare(two));
+            // What of several bindings came first decides for some types of exchanges.
+            bindings.sort_by(|one, two| {
+                exchange.gives_way(one).cmp(&exchange.gives_way(two)).then_with(|| one.compare(two))
+            });
             records.extend(bindings.into_iter().map(|binding| Record::Bound(self.binding_record(binding))));
         }
     }

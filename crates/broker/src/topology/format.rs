@@ -178,6 +178,11 @@ fn kind_number(kind: ExchangeKind) -> u8 {
         ExchangeKind::Topic => 3,
         ExchangeKind::Headers => 4,
         ExchangeKind::Deduplication => 24,
+        ExchangeKind::ConsistentHash => 5,
+        ExchangeKind::ModulusHash => 6,
+        ExchangeKind::Random => 7,
+        ExchangeKind::LocalRandom => 8,
+        ExchangeKind::RecentHistory => 9,
     }
 }
 
@@ -355,6 +360,11 @@ impl<'a> Reader<'a> {
             3 => Ok(ExchangeKind::Topic),
             4 => Ok(ExchangeKind::Headers),
             24 => Ok(ExchangeKind::Deduplication),
+            5 => Ok(ExchangeKind::ConsistentHash),
+            6 => Ok(ExchangeKind::ModulusHash),
+            7 => Ok(ExchangeKind::Random),
+            8 => Ok(ExchangeKind::LocalRandom),
+            9 => Ok(ExchangeKind::RecentHistory),
             _ => Err(FormatError::Malformed),
         }
     }

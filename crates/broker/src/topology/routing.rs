@@ -1,6 +1,6 @@
 //! From an exchange and a message to the queues it goes to.
 
-use super::{QueueId, Vhost};
+use super::{QueueId, Target, Vhost};
 use crate::clock::Timestamp;
 use crate::dedup::MessageId;
 use crate::exchange::{Exchange, Headers, TopicScratch};
@@ -41,6 +41,8 @@ pub struct Routes {
     waiting: Vec<Name>,
     /// Exchanges that had their turn, which they get once only.
     seen: Set<Name>,
+    /// How many exchanges chose at random.
+    draws: u64,
     pub(crate) topic: TopicScratch,
 }
 
@@ -100,6 +102,7 @@ impl Routes {
         self.is_withheld = false;
         self.newly_seen.clear();
         self.batches = 0;
+        self.draws = 0;
         self.waiting.clear();
         if !self.seen.is_empty() {
             self.seen.clear();
@@ -111,6 +114,19 @@ impl Routes {
         let before = self.queues.len();
         self.queues.extend(queues);
         self.batches += usize::from(self.queues.len() > before);
+    }
+
+    pub(crate) fn add_target(&mut self, target: &Target) {
+        match target {
+            Target::Queue(id) => self.add_queues(std::iter::once(*id)),
+            Target::Exchange(name) => self.add_exchange(name),
+        }
+    }
+
+    /// Which choice at random is the next one.
+    pub(crate) fn next_draw(&mut self) -> u64 {
+        self.draws += 1;
+        self.draws
     }
 
     pub(crate) fn add_exchange(&mut self, name: &Name) {

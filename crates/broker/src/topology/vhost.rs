@@ -179,7 +179,11 @@ impl Vhost {
         let request = request.checked()?;
         let source = self.exchange(&request.source)?;
         let target = self.target(&request.destination)?;
-        source.kind().check_binding(&request.routing_key, &request.arguments)?;
+        let queue_type = match &request.destination {
+            Destination::Queue(name) => self.queues.get(name).map(|queue| arguments::queue_type(&queue.arguments)),
+            Destination::Exchange(_) => None,
+        };
+        source.kind().check_binding(&request.routing_key, &request.arguments, queue_type)?;
         self.check_destination_lock(&request.destination, request.asking)?;
         let BindingRequest { source, destination, routing_key, arguments, .. } = request;
         let binding = Arc::new(Binding::new(source, destination, routing_key, arguments, target));

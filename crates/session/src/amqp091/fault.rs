@@ -65,6 +65,7 @@ impl From<Error> for Fault {
             | Error::InvalidArgumentType { .. }
             | Error::ArgumentOfOtherType { .. }
             | Error::UnknownExchangeType { .. }
+            | Error::InvalidBinding { .. }
             | Error::InvalidExchange { .. }
             | Error::InvalidMatchValue { .. }
             | Error::InvalidMatchType { .. }

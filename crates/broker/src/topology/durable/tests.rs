@@ -324,3 +324,49 @@ proptest! {
         let _ = Record::decode(&octets);
     }
 }
+
+#[test]
+fn every_type_of_exchange_is_made_anew() {
+    let mut topology = topology();
+    for (index, kind) in ExchangeKind::ALL.iter().enumerate() {
+        let mut change = exchange(&format!("x{index}"), true, false);
+        if let Change::DeclareExchange { kind: declared, arguments, .. } = &mut change {
+            *declared = *kind;
+            arguments.push("x-cache-size".into(), Value::I32(10));
+        }
+        topology.apply(change).unwrap();
+    }
+    let restored = restored(topology.durable_records());
+    assert_eq!(restored.durable_records(), topology.durable_records());
+    for (index, kind) in ExchangeKind::ALL.iter().enumerate() {
+        assert_eq!(restored.vhost(VHOST).unwrap().exchange(&format!("x{index}")).unwrap().kind(), *kind);
+    }
+}
+
+#[test]
+fn the_binding_that_gives_a_destination_its_weight_still_does() {
+    for weights in [["7", "1", "3"], ["1", "3", "7"], ["3", "7", "1"]] {
+        let mut topology = topology();
+        let (kind, arguments, origin) = (ExchangeKind::ConsistentHash, Table::new(), Origin::Client);
+        let (vhost, name, durable, auto_delete, internal) = (VHOST.into(), "x".into(), true, false, false);
+        topology
+            .apply(Change::DeclareExchange { vhost, name, kind, durable, auto_delete, internal, arguments, origin })
+            .unwrap();
+        topology.apply(queue("q", true, None)).unwrap();
+        for weight in weights {
+            topology.apply(bind("x", to_queue("q"), weight)).unwrap();
+        }
+        let counts = |topology: &Topology| {
+            let exchange = topology.vhost(VHOST).unwrap().exchange("x").unwrap();
+            let counting = exchange.bindings().filter(|binding| !exchange.gives_way(binding));
+            counting.map(|binding| binding.routing_key().to_string()).collect::<Vec<_>>()
+        };
+        let again = restored(topology.durable_records());
+        assert_eq!(counts(&topology), [weights[0]]);
+        assert_eq!(counts(&again), [weights[0]]);
+        for mut topology in [topology, again] {
+            topology.apply(unbind("x", to_queue("q"), weights[0])).unwrap();
+            assert_eq!(counts(&topology), [*weights[1..].iter().min().unwrap()]);
+        }
+    }
+}

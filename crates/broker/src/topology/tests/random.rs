@@ -6,14 +6,14 @@ use super::*;
 
 const QUEUES: &[&str] = &["q", "r", "s"];
 const EXCHANGES: &[&str] = &["x", "y", "z", "amq.topic", "amq.headers", ""];
-const KEYS: &[&str] = &["", "a", "a.*", "#", "#.a.#", "#.#.#"];
+const KEYS: &[&str] = &["", "", "a", "a.*", "#", "#.a.#", "#.#.#", "1", "3"];
 
 fn name(names: &'static [&'static str]) -> impl Strategy<Value = Name> {
     prop::sample::select(names).prop_map(Name::from)
 }
 
 fn kind() -> impl Strategy<Value = ExchangeKind> {
-    prop::sample::select(&[ExchangeKind::Direct, ExchangeKind::Fanout, ExchangeKind::Topic, ExchangeKind::Headers])
+    prop::sample::select(ExchangeKind::ALL)
 }
 
 fn destination() -> impl Strategy<Value = Destination> {
@@ -92,11 +92,12 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// All queues that can be reached, found by looking at every binding of an exchange.
-fn route_naively(vhost: &Vhost, exchange: &str, key: &str) -> Vec<QueueId> {
+/// All queues that can be reached, found by looking at every binding of an exchange; and whether they all are.
+fn route_naively(vhost: &Vhost, exchange: &str, key: &str) -> (Vec<QueueId>, bool) {
     if exchange.is_empty() {
-        return vhost.any_queue(key).map(QueueRecord::id).into_iter().collect();
+        return (vhost.any_queue(key).map(QueueRecord::id).into_iter().collect(), true);
     }
+    let mut all = true;
     let (mut waiting, mut seen, mut queues) = (vec![Name::from(exchange)], Vec::new(), Vec::new());
     while let Some(name) = waiting.pop() {
         let Ok(exchange) = vhost.exchange(&name) else { continue };
@@ -108,7 +109,7 @@ fn route_naively(vhost: &Vhost, exchange: &str, key: &str) -> Vec<QueueId> {
         for binding in exchange.bindings() {
             let matches = match exchange.kind() {
                 ExchangeKind::Direct => &**binding.routing_key() == key,
-                ExchangeKind::Fanout | ExchangeKind::Deduplication => true,
+                ExchangeKind::Fanout | ExchangeKind::RecentHistory | ExchangeKind::Deduplication => true,
                 ExchangeKind::Topic => match &**binding.routing_key() {
                     "#" => true,
                     "#.a.#" => key.split('.').any(|word| word == "a"),
@@ -117,6 +118,14 @@ fn route_naively(vhost: &Vhost, exchange: &str, key: &str) -> Vec<QueueId> {
                 },
                 // The messages of this test have no headers, so only what wants none matches.
                 ExchangeKind::Headers => binding.arguments().is_empty(),
+                // One of them is chosen.
+                ExchangeKind::ConsistentHash
+                | ExchangeKind::ModulusHash
+                | ExchangeKind::Random
+                | ExchangeKind::LocalRandom => {
+                    all = false;
+                    true
+                }
             };
             if matches {
                 found = true;
@@ -132,7 +141,7 @@ fn route_naively(vhost: &Vhost, exchange: &str, key: &str) -> Vec<QueueId> {
     }
     queues.sort_unstable();
     queues.dedup();
-    queues
+    (queues, all)
 }
 
 proptest! {
@@ -154,7 +163,13 @@ proptest! {
                 for key in ["", "a", "a.b", "b.a.c", "q"] {
                     let message = Message::bare(exchange.name(), key);
                     vhost.route(exchange.name(), &input(&[key], &message), &mut routes).unwrap();
-                    prop_assert_eq!(&routes.queues, &route_naively(vhost, exchange.name(), key));
+                    let (expected, all) = route_naively(vhost, exchange.name(), key);
+                    prop_assert!(routes.queues.iter().all(|queue| expected.contains(queue)));
+                    prop_assert_eq!(all, all && routes.queues == expected);
+                    let found = std::mem::take(&mut routes.queues);
+                    let replica = replica.vhost(vhost.name()).unwrap();
+                    replica.route(exchange.name(), &input(&[key], &message), &mut routes).unwrap();
+                    prop_assert_eq!(&routes.queues, &found, "two replicas differ");
                 }
             }
         }
