@@ -1,6 +1,7 @@
 //! Rules of a queue in its cell: pauses, wakers, closed queues, and many threads at once.
 
 mod deduplication;
+mod expiry;
 mod random;
 mod stress;
 
