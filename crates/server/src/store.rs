@@ -278,6 +278,7 @@ impl Store {
     /// Makes the node known that is given what is read back.
     pub(crate) fn serve(&self, node: &Arc<Node>) {
         let _ = self.shared.node.set(Arc::downgrade(node));
+        self.shared.loads.serve();
     }
 
     /// Writes what is left and ends the threads.

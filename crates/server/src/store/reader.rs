@@ -34,6 +34,8 @@ struct Asked {
     loads: VecDeque<(QueueId, Range<u64>)>,
     /// What could not be read, and when it is tried again.
     again: VecDeque<(Instant, QueueId, Range<u64>)>,
+    /// Whether there is a node to give it to; its queues ask while it is being made.
+    is_serving: bool,
     is_stopping: bool,
 }
 
@@ -47,6 +49,12 @@ impl Loads {
         self.changed.notify_one();
     }
 
+    /// Begins to read.
+    pub(super) fn serve(&self) {
+        self.asked.lock().is_serving = true;
+        self.changed.notify_one();
+    }
+
     pub(super) fn stop(&self) {
         self.asked.lock().is_stopping = true;
         self.changed.notify_one();
@@ -57,6 +65,10 @@ impl Loads {
         loop {
             if asked.is_stopping {
                 return None;
+            }
+            if !asked.is_serving {
+                self.changed.wait(&mut asked);
+                continue;
             }
             let now = Instant::now();
             if let Some((due, ..)) = asked.again.front()
