@@ -9,7 +9,7 @@ use crate::Blame as _;
 use crate::traffic::drain;
 
 /// Headers with an array of texts.
-fn copies(name: &str, routing_keys: &[&str]) -> Table<'static> {
+pub(crate) fn copies(name: &str, routing_keys: &[&str]) -> Table<'static> {
     let mut octets = Vec::new();
     TableWriter::new(&mut octets).array(name, |array| {
         for key in routing_keys {

@@ -41,6 +41,14 @@ pub(crate) fn declare(channel: &Channel, declare: &QueueDeclare<'_>) -> QueueDec
     channel.call(declare)
 }
 
+/// Declares an exclusive, transient queue of a unique name with arguments.
+#[track_caller]
+pub(crate) fn queue_with(channel: &Channel, arguments: &[(&str, Value<'_>)]) -> String {
+    let queue = unique("queue");
+    channel.declare_queue_with(&queue, table(arguments));
+    queue
+}
+
 pub(crate) fn missing_text(queue: &str) -> String {
     format!("no queue '{queue}' in vhost '/'")
 }
