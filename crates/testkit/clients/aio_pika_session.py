@@ -879,6 +879,79 @@ async def recover_requeues_what_is_unacked(session):
     equal([(m.body, m.redelivered) for m in again], [(b"0", True), (b"2", True)], "recovered")
 
 
+def dead_letters_to(queue, **arguments):
+    return {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue, **arguments}
+
+
+@scenario
+async def rejected_messages_are_retried_after_a_while(session):
+    channel = await session.channel()
+    work, wait = session.name("work"), session.name("wait")
+    queue = await channel.declare_queue(work, exclusive=True, arguments=dead_letters_to(wait))
+    await channel.declare_queue(
+        wait, exclusive=True, arguments=dead_letters_to(work, **{"x-message-ttl": 20})
+    )
+    await publish(channel, work, "job", headers={"color": "red"})
+    consumer = await Consumer.on(queue)
+    for attempt in range(1, 4):
+        message = (await consumer.wait(attempt))[-1]
+        equal((message.body, message.headers["color"], message.redelivered), (b"job", "red", False), "message")
+        deaths = message.headers.get("x-death", [])
+        equal(
+            [(death["queue"], death["reason"], death["count"]) for death in deaths],
+            [(wait, "expired", attempt - 1), (work, "rejected", attempt - 1)][: 2 * (attempt - 1)],
+            "deaths",
+        )
+        for death in deaths:
+            equal(type(death["time"]), datetime.datetime, "type of the time")
+        if attempt < 3:
+            await message.reject(requeue=False)
+    await message.ack()
+
+
+@scenario
+async def messages_expire(session):
+    channel = await session.channel()
+    dead = await session.queue(channel)
+    by_queue = await session.queue(channel, arguments=dead_letters_to(dead.name, **{"x-message-ttl": 20}))
+    by_message = await session.queue(channel, arguments=dead_letters_to(dead.name))
+    await publish(channel, by_queue.name, "queue")
+    await wait_ready(channel, dead, 1)
+    # The client counts in seconds.
+    await publish(channel, by_message.name, "message", expiration=0.02)
+    await publish(channel, by_message.name, "stays")
+    await wait_ready(channel, dead, 2)
+    equal((await drain(by_queue), await drain(by_message)), ([], ["stays"]), "what is left")
+    for body, original in (("queue", None), ("message", "20")):
+        message = await dead.get(no_ack=True)
+        equal((message.body.decode(), message.expiration), (body, None), "dead letter")
+        equal(message.headers["x-death"][0].get("original-expiration"), original, "original expiration")
+
+
+@scenario
+async def full_queue_drops_or_refuses_messages(session):
+    channel = await session.channel()
+    for overflow, kept in (("drop-head", ["3", "4"]), ("reject-publish", ["1", "2"])):
+        queue = await session.queue(channel, arguments={"x-max-length": 2, "x-overflow": overflow})
+        refused = []
+        for body in ("1", "2", "3", "4"):
+            try:
+                await publish(channel, queue.name, body)
+            except exceptions.DeliveryError:
+                refused.append(body)
+        equal(refused, ["3", "4"] if overflow == "reject-publish" else [], f"refused by {overflow}")
+        equal(await drain(queue), kept, f"kept by {overflow}")
+
+
+@scenario
+async def higher_priorities_come_first(session):
+    channel = await session.channel()
+    queue = await session.queue(channel, arguments={"x-max-priority": 5})
+    for body, priority in (("a", None), ("b", 1), ("c", 5), ("d", 200), ("e", 0), ("f", 1)):
+        await publish(channel, queue.name, body, priority=priority)
+    equal(await drain(queue), ["c", "d", "b", "f", "a", "e"], "order")
+
+
 @scenario
 async def transactions_commit_and_roll_back(session):
     connection = await session.connect()

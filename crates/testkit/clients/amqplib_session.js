@@ -775,6 +775,91 @@ scenarios.high_priority_consumer_is_served_first = async (session) => {
   assert.deepEqual([consumers[10].bodies, consumers[0].bodies], [['0', '1'], ['2']]);
 };
 
+function deadLettersTo(queue, options = {}) {
+  return { deadLetterExchange: '', deadLetterRoutingKey: queue, ...options };
+}
+
+scenarios.rejected_messages_are_retried_after_a_while = async (session) => {
+  const channel = await session.channel();
+  const work = session.name('work');
+  const wait = session.name('wait');
+  await channel.assertQueue(work, { exclusive: true, ...deadLettersTo(wait) });
+  await channel.assertQueue(wait, { exclusive: true, ...deadLettersTo(work, { messageTtl: 20 }) });
+  channel.sendToQueue(work, Buffer.from('job'), { headers: { color: 'red' } });
+  const consumer = await Consumer.on(channel, work);
+  for (let attempt = 1; attempt <= 3; attempt++) {
+    const message = (await consumer.wait(attempt)).at(-1);
+    const { headers } = message.properties;
+    assert.deepEqual([message.content.toString(), headers.color], ['job', 'red']);
+    const deaths = (headers['x-death'] ?? []).map(({ queue, reason, count }) => [queue, reason, count]);
+    const expected = [
+      [wait, 'expired', attempt - 1],
+      [work, 'rejected', attempt - 1],
+    ];
+    assert.deepEqual(deaths, attempt === 1 ? [] : expected);
+    if (attempt > 1) assert.deepEqual([headers['x-first-death-queue'], headers['x-death'][0].exchange], [work, '']);
+    if (attempt < 3) channel.reject(message, false);
+    else channel.ack(message);
+  }
+};
+
+scenarios.messages_expire = async (session) => {
+  const channel = await session.channel();
+  const dead = await session.queue(channel);
+  const byQueue = await session.queue(channel, deadLettersTo(dead, { messageTtl: 20 }));
+  const byMessage = await session.queue(channel, deadLettersTo(dead));
+  channel.sendToQueue(byQueue, Buffer.from('queue'));
+  await waitReady(channel, dead, 1);
+  channel.sendToQueue(byMessage, Buffer.from('message'), { expiration: 20 });
+  channel.sendToQueue(byMessage, Buffer.from('stays'));
+  await waitReady(channel, dead, 2);
+  assert.deepEqual([await drain(channel, byQueue), await drain(channel, byMessage)], [[], ['stays']]);
+  for (const [body, original] of [
+    ['queue', undefined],
+    ['message', '20'],
+  ]) {
+    const { content, properties } = await channel.get(dead, { noAck: true });
+    assert.deepEqual([content.toString(), properties.expiration], [body, undefined]);
+    assert.equal(properties.headers['x-death'][0]['original-expiration'], original);
+  }
+};
+
+scenarios.full_queue_drops_or_refuses_messages = async (session) => {
+  const channel = await session.channel(await session.connect(), 'createConfirmChannel');
+  for (const [overflow, kept, refusals] of [
+    ['drop-head', ['3', '4'], []],
+    ['reject-publish', ['1', '2'], ['3', '4']],
+  ]) {
+    const queue = await session.queue(channel, { maxLength: 2, overflow });
+    const refused = [];
+    for (const body of ['1', '2', '3', '4']) {
+      channel.sendToQueue(queue, Buffer.from(body), {}, (error) => {
+        if (error !== null) refused.push(body);
+      });
+    }
+    // It rejects when a message was refused.
+    await channel.waitForConfirms().catch(() => null);
+    assert.deepEqual([await drain(channel, queue), refused], [kept, refusals]);
+  }
+};
+
+scenarios.higher_priorities_come_first = async (session) => {
+  const channel = await session.channel(await session.connect(), 'createConfirmChannel');
+  const queue = await session.queue(channel, { maxPriority: 5 });
+  for (const [body, priority] of [
+    ['a', undefined],
+    ['b', 1],
+    ['c', 5],
+    ['d', 200],
+    ['e', 0],
+    ['f', 1],
+  ]) {
+    channel.sendToQueue(queue, Buffer.from(body), { priority });
+  }
+  await channel.waitForConfirms();
+  assert.deepEqual(await drain(channel, queue), ['c', 'd', 'b', 'f', 'a', 'e']);
+};
+
 scenarios.cancel_ends_deliveries = async (session) => {
   const channel = await session.channel();
   const queue = await session.queue(channel);

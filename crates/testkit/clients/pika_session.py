@@ -23,6 +23,7 @@ from pika.exceptions import (
     AMQPConnectionError,
     ChannelClosedByBroker,
     ConnectionClosedByBroker,
+    NackError,
     UnroutableError,
 )
 
@@ -1317,6 +1318,125 @@ def high_priority_consumer_is_served_first(session):
         {10: ["0", "1"], 0: ["2", "3"], -5: ["4"]},
         "deliveries by priority",
     )
+
+
+# --- What queues do with messages of their own accord ---
+
+
+def dead_letters_to(queue, **arguments):
+    return {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue, **arguments}
+
+
+@scenario
+def rejected_messages_are_retried_after_a_while(session):
+    channel = session.channel()
+    work, wait = session.name("work"), session.name("wait")
+    channel.queue_declare(work, exclusive=True, arguments=dead_letters_to(wait))
+    channel.queue_declare(wait, exclusive=True, arguments=dead_letters_to(work, **{"x-message-ttl": 20}))
+    publish(channel, work, "job", headers={"color": "red"}, message_id="id", delivery_mode=2)
+    consumer = Consumer(channel, work)
+    for attempt in range(1, 4):
+        method, properties, body = consumer.wait(attempt)[-1]
+        equal((body, properties.message_id, properties.headers["color"]), (b"job", "id", "red"), "message")
+        equal((properties.delivery_mode, method.redelivered), (2, False), "mode and flag")
+        deaths = properties.headers.get("x-death", [])
+        equal(
+            [(death["queue"], death["reason"], death["count"]) for death in deaths],
+            [(wait, "expired", attempt - 1), (work, "rejected", attempt - 1)][: 2 * (attempt - 1)],
+            "deaths",
+        )
+        for death in deaths:
+            equal((death["exchange"], death["routing-keys"]), ("", [death["queue"]]), "way to the death")
+            equal(type(death["time"]), datetime.datetime, "type of the time")
+        if deaths:
+            first = [properties.headers[f"x-first-death-{what}"] for what in ("queue", "reason", "exchange")]
+            equal(first, [work, "rejected", ""], "first death")
+        if attempt < 3:
+            channel.basic_reject(method.delivery_tag, requeue=False)
+    channel.basic_ack(consumer.deliveries[-1][0].delivery_tag)
+
+
+@scenario
+def messages_expire(session):
+    channel = session.channel()
+    dead = session.queue(channel)
+    by_queue = session.queue(channel, arguments=dead_letters_to(dead, **{"x-message-ttl": 20}))
+    by_message = session.queue(channel, arguments=dead_letters_to(dead))
+    publish(channel, by_queue, "queue")
+    wait_ready(channel, dead, 1)
+    publish(channel, by_message, "message", expiration="20")
+    publish(channel, by_message, "stays")
+    wait_ready(channel, dead, 2)
+    equal(drain(channel, by_queue), [], "messages of the queue with a time to live")
+    equal(drain(channel, by_message), ["stays"], "messages of the queue without")
+    for body, original in (("queue", None), ("message", "20")):
+        _, properties, got = channel.basic_get(dead, auto_ack=True)
+        equal((got.decode(), properties.expiration), (body, None), "dead letter")
+        equal(properties.headers["x-death"][0].get("original-expiration"), original, "original expiration")
+
+
+@scenario
+def unused_queue_is_deleted(session):
+    connection = session.connect()
+    channel = connection.channel()
+    queue = session.queue(channel, arguments={"x-expires": 100})
+    channel.confirm_delivery()
+
+    def is_gone():
+        try:
+            publish(channel, queue, "probe", mandatory=True)
+        except UnroutableError:
+            return True
+        return False
+
+    wait_until(connection, is_gone, "end of the queue")
+    with channel_error(channel, 404, f"NOT_FOUND - no queue '{queue}' in vhost '{session.vhost}'"):
+        channel.queue_declare(queue, passive=True)
+
+
+@scenario
+def full_queue_drops_its_oldest_messages(session):
+    channel = session.channel()
+    dead = session.queue(channel)
+    channel.confirm_delivery()
+    for limit in ({"x-max-length": 2}, {"x-max-length-bytes": 5}):
+        queue = session.queue(channel, arguments=dead_letters_to(dead, **limit))
+        for body in ("11", "22", "33"):
+            publish(channel, queue, body)
+        equal(drain(channel, queue), ["22", "33"], f"messages with {limit}")
+        wait_ready(channel, dead, 1)
+        _, properties, body = channel.basic_get(dead, auto_ack=True)
+        equal((body, properties.headers["x-death"][0]["reason"]), (b"11", "maxlen"), "dead letter")
+
+
+@scenario
+def full_queue_refuses_messages(session):
+    channel = session.channel()
+    queue = session.queue(channel, arguments={"x-max-length": 2, "x-overflow": "reject-publish"})
+    channel.confirm_delivery()
+    for body, is_refused in (("1", False), ("2", False), ("3", True), ("4", True)):
+        try:
+            publish(channel, queue, body, mandatory=True)
+        except NackError:
+            equal(is_refused, True, f"refusal of {body}")
+        else:
+            equal(is_refused, False, f"refusal of {body}")
+    equal(drain(channel, queue), ["1", "2"], "messages")
+    publish(channel, queue, "5")
+    equal(drain(channel, queue), ["5"], "messages")
+
+
+@scenario
+def higher_priorities_come_first(session):
+    channel = session.channel()
+    queue = session.queue(channel, arguments={"x-max-priority": 5})
+    channel.confirm_delivery()
+    for body, priority in (("a", None), ("b", 1), ("c", 5), ("d", 200), ("e", 0), ("f", 1)):
+        publish(channel, queue, body, priority=priority)
+    consumer = Consumer(channel, queue)
+    consumer.wait(6)
+    equal(consumer.bodies, ["c", "d", "b", "f", "a", "e"], "order")
+    equal([properties.priority for _, properties, _ in consumer.deliveries], [5, 200, 1, 1, None, 0], "priorities")
 
 
 @scenario
