@@ -13,6 +13,7 @@
 
 mod audit;
 mod clean_stop;
+mod dead_letters;
 mod disk_full;
 mod kill;
 mod ledger;
@@ -20,5 +21,6 @@ mod message;
 mod process;
 mod publishers;
 mod random;
+mod settings;
 mod takers;
 mod wire;
