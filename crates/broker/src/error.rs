@@ -45,6 +45,14 @@ pub enum Error {
     /// Something durable was to be changed, but the disk failed.
     #[error("the change is not on disk: writing to it failed, and the broker has to be started again")]
     NotWritten,
+    /// Messages of a queue are on disk and cannot be read.
+    #[error("messages of {queue} cannot be read: {reason}")]
+    Unreadable {
+        /// The queue.
+        queue: Resource,
+        /// What the disk says.
+        reason: String,
+    },
     /// Declaring, deleting, binding or unbinding the default exchange.
     #[error("operation not permitted on the default exchange")]
     DefaultExchange,

@@ -13,6 +13,9 @@ use crate::queue::{Loaded, Position, Restored};
 use crate::store::{Area, MemoryPressure, MessageStore, StorePace, StorePosition};
 use crate::topology::QueueId;
 
+/// Messages that are read in one go.
+const READ_MAX: usize = 3;
+
 /// A message that was handed over.
 #[derive(Debug, Clone)]
 struct Kept {
@@ -283,6 +286,21 @@ impl MessageStore for FakeStore {
         state.told.push(format!("load {positions:?}"));
         assert!(state.loads.iter().all(|(asking, _)| *asking != queue), "it is asked for one thing at a time");
         state.loads.push((queue, positions));
+    }
+
+    fn read(&self, queue: QueueId, positions: Range<u64>) -> std::io::Result<Loaded> {
+        let state = self.0.lock();
+        let mut messages = Vec::new();
+        for held in [&state.log, &state.page_out] {
+            let range = held.messages.range((queue, positions.start)..(queue, positions.end));
+            let live = range.filter(|(_, kept)| kept.settled.is_none() && kept.appended <= held.written);
+            messages.extend(live.map(|((_, position), kept)| (Position(*position), kept.message.clone())));
+        }
+        messages.sort_unstable_by_key(|(position, _)| *position);
+        // A piece at a time, as a disk gives it.
+        let up_to = messages.get(READ_MAX).map_or(positions.end, |(position, _)| position.0);
+        messages.truncate(READ_MAX);
+        Ok(Loaded { from: positions.start, up_to, messages, lost: 0 })
     }
 
     fn written(&self, area: Area) -> StorePosition {

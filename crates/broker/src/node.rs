@@ -5,6 +5,9 @@
 
 mod dead_letters;
 mod history;
+mod operations;
+
+pub use operations::{MoveTo, Moved};
 mod seen;
 
 use std::collections::BTreeMap;
@@ -257,7 +260,8 @@ impl Node {
         {
             return Err(Error::UserNotFound { user: Name::clone(user) });
         }
-        let is_policy = matches!(change, Change::SetPolicy { .. } | Change::ClearPolicy { .. });
+        let is_policy =
+            matches!(change, Change::SetPolicy { .. } | Change::ClearPolicy { .. } | Change::PauseQueue { .. });
         let _in_order = is_policy.then(|| self.reconfiguring.lock());
         let mut state = self.state.write();
         let durable = state.topology.concerns_durable(&change);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::journal::Written;
 use crate::mailbox::Mailbox;
 use crate::message::Message;
+use crate::queue::Loaded;
 use crate::topology::QueueId;
 
 /// The two places for messages.
@@ -64,6 +65,9 @@ pub trait MessageStore: std::fmt::Debug + Send + Sync {
     fn delete(&self, queue: QueueId);
     /// Asks for messages of a queue, as many from the beginning of the range as are good to have at a time.
     fn load(&self, queue: QueueId, positions: Range<u64>);
+    /// Reads messages of a queue, as many from the beginning of the range as are good to have at a time. The one call that waits for
+    /// the disk: it comes with no lock held, and from nobody who serves a connection.
+    fn read(&self, queue: QueueId, positions: Range<u64>) -> std::io::Result<Loaded>;
     /// Up to which position an area can be read back.
     fn written(&self, area: Area) -> StorePosition;
     /// Up to which position the log survives what it has to survive.

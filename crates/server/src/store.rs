@@ -19,7 +19,7 @@ use leveret_broker::journal::Written;
 use leveret_broker::mailbox::{Event, Mailbox};
 use leveret_broker::message::Message;
 use leveret_broker::node::Node;
-use leveret_broker::queue::Restored;
+use leveret_broker::queue::{Loaded, Restored};
 use leveret_broker::store::{Area, MemoryPressure, MessageStore, StorePace, StorePosition};
 use leveret_broker::topology::{QueueId, QueueRecord, Topology};
 use leveret_storage::disk::RealDisk;
@@ -329,6 +329,10 @@ impl MessageStore for Store {
 
     fn load(&self, queue: QueueId, positions: Range<u64>) {
         self.shared.loads.ask(queue, positions);
+    }
+
+    fn read(&self, queue: QueueId, positions: Range<u64>) -> std::io::Result<Loaded> {
+        self.shared.loads.read(queue, &positions)
     }
 
     fn written(&self, area: Area) -> StorePosition {

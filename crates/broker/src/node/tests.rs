@@ -1,5 +1,7 @@
 //! Rules of a node: what a change does to queues and their consumers, and who gets replies.
 
+mod operations;
+
 use super::*;
 use crate::exchange::ExchangeKind;
 use crate::fake_store::FakeStore;

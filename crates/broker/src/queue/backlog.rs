@@ -7,14 +7,14 @@
 //! 3. `cold`: on disk only. All that is kept of them is where they begin, where they end and how many there are.
 //! 4. `ready`: in memory as they came; their positions are contiguous.
 //!
-//! Messages leave from the front only, so what comes back is older than everything that was never handed out. As long as
-//! memory suffices, `head` and `cold` are empty.
+//! Messages are handed out from the front only, so what comes back is older than everything that was never handed out. As long as
+//! memory suffices, `head` and `cold` are empty. Where somebody took a message out of turn, `holes` remain in `cold` and `ready`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use super::Position;
-use crate::message::Message;
+use crate::message::{Draft, Message};
 
 /// Messages that `ready` keeps room for when it is empty.
 const READY_KEPT: usize = 1024;
@@ -71,6 +71,19 @@ pub(super) struct Backlog {
     body_bytes: Option<u64>,
     /// Of messages on disk before this position the octets are not counted yet.
     uncounted_before: u64,
+    /// Positions in `cold` and `ready` whose messages are gone. The front of `ready` is none.
+    holes: BTreeSet<u64>,
+    /// How many of them are in `ready`.
+    ready_holes: usize,
+}
+
+/// What stands at the beginning of a backlog, or behind a position.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    /// Messages in order, and whether they were handed out before.
+    pub(super) messages: Vec<(Position, Message, bool)>,
+    /// What comes next if it is on disk only, and has to be read before there is more to list.
+    pub(super) on_disk: Option<Range<u64>>,
 }
 
 impl Backlog {
@@ -86,7 +99,7 @@ impl Backlog {
 
     /// Messages that wait.
     pub(super) fn len(&self) -> usize {
-        self.ready.len() + self.returned.len() + self.head.len() + self.cold.count
+        self.ready.len() - self.ready_holes + self.returned.len() + self.head.len() + self.cold.count
     }
 
     /// Octets of the messages in memory.
@@ -196,6 +209,9 @@ impl Backlog {
             let message = self.ready.pop_front()?;
             let position = Position(self.front);
             self.front += 1;
+            if self.ready_holes > 0 {
+                self.trim();
+            }
             if self.ready.is_empty() && self.ready.capacity() > READY_KEPT {
                 self.ready.shrink_to(READY_KEPT);
             }
@@ -237,9 +253,13 @@ impl Backlog {
     }
 
     /// Takes in what was read back. What was asked for before the backlog was dropped is not wanted any more.
-    pub(super) fn loaded(&mut self, loaded: Loaded) {
+    pub(super) fn loaded(&mut self, mut loaded: Loaded) {
         if self.cold.count == 0 || loaded.from != self.cold.from {
             return;
+        }
+        if !self.holes.is_empty() {
+            loaded.messages.retain(|(position, _)| !self.holes.contains(&position.0));
+            self.holes = self.holes.split_off(&loaded.up_to);
         }
         self.cold.count = self.cold.count.saturating_sub(loaded.messages.len() + loaded.lost);
         self.cold.from = loaded.up_to.max(self.cold.from);
@@ -267,8 +287,12 @@ impl Backlog {
                 && self.head_bytes < front_kept
                 && let Some(message) = self.ready.pop_front()
             {
-                self.head_bytes += message.size();
-                self.head.push_back((self.front, message));
+                if self.holes.remove(&self.front) {
+                    self.ready_holes -= 1;
+                } else {
+                    self.head_bytes += message.size();
+                    self.head.push_back((self.front, message));
+                }
                 self.front += 1;
                 count -= 1;
             }
@@ -279,12 +303,18 @@ impl Backlog {
         if self.cold.count == 0 {
             self.cold.from = self.front;
         }
-        for message in self.ready.drain(..count) {
-            self.bytes = self.bytes.saturating_sub(message.size());
+        for (position, message) in (self.front..).zip(self.ready.drain(..count)) {
+            if self.ready_holes == 0 || !self.holes.contains(&position) {
+                self.bytes = self.bytes.saturating_sub(message.size());
+            }
         }
+        let holes =
+            if self.ready_holes == 0 { 0 } else { self.holes.range(self.front..self.front + count as u64).count() };
+        self.ready_holes -= holes;
         self.front += count as u64;
         self.cold.until = self.front;
-        self.cold.count += count;
+        self.cold.count += count - holes;
+        self.trim();
         if self.ready.capacity() > READY_KEPT && self.ready.capacity() / 4 > self.ready.len() {
             self.ready.shrink_to(READY_KEPT.max(self.ready.len() * 2));
         }
@@ -294,7 +324,121 @@ impl Backlog {
     /// The messages that are in memory as they came, from a position on.
     pub(super) fn ready_from(&self, position: u64) -> impl Iterator<Item = (u64, &Message)> {
         let skipped = usize::try_from(position.saturating_sub(self.front)).unwrap_or(usize::MAX).min(self.ready.len());
-        (self.front + skipped as u64..).zip(self.ready.range(skipped..))
+        let all = (self.front + skipped as u64..).zip(self.ready.range(skipped..));
+        all.filter(|(position, _)| self.ready_holes == 0 || !self.holes.contains(position))
+    }
+
+    /// The messages from a position on, so many at most.
+    pub(super) fn list(&self, from: u64, count: usize) -> Listed {
+        let returned = self.returned.range(from..).map(|(position, message)| (*position, message, true));
+        let head = self.head.iter().filter(|(position, _)| *position >= from);
+        let head = head.map(|(position, message)| (*position, message, *position < self.redelivered_before));
+        let copy = |(position, message, again): (u64, &Message, bool)| (Position(position), message.clone(), again);
+        let mut messages: Vec<_> = returned.chain(head).take(count).map(copy).collect();
+        let cold = self.cold.from.max(from)..self.cold.until;
+        if messages.len() < count && self.cold.count > 0 && !cold.is_empty() {
+            return Listed { messages, on_disk: Some(cold) };
+        }
+        let ready = self.ready_from(from).map(|(position, message)| (position, message, false));
+        messages.extend(ready.take(count - messages.len()).map(copy));
+        Listed { messages, on_disk: None }
+    }
+
+    /// Whether a position that was read from disk stands for a message that is still there only.
+    pub(super) fn is_cold(&self, position: u64) -> bool {
+        self.cold.count > 0 && (self.cold.from..self.cold.until).contains(&position) && !self.holes.contains(&position)
+    }
+
+    /// Whether a message on disk only was handed out before the node was started.
+    pub(super) fn is_redelivered(&self, position: u64) -> bool {
+        position < self.redelivered_before
+    }
+
+    /// Takes a message out of turn, if it is in memory; says whether it was handed out before.
+    pub(super) fn take_at(&mut self, position: u64) -> Option<(Message, bool)> {
+        let mut redelivered = position < self.redelivered_before;
+        let taken = if let Some(message) = self.returned.remove(&position) {
+            redelivered = true;
+            message
+        } else if let Ok(index) = self.head.binary_search_by_key(&position, |(position, _)| *position) {
+            let (_, message) = self.head.remove(index)?;
+            self.head_bytes = self.head_bytes.saturating_sub(message.size());
+            message
+        } else {
+            let index = usize::try_from(position.checked_sub(self.front)?).ok()?;
+            let place = self.ready.get_mut(index)?;
+            if !self.holes.insert(position) {
+                return None;
+            }
+            self.ready_holes += 1;
+            let message = std::mem::replace(place, Draft::new(Vec::new(), "", "").message());
+            self.trim();
+            message
+        };
+        self.bytes = self.bytes.saturating_sub(taken.size());
+        if let Some(bytes) = &mut self.body_bytes {
+            *bytes = bytes.saturating_sub(taken.body_size() as u64);
+        }
+        Some((taken, redelivered))
+    }
+
+    /// Puts a message that was taken out of turn where it stood, as it was.
+    pub(super) fn put_in_place(&mut self, position: u64, message: Message, redelivered: bool) {
+        if self.cold.count > 0 && (self.cold.from..self.cold.until).contains(&position) {
+            // It is still on disk.
+            self.cold.count += usize::from(self.holes.remove(&position));
+            if let Some(bytes) = &mut self.body_bytes
+                && position >= self.uncounted_before
+            {
+                *bytes += message.body_size() as u64;
+            }
+            return;
+        }
+        if redelivered && position >= self.redelivered_before {
+            self.put_back(Position(position), message);
+            return;
+        }
+        self.bytes += message.size();
+        if let Some(bytes) = &mut self.body_bytes {
+            *bytes += message.body_size() as u64;
+        }
+        let index = position.checked_sub(self.front).and_then(|index| usize::try_from(index).ok());
+        if let Some(place) = index.and_then(|index| self.ready.get_mut(index)) {
+            *place = message;
+            self.ready_holes -= usize::from(self.holes.remove(&position));
+        } else {
+            // What was before it may be gone, but what is behind it is not.
+            self.head_bytes += message.size();
+            let index = self.head.partition_point(|(other, _)| *other < position);
+            self.head.insert(index, (position, message));
+        }
+    }
+
+    /// Gives up a message that is on disk only, and was read from there.
+    pub(super) fn take_cold(&mut self, position: u64, message: &Message) -> bool {
+        if !self.is_cold(position) {
+            return false;
+        }
+        self.holes.insert(position);
+        self.cold.count -= 1;
+        if let Some(bytes) = &mut self.body_bytes
+            && position >= self.uncounted_before
+        {
+            *bytes = bytes.saturating_sub(message.body_size() as u64);
+        }
+        if self.cold.count == 0 {
+            self.holes = self.holes.split_off(&self.front);
+        }
+        true
+    }
+
+    /// Removes holes from the front of `ready`.
+    fn trim(&mut self) {
+        while self.ready_holes > 0 && self.holes.remove(&self.front) {
+            self.ready.pop_front();
+            self.front += 1;
+            self.ready_holes -= 1;
+        }
     }
 }
 

@@ -3,6 +3,10 @@
 //! Publishers' and consumers' tasks call it directly with batches. Nothing inside waits, does I/O or takes a lock other
 //! than the store's or a mailbox's. Wakers are called after the lock is released.
 
+mod operations;
+
+pub use operations::Browsed;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -12,7 +12,7 @@ use std::task::Waker;
 
 use super::backlog::Restored;
 use super::consumers::{ConsumerInfo, Consumers, Turn};
-use super::lanes::Lanes;
+use super::lanes::{Lanes, split};
 use super::{ConsumerId, Overflow, Position, QueueSettings, SharedPrefetch, Sink, Subscription};
 use crate::clock::Timestamp;
 use crate::message::Message;
@@ -69,6 +69,8 @@ struct Rules {
     max_length: Option<u64>,
     max_length_bytes: Option<u64>,
     overflow: Overflow,
+    /// Whether nothing is handed out.
+    paused: bool,
     /// Whether somebody wants the messages that die.
     keeps_dead: bool,
 }
@@ -82,6 +84,17 @@ pub struct Dead {
     pub message: Message,
     /// Why.
     pub reason: DeathReason,
+}
+
+/// A message that was taken out of turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenOut {
+    /// Where it stood.
+    pub position: Position,
+    /// The message.
+    pub message: Message,
+    /// Whether it was handed out before.
+    pub redelivered: bool,
 }
 
 /// Messages on their way back to the queue.
@@ -126,6 +139,7 @@ impl<S: Sink> Classic<S> {
             max_length: settings.max_length,
             max_length_bytes: settings.max_length_bytes,
             overflow: settings.overflow,
+            paused: settings.paused,
             keeps_dead: settings.dead_letter.is_some(),
         };
         self.may_expire |= settings.message_ttl_ms.is_some();
@@ -211,6 +225,27 @@ impl<S: Sink> Classic<S> {
         }
     }
 
+    /// Takes a message out of turn, if it waits in memory; says whether it was handed out before.
+    pub fn take_at(&mut self, position: Position) -> Option<(Message, bool)> {
+        let (lane, Position(position)) = split(position);
+        self.lanes.lane_mut_if_used(lane)?.take_at(position)
+    }
+
+    /// Takes a message out of turn that was read from disk, unless it is not there any more; says whether it was handed out before.
+    pub fn take_cold(&mut self, position: Position, message: &Message) -> Option<bool> {
+        let (lane, Position(position)) = split(position);
+        let lane = self.lanes.lane_mut_if_used(lane)?;
+        let redelivered = lane.is_redelivered(position);
+        lane.take_cold(position, message).then_some(redelivered)
+    }
+
+    /// Puts a message that was taken out of turn where it stood, as it was, and goes on.
+    pub fn put_in_place(&mut self, taken: TakenOut) {
+        let (lane, Position(position)) = split(taken.position);
+        self.lanes.put_in_place(lane, position, taken.message, taken.redelivered);
+        self.go_on();
+    }
+
     /// How long a message lives in the queue, in milliseconds.
     pub fn ttl_ms(&self) -> Option<u64> {
         self.rules.ttl_ms
@@ -282,7 +317,7 @@ impl<S: Sink> Classic<S> {
         self.consumers.begin_batch();
         let mut batch = batch.drain(..);
         // While nothing waits, a message goes straight to a consumer and never enters the queue.
-        if self.ready_count() == 0 {
+        if self.ready_count() == 0 && !self.rules.paused {
             while batch.len() > 0
                 && let Some(turn) = self.consumers.next()
                 && let Some(message) = batch.next()
@@ -359,6 +394,9 @@ impl<S: Sink> Classic<S> {
     /// Takes the first message (basic.get).
     pub fn take(&mut self, no_ack: bool) -> Taken {
         self.drop_expired();
+        if self.rules.paused {
+            return Taken::Nothing;
+        }
         match self.lanes.pop() {
             Some((position, message, redelivered)) => {
                 self.delivered += 1;
@@ -438,7 +476,7 @@ impl<S: Sink> Classic<S> {
             self.consumers.flush();
             // Asked even when nothing waits by now: a consumer that is never told of its room would be passed over by
             // what comes next.
-            if !self.consumers.await_room() || !self.lanes.has_next() {
+            if !self.consumers.await_room() || !self.has_next() {
                 break;
             }
             self.consumers.begin_batch();
@@ -452,7 +490,7 @@ impl<S: Sink> Classic<S> {
     fn has_next(&mut self) -> bool {
         // Nobody is handed what is too old, and a turn that was given out must be used.
         self.drop_expired();
-        self.lanes.has_next()
+        !self.rules.paused && self.lanes.has_next()
     }
 
     /// Drops what is too old, as far as it would go next.

@@ -13,6 +13,13 @@ use crate::message::Message;
 /// Bits of a position below its lane.
 const LANE_SHIFT: u32 = 56;
 
+/// Positions of a lane that are on disk only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ColdLane {
+    pub(super) lane: usize,
+    pub(super) positions: Range<u64>,
+}
+
 /// The messages that wait, by priority.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
@@ -71,6 +78,42 @@ impl Lanes {
         }
         // The lane is there by now; the lowest one stands in for what cannot be.
         self.higher.get_mut(index).unwrap_or(&mut self.lowest)
+    }
+
+    /// A lane, if it was ever used.
+    pub(super) fn lane_mut_if_used(&mut self, index: usize) -> Option<&mut Backlog> {
+        match index.checked_sub(1) {
+            None => Some(&mut self.lowest),
+            Some(index) => self.higher.get_mut(index),
+        }
+    }
+
+    /// The messages behind a position, or all, in the order in which they would be handed out; so many at most. What is on disk
+    /// only ends the list, and is given with the number of its lane.
+    pub(super) fn list(
+        &self,
+        after: Option<Position>,
+        count: usize,
+    ) -> (Vec<(Position, Message, bool)>, Option<ColdLane>) {
+        let (highest, mut from) = match after.map(split) {
+            Some((lane, Position(position))) => (lane, position.saturating_add(1)),
+            None => (self.higher.len(), 0),
+        };
+        let mut messages = Vec::new();
+        for lane in (0..=highest).rev() {
+            if messages.len() >= count {
+                break;
+            }
+            let Some(backlog) = self.lane(lane) else { continue };
+            let listed = backlog.list(from, count - messages.len());
+            let placed = |(position, message, again)| (place(lane, position), message, again);
+            messages.extend(listed.messages.into_iter().map(placed));
+            if let Some(positions) = listed.on_disk {
+                return (messages, Some(ColdLane { lane, positions }));
+            }
+            from = 0;
+        }
+        (messages, None)
     }
 
     /// Whether there is more than one lane.
@@ -156,6 +199,12 @@ impl Lanes {
         let (lane, position) = split(position);
         self.top = self.top.max(lane);
         self.lane_mut(lane).put_back(position, message);
+    }
+
+    /// Puts a message that was taken out of turn where it stood.
+    pub(super) fn put_in_place(&mut self, lane: usize, position: u64, message: Message, redelivered: bool) {
+        self.top = self.top.max(lane);
+        self.lane_mut(lane).put_in_place(position, message, redelivered);
     }
 
     /// Takes the first message, unless it is on disk only; says whether it was handed out before.

@@ -15,10 +15,11 @@ mod stored_lanes;
 pub use backlog::{Loaded, Restored};
 pub(crate) use cell::QUORUM_LANES;
 pub use cell::{
-    CloseCondition, Enqueued, Lease, Pace, QueueCell, QueueContext, QueueCounts, QueueInfo, RestoredLanes, Unsubscribed,
+    Browsed, CloseCondition, Enqueued, Lease, Pace, QueueCell, QueueContext, QueueCounts, QueueInfo, RestoredLanes,
+    Unsubscribed,
 };
 pub(crate) use classic::push_position;
-pub use classic::{Classic, Dead, Returned, Taken};
+pub use classic::{Classic, Dead, Returned, Taken, TakenOut};
 pub use consumers::{Activity, ConsumerId, ConsumerInfo, Subscription};
 pub use prefetch::SharedPrefetch;
 pub use settings::{DeadLetterStrategy, DeadLetterTo, Overflow, QueueKind, QueueSettings};

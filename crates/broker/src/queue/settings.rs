@@ -4,9 +4,12 @@ use crate::Name;
 
 /// The settings of a queue. The default is a plain queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct QueueSettings {
     /// What it is made of.
     pub kind: QueueKind,
+    /// Whether it hands out nothing.
+    pub paused: bool,
     /// Milliseconds that a message lives in it.
     pub message_ttl_ms: Option<u64>,
     /// Milliseconds without use after which it is deleted.

@@ -52,6 +52,11 @@ impl StoredLanes {
         std::iter::once(&self.lowest).chain(&self.higher)
     }
 
+    /// The store.
+    pub(super) fn store(&self) -> Arc<dyn MessageStore> {
+        Arc::clone(&self.store)
+    }
+
     /// Whether messages leave memory as soon as they can.
     pub(super) fn set_lazy(&mut self, is_lazy: bool) {
         self.is_lazy = is_lazy;

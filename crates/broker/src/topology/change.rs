@@ -83,6 +83,15 @@ pub enum Change {
         /// If given, only if the name still stands for this queue.
         id: Option<QueueId>,
     },
+    /// Stops a queue from handing out messages, or lets it go on.
+    PauseQueue {
+        /// Where.
+        vhost: Name,
+        /// Its name.
+        name: Name,
+        /// Whether it hands out nothing from now on.
+        paused: bool,
+    },
     /// Binds a queue or an exchange to an exchange.
     Bind {
         /// Where.
@@ -183,6 +192,7 @@ impl Change {
             | Self::DeleteExchange { vhost, .. }
             | Self::DeclareQueue { vhost, .. }
             | Self::DeleteQueue { vhost, .. }
+            | Self::PauseQueue { vhost, .. }
             | Self::Bind { vhost, .. }
             | Self::Unbind { vhost, .. }
             | Self::SetPolicy { vhost, .. }

@@ -73,6 +73,15 @@ pub enum Record {
         /// Its id.
         id: QueueId,
     },
+    /// A durable queue was paused, or goes on.
+    QueuePaused {
+        /// Where.
+        vhost: Name,
+        /// Its name.
+        name: Name,
+        /// Whether it hands out nothing.
+        paused: bool,
+    },
     /// A binding between durable things was made.
     Bound(BindingRecord),
     /// A binding between durable things was removed, and both of them stay.
@@ -187,7 +196,7 @@ impl Topology {
             Change::DeclareExchange { durable, .. } => *durable,
             Change::DeclareQueue { durable, exclusive, .. } => *durable && exclusive.is_none(),
             Change::DeleteExchange { name, .. } => exchange(name),
-            Change::DeleteQueue { name, .. } => queue(name),
+            Change::DeleteQueue { name, .. } | Change::PauseQueue { name, .. } => queue(name),
             Change::Bind { source, destination, .. } | Change::Unbind { source, destination, .. } => {
                 let reaches = match destination {
                     Destination::Queue(name) => queue(name),
@@ -273,6 +282,7 @@ impl Topology {
                 self.vhost_mut(&vhost).and_then(|vhost| vhost.unbind(request, Cascade::No))
             }
             Record::PolicySet { vhost, kind, policy } => self.apply(Change::SetPolicy { vhost, kind, policy }),
+            Record::QueuePaused { vhost, name, paused } => self.apply(Change::PauseQueue { vhost, name, paused }),
             Record::PolicyCleared { vhost, kind, name } => self.apply(Change::ClearPolicy { vhost, kind, name }),
             Record::VhostDescribed { vhost, metadata } => {
                 self.vhost_mut(&vhost).map(|vhost| vhost.set_metadata(metadata))
@@ -321,7 +331,13 @@ impl Vhost {
         records.extend(declared.map(|exchange| self.exchange_record(exchange)));
         let mut queues: Vec<&QueueRecord> = self.queues().filter(|queue| queue.durable()).collect();
         queues.sort_unstable_by_key(|queue| queue.id());
-        records.extend(queues.into_iter().map(|queue| self.queue_record(queue)));
+        for queue in queues {
+            records.push(self.queue_record(queue));
+            if queue.paused() {
+                let (vhost, name) = (Name::clone(&self.name), Name::clone(queue.name()));
+                records.push(Record::QueuePaused { vhost, name, paused: true });
+            }
+        }
         for exchange in exchanges {
             let mut bindings: Vec<&Arc<Binding>> =
                 exchange.bindings().filter(|binding| self.is_durable(binding)).collect();

@@ -85,6 +85,12 @@ impl Record {
                 out.push(policy_kind_number(*kind));
                 policy(out, set);
             }
+            Self::QueuePaused { vhost, name: queue, paused } => {
+                out.push(20);
+                name(out, vhost);
+                name(out, queue);
+                out.push(u8::from(*paused));
+            }
             Self::PolicyCleared { vhost, kind, name: policy } => {
                 out.push(10);
                 name(out, vhost);
@@ -165,6 +171,7 @@ impl Record {
             14 => Self::GlobalParameterSet { name: reader.name()?, value: reader.value(0)? },
             15 => Self::GlobalParameterCleared { name: reader.name()? },
             16 => Self::UserLimitsSet { user: reader.name()?, limits: reader.table(0)? },
+            20 => Self::QueuePaused { vhost: reader.name()?, name: reader.name()?, paused: reader.u8()? & 1 != 0 },
             _ => return Err(FormatError::Malformed),
         };
         if reader.rest.is_empty() { Ok(record) } else { Err(FormatError::Malformed) }

@@ -139,6 +139,7 @@ impl Topology {
                 }
                 Ok(applied)
             }
+            Change::PauseQueue { vhost, name, paused } => self.vhost_mut(&vhost)?.pause_queue(&name, paused),
             Change::DeleteQueue { vhost, name, id } => Ok(self.vhost_mut(&vhost)?.delete_queue(name, id, Cascade::Yes)),
             Change::Bind { vhost, source, destination, routing_key, arguments, asking } => {
                 let request = BindingRequest { source, destination, routing_key, arguments, asking };

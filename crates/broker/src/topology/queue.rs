@@ -27,6 +27,8 @@ pub struct QueueRecord {
     pub(super) exclusive: Option<ConnectionId>,
     pub(super) auto_delete: bool,
     pub(super) arguments: Table,
+    /// Whether it hands out nothing until somebody lets it go on.
+    pub(super) paused: bool,
     /// The policies that apply to it.
     pub(super) policies: Option<Arc<AppliedPolicies>>,
     /// The bindings that lead here.
@@ -67,6 +69,11 @@ impl QueueRecord {
     /// Whether it goes with its last consumer.
     pub const fn auto_delete(&self) -> bool {
         self.auto_delete
+    }
+
+    /// Whether it hands out nothing until somebody lets it go on.
+    pub const fn paused(&self) -> bool {
+        self.paused
     }
 
     /// The arguments as they were declared.

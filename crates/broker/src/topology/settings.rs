@@ -10,7 +10,7 @@ use crate::{Name, dedup};
 impl QueueRecord {
     /// What the queue was asked to do, by its arguments and by policies.
     pub fn settings(&self) -> QueueSettings {
-        settings(self.kind(), &self.arguments, self.policies.as_deref())
+        QueueSettings { paused: self.paused, ..settings(self.kind(), &self.arguments, self.policies.as_deref()) }
     }
 }
 
@@ -47,6 +47,7 @@ fn settings(kind: QueueKind, arguments: &Table, policies: Option<&AppliedPolicie
     };
     QueueSettings {
         kind,
+        paused: false,
         message_ttl_ms: limit("x-message-ttl", "message-ttl"),
         expires_ms: limit("x-expires", "expires"),
         max_length: limit("x-max-length", "max-length"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::name::{clean, is_reserved};
 use super::parameters::Parameters;
-use super::policy::{Policies, Subject};
+use super::policy::{Policies, Reconfigured, Subject};
 use super::{
     Applied, Binding, ConnectionId, Destination, Origin, QueueId, QueueRecord, Record, Target, VhostLimits,
     VhostMetadata, arguments, equivalence,
@@ -175,6 +175,22 @@ impl Vhost {
         Ok(Applied::QueueDeclared { id })
     }
 
+    pub(super) fn pause_queue(&mut self, name: &str, paused: bool) -> Result<Applied, Error> {
+        let Some(queue) = self.queues.get_mut(name) else {
+            return Err(Error::NotFound { resource: Resource::queue(&self.name, name) });
+        };
+        if queue.paused == paused {
+            return Ok(Applied::Unchanged);
+        }
+        queue.paused = paused;
+        let reconfigured = Reconfigured { queues: vec![(queue.id, queue.settings())], routes: false };
+        if queue.durable {
+            let (vhost, name) = (Name::clone(&self.name), Name::clone(&queue.name));
+            self.records.push(Record::QueuePaused { vhost, name, paused });
+        }
+        Ok(Applied::Reconfigured(reconfigured))
+    }
+
     pub(super) fn bind(&mut self, request: BindingRequest) -> Result<Applied, Error> {
         let request = request.checked()?;
         let source = self.exchange(&request.source)?;
@@ -263,7 +279,7 @@ impl QueueRecord {
     pub(super) fn new(id: QueueId, name: Name, durable: bool, exclusive: Option<ConnectionId>) -> Self {
         let inbound = Set::default();
         let (auto_delete, arguments, policies) = (false, Table::new(), None);
-        Self { id, name, durable, exclusive, auto_delete, arguments, policies, inbound }
+        Self { id, name, durable, exclusive, auto_delete, arguments, paused: false, policies, inbound }
     }
 }
 

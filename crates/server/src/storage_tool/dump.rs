@@ -81,7 +81,9 @@ impl DumpOptions {
             | Record::VhostDescribed { vhost, .. }
             | Record::ParameterSet { vhost, .. }
             | Record::ParameterCleared { vhost, .. } => (vhost, None),
-            Record::QueueDeclared { vhost, name, .. } | Record::QueueDeleted { vhost, name, .. } => (vhost, Some(name)),
+            Record::QueueDeclared { vhost, name, .. }
+            | Record::QueueDeleted { vhost, name, .. }
+            | Record::QueuePaused { vhost, name, .. } => (vhost, Some(name)),
             Record::Bound(binding) | Record::Unbound(binding) => match &binding.destination {
                 Destination::Queue(queue) => (&binding.vhost, Some(queue)),
                 Destination::Exchange(_) => (&binding.vhost, None),
@@ -203,6 +205,13 @@ impl Lines<'_> {
                 let mut line = Line::new("user_limits");
                 line.add("user", &**user);
                 line.add("limits", arguments(limits));
+                line
+            }
+            Record::QueuePaused { vhost, name, paused } => {
+                let mut line = Line::new("paused_queue");
+                line.add("vhost", &**vhost);
+                line.add("name", &**name);
+                line.add("paused", *paused);
                 line
             }
             // What is there now is never told by what was deleted.

@@ -51,7 +51,7 @@ impl From<Error> for Fault {
             | Error::VhostConnectionLimit { .. }
             | Error::UserConnectionLimit { .. }
             | Error::UserChannelLimit { .. } => ReplyCode::NotAllowed,
-            Error::NotWritten => ReplyCode::InternalError,
+            Error::NotWritten | Error::Unreadable { .. } => ReplyCode::InternalError,
             Error::DefaultExchange
             | Error::ReservedPrefix { .. }
             | Error::SystemExchange { .. }

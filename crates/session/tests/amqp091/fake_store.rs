@@ -134,6 +134,10 @@ impl MessageStore for FakeStore {
         self.lock().loads.push((queue, positions));
     }
 
+    fn read(&self, _queue: QueueId, _positions: Range<u64>) -> std::io::Result<Loaded> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
     fn written(&self, _area: Area) -> StorePosition {
         StorePosition(self.lock().last)
     }

@@ -260,6 +260,7 @@ fn records_have_the_octets_they_always_had() {
             Record::PolicyCleared { vhost: "/".into(), kind: PolicyKind::User, name: "p".into() },
             b"\x01\x0a\x01\0/\x01\x01\0p",
         ),
+        (Record::QueuePaused { vhost: "/".into(), name: "q".into(), paused: true }, b"\x01\x14\x01\0/\x01\0q\x01"),
     ] {
         let mut encoded = Vec::new();
         record.encode(&mut encoded);
