@@ -1,6 +1,6 @@
 //! What must hold of a topology at all times, for tests and simulation to check.
 
-use super::policy::{PolicyKind, Subject};
+use super::policy::{PolicyKind, Subject, merge};
 use super::{Binding, Destination, Topology, Vhost};
 use crate::exchange::Exchange;
 
@@ -78,12 +78,16 @@ impl Vhost {
         let exchanges =
             self.exchanges.values().map(|exchange| (Subject::Exchange, exchange.name(), exchange.policies()));
         for (subject, name, applied) in queues.chain(exchanges) {
-            for kind in [PolicyKind::User, PolicyKind::Operator] {
-                let expected = self.policies.expected(kind, subject, name);
-                let actual = applied.and_then(|applied| applied.policy_of(kind));
-                if actual != expected {
-                    return Err(format!("{subject:?} '{name}' has the policy {actual:?} and not {expected:?}"));
-                }
+            let expected =
+                [PolicyKind::User, PolicyKind::Operator].map(|kind| self.policies.expected(kind, subject, name));
+            let actual = [PolicyKind::User, PolicyKind::Operator]
+                .map(|kind| applied.and_then(|applied| applied.policy_of(kind)));
+            if actual != expected {
+                return Err(format!("{subject:?} '{name}' has the policies {actual:?} and not {expected:?}"));
+            }
+            let [user, operator] = expected.map(|policy| policy.map(|policy| &policy.definition));
+            if applied.is_some_and(|applied| *applied.definition() != merge(user, operator)) {
+                return Err(format!("{subject:?} '{name}' has something else than its policies come to"));
             }
         }
         Ok(())

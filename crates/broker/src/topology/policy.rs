@@ -15,6 +15,7 @@ pub use change::Reconfigured;
 pub use validation::ValidationError;
 pub(super) use validation::check_settings;
 
+pub(super) use definition::merge;
 pub(super) use policies::Policies;
 
 use crate::Name;

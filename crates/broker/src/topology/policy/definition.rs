@@ -209,7 +209,7 @@ pub(super) fn suits(definition: &Table, queue: QueueKind) -> bool {
 }
 
 /// What a user policy and an operator policy come to together, in the order of the keys.
-pub(super) fn merge(user: Option<&Table>, operator: Option<&Table>) -> Table {
+pub(in crate::topology) fn merge(user: Option<&Table>, operator: Option<&Table>) -> Table {
     let mut merged = Table::new();
     let mut definitions: Vec<&(Name, Value)> = user.into_iter().flat_map(Table::iter).collect();
     definitions.extend(operator.into_iter().flat_map(Table::iter));

@@ -1,8 +1,11 @@
 //! Random changes keep the indexes in agreement.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::queue::QueueSettings;
 
 const QUEUES: &[&str] = &["q", "r", "s"];
 const EXCHANGES: &[&str] = &["x", "y", "z", "amq.topic", "amq.headers", ""];
@@ -64,7 +67,10 @@ fn change() -> impl Strategy<Value = Change> {
         },
     );
     let declare_queue = (vhost(), name(QUEUES), connection()).prop_map(|(vhost, name, exclusive)| {
-        let (durable, auto_delete, arguments, origin) = (true, false, Table::new(), Origin::Client);
+        // The queue `s` has settings of its own.
+        let own = [("x-max-length", Value::I64(1)), ("x-message-ttl", Value::I64(4))];
+        let arguments = table(if &*name == "s" { &own } else { &[] });
+        let (durable, auto_delete, origin) = (true, false, Origin::Client);
         Change::DeclareQueue { vhost, name, durable, exclusive, auto_delete, arguments, origin, id: None }
     });
     prop_oneof![
@@ -144,17 +150,35 @@ fn route_naively(vhost: &Vhost, exchange: &str, key: &str) -> (Vec<QueueId>, boo
     (queues, all)
 }
 
+/// What queues are told of their settings, and what they act by then.
+fn tell(told: &mut BTreeMap<QueueId, QueueSettings>, topology: &Topology, applied: &Result<Applied, Error>) {
+    match applied {
+        Ok(Applied::QueueDeclared { id }) => {
+            let queue = topology.vhosts().flat_map(Vhost::queues).find(|queue| queue.id() == *id).unwrap();
+            told.insert(*id, queue.settings());
+        }
+        Ok(Applied::Reconfigured(reconfigured)) => told.extend(reconfigured.queues.iter().cloned()),
+        Ok(Applied::Deleted(removed)) => told.retain(|id, _| removed.queues.iter().all(|(_, gone)| gone != id)),
+        _ => {}
+    }
+}
+
 proptest! {
     #[test]
     fn indexes_agree_after_any_changes(changes in prop::collection::vec(change(), 1..80)) {
         let mut topology = Bench::new().0;
         let mut replica = topology.clone();
         let mut routes = Routes::default();
+        let mut told = BTreeMap::new();
         for change in changes {
             let generation = topology.generation();
             let applied = topology.apply(change.clone());
             prop_assert_eq!(&applied, &replica.apply(change.clone()), "two replicas differ");
             prop_assert_eq!(topology.invariants(), Ok(()), "{:?}", change);
+            tell(&mut told, &topology, &applied);
+            let settings = |queue: &QueueRecord| (queue.id(), queue.settings());
+            let now = topology.vhosts().flat_map(|vhost| vhost.queues().map(settings)).collect();
+            prop_assert_eq!(&told, &now, "queues act by other settings");
             let moves_routes = applied.is_ok_and(|applied| applied.moves_routes());
             prop_assert_eq!(topology.generation() - generation, u64::from(moves_routes));
         }
