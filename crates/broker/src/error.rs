@@ -163,6 +163,12 @@ pub enum Error {
         /// What is wrong with them.
         reason: InvalidExchange,
     },
+    /// A delaying exchange that does not say how it routes.
+    #[error("Invalid argument, {reason}")]
+    DelayedType {
+        /// What is wrong.
+        reason: DelayedType,
+    },
     /// A headers binding with an `x-match` that means nothing; `value` is rendered.
     #[error("Invalid x-match field value {value}; expected all, any, all-with-x, or any-with-x")]
     InvalidMatchValue {
@@ -248,6 +254,17 @@ pub enum Error {
         /// How many `#` words it has.
         wildcards: usize,
     },
+}
+
+/// What is wrong with the type that a delaying exchange is to route by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DelayedType {
+    /// There is none.
+    #[error("'x-delayed-type' must be an existing exchange type")]
+    Missing,
+    /// It is that of delaying exchanges.
+    #[error("'x-delayed-message' can't be used for 'x-delayed-type'")]
+    Itself,
 }
 
 /// What is wrong with the value of an argument; displayed as the Erlang term RabbitMQ prints.

@@ -57,8 +57,8 @@ struct State {
     told: Vec<String>,
     /// Deliveries it was told of, with the position of the log they came before.
     delivered: Vec<(StorePosition, QueueId, u64)>,
-    /// What queues wait for.
-    loads: Vec<(QueueId, Range<u64>)>,
+    /// What queues wait for: all in a range, or some of it.
+    loads: Vec<(QueueId, Range<u64>, Option<Vec<u64>>)>,
     memory: isize,
     pressure: MemoryPressure,
     pace: StorePace,
@@ -165,19 +165,20 @@ impl FakeStore {
 
     /// Whether a queue waits to be answered.
     pub(crate) fn is_loading(&self, queue: QueueId) -> bool {
-        self.0.lock().loads.iter().any(|(asking, _)| *asking == queue)
+        self.0.lock().loads.iter().any(|(asking, ..)| *asking == queue)
     }
 
     /// The answer to what a queue asked for first, of so many messages; damaged ones are lost, and settled as such.
     pub(crate) fn answer(&self, queue: QueueId, count: usize) -> Option<Loaded> {
         let mut state = self.0.lock();
-        let index = state.loads.iter().position(|(asking, _)| *asking == queue)?;
-        let (_, positions) = state.loads.remove(index);
+        let index = state.loads.iter().position(|(asking, ..)| *asking == queue)?;
+        let (_, positions, wanted) = state.loads.remove(index);
         let State { log, page_out, .. } = &mut *state;
         let mut found: BTreeMap<u64, Kept> = BTreeMap::new();
         for held in [&*log, &*page_out] {
             for ((_, position), kept) in held.messages.range((queue, positions.start)..(queue, positions.end)) {
-                if kept.settled.is_none() {
+                let is_wanted = wanted.as_ref().is_none_or(|wanted| wanted.contains(position));
+                if kept.settled.is_none() && is_wanted {
                     assert!(kept.appended <= held.written, "{position} left memory before it was on disk");
                     assert!(found.insert(*position, kept.clone()).is_none(), "{position} is in both areas");
                 }
@@ -284,8 +285,17 @@ impl MessageStore for FakeStore {
     fn load(&self, queue: QueueId, positions: Range<u64>) {
         let mut state = self.0.lock();
         state.told.push(format!("load {positions:?}"));
-        assert!(state.loads.iter().all(|(asking, _)| *asking != queue), "it is asked for one thing at a time");
-        state.loads.push((queue, positions));
+        assert!(state.loads.iter().all(|(asking, ..)| *asking != queue), "it is asked for one thing at a time");
+        state.loads.push((queue, positions, None));
+    }
+
+    fn load_at(&self, queue: QueueId, positions: Vec<u64>) {
+        let mut state = self.0.lock();
+        state.told.push(format!("load {positions:?}"));
+        assert!(state.loads.iter().all(|(asking, ..)| *asking != queue), "it is asked for one thing at a time");
+        assert!(positions.is_sorted_by(|one, next| one < next), "{positions:?}");
+        let (Some(first), Some(last)) = (positions.first(), positions.last()) else { panic!("it asks for nothing") };
+        state.loads.push((queue, *first..last + 1, Some(positions)));
     }
 
     fn read(&self, queue: QueueId, positions: Range<u64>) -> std::io::Result<Loaded> {

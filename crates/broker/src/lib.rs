@@ -8,6 +8,7 @@ pub mod clock;
 mod connections;
 mod dead_letter;
 pub mod dedup;
+pub mod delay;
 pub mod entropy;
 pub mod error;
 pub mod exchange;

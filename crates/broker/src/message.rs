@@ -173,6 +173,34 @@ impl Message {
         draft.message()
     }
 
+    /// The same message, to be routed at a later time.
+    #[must_use]
+    pub fn held_until(&self, due: Timestamp) -> Self {
+        let end = if self.has(DUE_LATER) { self.0.len().saturating_sub(DUE) } else { self.0.len() };
+        let mut octets = Vec::with_capacity(end + DUE);
+        octets.extend_from_slice(self.0.get(..end).unwrap_or_default());
+        let mut draft = Draft { octets };
+        draft.set_due(due);
+        draft.message()
+    }
+
+    /// The same message as it is when it is due: routed now, and published now if it says when that was.
+    #[must_use]
+    pub fn released(&self, now: Timestamp) -> Self {
+        if !self.has(DUE_LATER) {
+            return self.clone();
+        }
+        let mut octets = self.0.get(..self.0.len().saturating_sub(self.times_len())).unwrap_or_default().to_vec();
+        if let Some(flags) = octets.get_mut(FLAGS) {
+            *flags &= !(DUE_LATER | TIMED);
+        }
+        let mut draft = Draft { octets };
+        if self.has(TIMED) {
+            draft.stamp(now, self.ttl_ms());
+        }
+        draft.message()
+    }
+
     #[inline]
     fn has(&self, flag: u8) -> bool {
         self.0.get(FLAGS).is_some_and(|flags| flags & flag != 0)
@@ -531,6 +559,32 @@ mod tests {
                 assert_eq!(draft(&[]).with_hidden_keys(&owned), message);
                 assert_eq!(message.with_hidden_keys(&owned), message, "hidden once");
             }
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_held_back_is_the_same_once_it_is_due() {
+        for (keys, ttl) in [(&[][..], None), (&["a"], None), (&[], Some(Some(7))), (&["a", "b"], Some(None))] {
+            let draft = |published| {
+                let mut draft = Draft::new(Vec::new(), "x", "key");
+                draft.properties(b"\x10\0\x02");
+                draft.set_persistent();
+                draft.set_priority(3);
+                draft.body(b"body");
+                draft.hide_keys(keys.iter().copied());
+                if let Some(ttl) = ttl {
+                    draft.stamp(Timestamp(published), ttl);
+                }
+                draft.message()
+            };
+            let message = draft(100);
+            let held = message.held_until(Timestamp(500));
+            assert_eq!((held.due_at(), held.body()), (Some(Timestamp(500)), &b"body"[..]));
+            assert_eq!((held.published_at(), held.ttl_ms()), (message.published_at(), message.ttl_ms()));
+            assert_eq!(Message::from_octets(held.octets().into()).as_ref(), Some(&held));
+            assert_eq!(held.held_until(Timestamp(700)), message.held_until(Timestamp(700)));
+            assert_eq!(held.released(Timestamp(501)), draft(501));
+            assert_eq!(message.released(Timestamp(501)), message, "it was not held back");
         }
     }
 

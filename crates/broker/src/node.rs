@@ -4,6 +4,7 @@
 //! route that is not in the connection's cache; [`Node::generation`] tells whether the cache still holds.
 
 mod dead_letters;
+mod delays;
 mod history;
 mod operations;
 
@@ -22,6 +23,7 @@ use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::connections::Connections;
 use crate::dead_letter::Moves;
 use crate::dedup::SeenLog;
+use crate::delay::DelayCell;
 use crate::entropy::Entropy;
 use crate::error::Resource;
 use crate::hash::Map;
@@ -47,6 +49,8 @@ struct State {
     cells: Map<QueueId, Arc<QueueCell>>,
     /// The last of the ids of each queue that has several.
     last_ids: BTreeMap<QueueId, QueueId>,
+    /// What exchanges hold back.
+    delays: Map<QueueId, Arc<DelayCell>>,
 }
 
 impl State {
@@ -149,6 +153,10 @@ struct ReplyConsumer {
 pub struct Routed {
     /// The queues, each once.
     pub queues: Vec<Arc<QueueCell>>,
+    /// The exchanges that hold it back, each once,
+    pub delays: Vec<Arc<DelayCell>>,
+    /// and until when.
+    pub due: Timestamp,
     /// Whether the same exchange and keys lead there again, as long as the generation stays.
     pub cacheable: bool,
     /// Whether an exchange kept the message from everybody, so that it is not unroutable.
@@ -175,10 +183,12 @@ impl Node {
         mut messages: impl FnMut(QueueId) -> Option<Restored>,
     ) -> Self {
         let Surroundings { clock, properties, journal, store } = surroundings;
-        let context = Arc::new(QueueContext::new(clock, Arc::clone(&properties)));
-        let mut state = State { topology, cells: Map::default(), last_ids: BTreeMap::new() };
+        let context = Arc::new(QueueContext::new(Arc::clone(&clock), Arc::clone(&properties)));
+        let delays = Map::default();
+        let mut state = State { topology, cells: Map::default(), last_ids: BTreeMap::new(), delays };
         // It is there already, or can be created: neither is refused.
         let _ = state.topology.apply(Change::CreateVhost { vhost: "/".into() });
+        state.topology.number_delays();
         let records = state.topology.take_records();
         if let Some(journal) = &journal
             && !records.is_empty()
@@ -203,6 +213,10 @@ impl Node {
         }
         for (cell, ids) in cells {
             state.add(cell, ids);
+        }
+        for info in state.topology.delays() {
+            let (id, restored) = (info.id, messages(info.id));
+            state.delays.insert(id, Arc::new(DelayCell::new(info, Arc::clone(&clock), store.clone(), restored)));
         }
         let generation = AtomicU64::new(state.topology.generation());
         Self {
@@ -288,6 +302,7 @@ impl Node {
             (Applied::Bound, _) => recalled = ends.map(|ends| self.recall(&state, &ends)).unwrap_or_default(),
             _ => {}
         }
+        self.add_delays(&mut state);
         self.generation.store(state.topology.generation(), Ordering::Release);
         let written = match applied {
             // It was so already, but perhaps not on disk yet: somebody else may have just asked for it.
@@ -364,23 +379,32 @@ impl Node {
         self.store.as_ref().is_some_and(|store| store.is_blocked(mailbox))
     }
 
-    /// Gives a queue what was read back from disk for it.
+    /// Gives a queue, or an exchange that holds messages back, what was read back from disk for it.
     pub fn loaded(&self, queue: QueueId, loaded: Loaded) {
         let cell = self.state.read().cell_of(queue);
         if let Some(cell) = cell {
             cell.loaded(queue, loaded);
             self.deliver_dead_letters();
+        } else if let Some(cell) = self.delay_cell_of(queue) {
+            cell.loaded(loaded);
+            self.fire(&cell);
         }
     }
 
-    /// The time has come that a queue asked its clock for.
+    /// The time has come that a queue, or an exchange that holds messages back, asked its clock for.
     pub fn wake(&self, queue: QueueId) {
         if queue == MOVES {
             self.finish_moves();
             return;
         }
         let cell = self.state.read().cells.get(&queue).map(Arc::clone);
-        let Some(cell) = cell else { return };
+        let Some(cell) = cell else {
+            if let Some(cell) = self.delay_cell_of(queue) {
+                cell.wake();
+                self.fire(&cell);
+            }
+            return;
+        };
         if cell.wake() == Lease::Over {
             self.delete_unused(&cell);
         }
@@ -394,6 +418,7 @@ impl Node {
     }
 
     fn close_removed(state: &mut State, removed: &Removed) {
+        Self::remove_delays(state, removed);
         for (_, id) in &removed.queues {
             if let Some(cell) = state.remove(*id) {
                 // Without a condition, closing fails only if somebody closed it before.
@@ -501,7 +526,9 @@ impl Node {
         vhost.route(exchange, input, routes)?;
         self.keep_seen(vhost.name(), routes);
         let queues = routes.queues.iter().filter_map(|id| state.cells.get(id).map(Arc::clone)).collect();
-        Ok(Routed { queues, cacheable: routes.cacheable, is_withheld: routes.is_withheld })
+        let delays = routes.delays.iter().filter_map(|id| state.delays.get(id).map(Arc::clone)).collect();
+        let (cacheable, is_withheld) = (routes.cacheable, routes.is_withheld);
+        Ok(Routed { queues, delays, due: routes.due, cacheable, is_withheld })
     }
 
     /// Registers a connection, which can then be told to close.

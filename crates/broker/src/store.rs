@@ -68,6 +68,8 @@ pub trait MessageStore: std::fmt::Debug + Send + Sync {
     /// Reads messages of a queue, as many from the beginning of the range as are good to have at a time. The one call that waits for
     /// the disk: it comes with no lock held, and from nobody who serves a connection.
     fn read(&self, queue: QueueId, positions: Range<u64>) -> std::io::Result<Loaded>;
+    /// Asks for messages of a queue at these positions, ascending; the answer may end early, as with [`load`](Self::load).
+    fn load_at(&self, queue: QueueId, positions: Vec<u64>);
     /// Up to which position an area can be read back.
     fn written(&self, area: Area) -> StorePosition;
     /// Up to which position the log survives what it has to survive.

@@ -74,6 +74,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     store.serve(&node);
     seen.serve(&node);
     clock.serve(&node).map_err(threads)?;
+    node.start_delays();
     let settings = Arc::new(settings(config));
     let workers = (0..config.threads.max(1))
         .map(|number| Worker::start(number, Arc::clone(&node), Arc::clone(&settings)))
@@ -173,7 +174,8 @@ impl Drop for Running {
             }
         }
         let deadline = Instant::now() + STOP_TIMEOUT;
-        while self.node.finish_moves() && Instant::now() < deadline {
+        // Neither of the two may go unasked.
+        while (self.node.finish_moves() | self.node.settle_delays()) && Instant::now() < deadline {
             std::thread::sleep(STOP_POLL);
         }
         self.clock.stop();

@@ -30,7 +30,7 @@ use crate::config::Config;
 use crate::error::StartError;
 use crate::metadata::{self, MetadataJournal};
 use memory::Memory;
-use reader::Loads;
+use reader::{Loads, Wanted};
 
 /// The folder of the message log within the data folder.
 pub const LOG_FOLDER: &str = "messages";
@@ -202,8 +202,8 @@ pub(crate) struct Opened {
 /// lies in its folder, for then it may be the declaration that is lost.
 pub(crate) fn open(config: &Config, journal: &Arc<MetadataJournal>, topology: &Topology) -> Result<Opened, StartError> {
     let is_first_start = topology.vhosts().next().is_none();
-    let known: HashSet<QueueId> =
-        topology.vhosts().flat_map(|vhost| vhost.queues().flat_map(QueueRecord::ids)).collect();
+    let queues = topology.vhosts().flat_map(|vhost| vhost.queues().flat_map(QueueRecord::ids));
+    let known: HashSet<QueueId> = queues.chain(topology.delays().map(|delay| delay.id)).collect();
     let damaged = metadata::damaged_log(&config.data_dir);
     let (log, recovered) = open_area(&config.data_dir.join(LOG_FOLDER), true)?;
     let (page_out, _) = open_area(&config.data_dir.join(PAGE_OUT_FOLDER), false)?;
@@ -328,7 +328,11 @@ impl MessageStore for Store {
     }
 
     fn load(&self, queue: QueueId, positions: Range<u64>) {
-        self.shared.loads.ask(queue, positions);
+        self.shared.loads.ask(queue, Wanted::Range(positions));
+    }
+
+    fn load_at(&self, queue: QueueId, positions: Vec<u64>) {
+        self.shared.loads.ask(queue, Wanted::At(positions));
     }
 
     fn read(&self, queue: QueueId, positions: Range<u64>) -> std::io::Result<Loaded> {

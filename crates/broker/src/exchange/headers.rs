@@ -23,7 +23,7 @@ impl<'a> Headers<'a> {
     }
 
     /// In the order of their names, so that looking for many among many costs no more than sorting them.
-    fn table(&self) -> &Table {
+    pub(crate) fn table(&self) -> &Table {
         self.parsed.get_or_init(|| {
             let mut headers = (self.parse)();
             headers.sort();

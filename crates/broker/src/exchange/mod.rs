@@ -21,14 +21,17 @@ pub(crate) use topic::Scratch as TopicScratch;
 
 use crate::clock::Timestamp;
 use crate::dedup::MessageId;
-use crate::error::Resource;
+use crate::error::{DelayedType, Resource};
 use crate::hash::Set;
-use crate::topology::{AppliedPolicies, Binding, Routes, RoutingInput};
+use crate::topology::{AppliedPolicies, Binding, QueueId, Routes, RoutingInput};
 use crate::value::{Table, Value};
 use crate::{Error, Name};
 
 /// The argument that names the exchange for messages that are routed nowhere.
 pub(crate) const ALTERNATE_ARGUMENT: &str = "alternate-exchange";
+
+/// The argument that says how a delaying exchange routes.
+pub(crate) const DELAYED_TYPE_ARGUMENT: &str = "x-delayed-type";
 
 /// The type of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +56,8 @@ pub enum ExchangeKind {
     LocalRandom,
     /// To all bindings, of which a new one gets the last messages.
     RecentHistory,
+    /// Like another type, which the argument `x-delayed-type` names, but not before messages are due.
+    Delayed,
 }
 
 /// A declared exchange and the bindings at both of its ends.
@@ -66,6 +71,10 @@ pub struct Exchange {
     arguments: Table,
     alternate: Option<Name>,
     policies: Option<Arc<AppliedPolicies>>,
+    /// How messages are routed: the type, or the one that a delaying exchange is made with.
+    routing: ExchangeKind,
+    /// What the exchange holds back is known by this number, once it has had a reason to hold messages back.
+    delay: Option<QueueId>,
     /// The bindings from here, each once.
     outbound: Set<Arc<Binding>>,
     /// The bindings that lead here.
@@ -111,6 +120,7 @@ impl ExchangeKind {
         Self::LocalRandom,
         Self::RecentHistory,
         Self::Deduplication,
+        Self::Delayed,
     ];
 
     /// The type of that name.
@@ -132,6 +142,7 @@ impl ExchangeKind {
             Self::Random => "x-random",
             Self::LocalRandom => "x-local-random",
             Self::RecentHistory => "x-recent-history",
+            Self::Delayed => "x-delayed-message",
         }
     }
 
@@ -147,7 +158,8 @@ impl ExchangeKind {
             | Self::Random
             | Self::LocalRandom
             | Self::RecentHistory
-            | Self::Deduplication => &[],
+            | Self::Deduplication
+            | Self::Delayed => &[],
         }
     }
 
@@ -164,7 +176,22 @@ impl ExchangeKind {
             Self::ConsistentHash => consistent_hash::check_arguments(arguments),
             Self::Deduplication => deduplication::check_arguments(arguments),
             Self::RecentHistory => recent_history::check_arguments(arguments),
+            Self::Delayed => match delayed_type(arguments)? {
+                Some(Self::Delayed) => Err(Error::DelayedType { reason: DelayedType::Itself }),
+                Some(inner) => inner.check_arguments(arguments),
+                None => Err(Error::DelayedType { reason: DelayedType::Missing }),
+            },
         }
+    }
+
+    /// How an exchange of this type with these arguments routes.
+    pub(crate) fn routing(self, arguments: &Table) -> Self {
+        if self != Self::Delayed {
+            return self;
+        }
+        // Whoever declared it was refused anything that this does not find.
+        let inner = delayed_type(arguments).ok().flatten();
+        inner.filter(|inner| *inner != Self::Delayed).unwrap_or(Self::Direct)
     }
 
     /// Refuses a binding this type of exchange cannot make sense of. `queue_type` is that of the queue it leads to, if it
@@ -181,7 +208,8 @@ impl ExchangeKind {
             | Self::ModulusHash
             | Self::Random
             | Self::RecentHistory
-            | Self::Deduplication => Ok(()),
+            | Self::Deduplication
+            | Self::Delayed => Ok(()),
             Self::Topic => topic::check_binding(routing_key),
             Self::Headers => headers::check_binding(arguments),
             Self::ConsistentHash => consistent_hash::check_binding(routing_key),
@@ -190,11 +218,22 @@ impl ExchangeKind {
     }
 }
 
+/// The type by which a delaying exchange with these arguments is to route, if it says so.
+fn delayed_type(arguments: &Table) -> Result<Option<ExchangeKind>, Error> {
+    match arguments.get(DELAYED_TYPE_ARGUMENT) {
+        Some(Value::LongStr(name) | Value::Bytes(name)) => {
+            ExchangeKind::parse(&String::from_utf8_lossy(name)).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
 impl Exchange {
     pub(crate) fn new(declaration: Declaration) -> Self {
         let Declaration { name, kind, durable, auto_delete, internal, arguments } = declaration;
-        let index = Index::new(kind, &arguments, durable);
-        let (outbound, inbound, policies) = (Set::default(), Set::default(), None);
+        let routing = kind.routing(&arguments);
+        let index = Index::new(routing, &arguments, durable);
+        let (outbound, inbound, policies, delay) = (Set::default(), Set::default(), None, None);
         let mut exchange = Self {
             name,
             kind,
@@ -204,6 +243,8 @@ impl Exchange {
             arguments,
             alternate: None,
             policies,
+            routing,
+            delay,
             outbound,
             inbound,
             index,
@@ -220,6 +261,25 @@ impl Exchange {
     /// Its type.
     pub const fn kind(&self) -> ExchangeKind {
         self.kind
+    }
+
+    /// How it routes: as its type says, or as the type that a delaying exchange is made with.
+    pub const fn routing(&self) -> ExchangeKind {
+        self.routing
+    }
+
+    /// The number by which the store knows what it holds back, if it ever had a reason to hold messages back.
+    pub const fn delay(&self) -> Option<QueueId> {
+        self.delay
+    }
+
+    /// Whether messages with a delay wait here.
+    pub(crate) fn wants_delay(&self) -> bool {
+        self.kind == ExchangeKind::Delayed || self.is_delayed_by_policy()
+    }
+
+    pub(crate) const fn set_delay(&mut self, id: QueueId) {
+        self.delay = Some(id);
     }
 
     /// Whether it survives a restart.
@@ -416,7 +476,7 @@ fn each(routing_keys: &[&str], mut route: impl FnMut(&str) -> bool) -> bool {
 impl Index {
     fn new(kind: ExchangeKind, arguments: &Table, is_durable: bool) -> Self {
         match kind {
-            ExchangeKind::Direct => Self::Direct(direct::Direct::default()),
+            ExchangeKind::Direct | ExchangeKind::Delayed => Self::Direct(direct::Direct::default()),
             ExchangeKind::Fanout => Self::Fanout(fanout::Fanout::default()),
             ExchangeKind::Topic => Self::Topic(topic::Topic::default()),
             ExchangeKind::Headers => Self::Headers(headers::HeadersIndex::default()),

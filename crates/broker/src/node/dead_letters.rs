@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{MOVES, Node};
 use crate::dead_letter::{Departed, is_cycle};
+use crate::delay::DelayCell;
 use crate::message::Message;
 use crate::properties::{Afterlife, Death};
 use crate::queue::{Dead, Fanout, QueueCell, QueueSettings, push_position};
@@ -11,6 +12,21 @@ use crate::topology::{Routes, RoutingInput};
 
 /// Milliseconds between looks whether copies are on disk.
 const MOVES_INTERVAL_MS: u64 = 50;
+
+/// The messages of a queue's dead, for each of those who get some.
+#[derive(Default)]
+struct Copies {
+    queues: Vec<(Arc<QueueCell>, Vec<Message>)>,
+    /// Exchanges that hold them back.
+    delays: Vec<(Arc<DelayCell>, Vec<Message>)>,
+}
+
+fn add<C>(copies: &mut Vec<(Arc<C>, Vec<Message>)>, cell: &Arc<C>, message: Message) {
+    match copies.iter_mut().find(|(other, _)| Arc::ptr_eq(other, cell)) {
+        Some((_, batch)) => batch.push(message),
+        None => copies.push((Arc::clone(cell), vec![message])),
+    }
+}
 
 impl Node {
     /// Publishes anew what died since the last call. Whoever does something that may let messages die calls this afterwards, with
@@ -29,11 +45,14 @@ impl Node {
         let Departed { vhost, queue, id, settings, messages, is_stored } = departed;
         let mut positions = Vec::new();
         messages.iter().filter_map(|dead| dead.position).for_each(|position| push_position(&mut positions, position));
-        let copies = self.copies(&vhost, &queue, &settings, &messages);
+        let Copies { queues, delays } = self.copies(&vhost, &queue, &settings, &messages);
         let mut written = None;
-        for (cell, mut batch) in copies {
+        for (cell, mut batch) in queues {
             // Several queues may get clones of one message.
             written = cell.accept(&mut batch, Fanout::Many).stored.max(written);
+        }
+        for (cell, mut batch) in delays {
+            written = cell.hold(&mut batch).stored.max(written);
         }
         let source = if is_stored { self.state.read().cells.get(&id).map(Arc::clone) } else { None };
         let Some(source) = source else { return };
@@ -47,15 +66,9 @@ impl Node {
         }
     }
 
-    /// The messages of a queue's dead for each of the queues that they go to.
-    fn copies(
-        &self,
-        vhost: &str,
-        queue: &str,
-        settings: &QueueSettings,
-        messages: &[Dead],
-    ) -> Vec<(Arc<QueueCell>, Vec<Message>)> {
-        let mut copies: Vec<(Arc<QueueCell>, Vec<Message>)> = Vec::new();
+    /// What the dead-letter exchange makes of a queue's dead.
+    fn copies(&self, vhost: &str, queue: &str, settings: &QueueSettings, messages: &[Dead]) -> Copies {
+        let mut copies = Copies::default();
         let Some(to) = &settings.dead_letter else { return copies };
         let state = self.state.read();
         let Ok(vhost) = state.topology.vhost(vhost) else { return copies };
@@ -79,14 +92,14 @@ impl Node {
                 routed_keys = Some(routing_keys);
             }
             let deaths = if message.has_died() { self.properties.deaths(message) } else { Vec::new() };
+            for cell in routes.delays.iter().filter_map(|id| state.delays.get(id)) {
+                add(&mut copies.delays, cell, after.held_until(routes.due));
+            }
             for cell in routes.queues.iter().filter_map(|id| state.cells.get(id)) {
                 if is_cycle(&cell.info().name, queue, *reason, &deaths) {
                     continue;
                 }
-                match copies.iter_mut().find(|(other, _)| Arc::ptr_eq(other, cell)) {
-                    Some((_, batch)) => batch.push(after.clone()),
-                    None => copies.push((Arc::clone(cell), vec![after.clone()])),
-                }
+                add(&mut copies.queues, cell, after.clone());
             }
         }
         copies

@@ -11,9 +11,13 @@ use crate::topology::{Change, Routes, Topology, clean_name};
 /// What a change means for what an exchange remembers, if it declares one that does.
 pub(super) fn begun(change: &Change) -> Option<SeenRecord> {
     match change {
-        Change::DeclareExchange { vhost, name, kind: ExchangeKind::Deduplication, durable: true, .. } => {
-            Some(SeenRecord::Begun { vhost: Name::clone(vhost), exchange: clean_name(name).into() })
-        }
+        Change::DeclareExchange {
+            vhost,
+            name,
+            kind: ExchangeKind::Deduplication | ExchangeKind::Delayed,
+            durable: true,
+            ..
+        } => Some(SeenRecord::Begun { vhost: Name::clone(vhost), exchange: clean_name(name).into() }),
         _ => None,
     }
 }

@@ -100,7 +100,7 @@ pub(super) fn text_argument<'a>(arguments: &'a Table, name: &str) -> Option<&'a 
 pub(super) fn check_exchange(vhost: &Name, declared: &Declaration) -> Result<(), Error> {
     let exchange = || Resource::exchange(vhost, &declared.name);
     check_text(exchange, &declared.arguments, ALTERNATE_ARGUMENT)?;
-    for argument in declared.kind.text_arguments() {
+    for argument in declared.kind.routing(&declared.arguments).text_arguments() {
         check_text(exchange, &declared.arguments, argument)?;
     }
     declared.kind.check_arguments(&declared.arguments)

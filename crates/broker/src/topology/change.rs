@@ -273,6 +273,8 @@ pub struct Removed {
     pub exchanges: Vec<Name>,
     /// Queues.
     pub queues: Vec<(Name, QueueId)>,
+    /// Numbers of what exchanges held back.
+    pub delays: Vec<QueueId>,
     /// Bindings.
     pub bindings: Vec<Arc<Binding>>,
 }

@@ -51,6 +51,15 @@ pub enum Record {
         /// Its name.
         name: Name,
     },
+    /// What a durable exchange holds back got a number.
+    DelayNumbered {
+        /// Where.
+        vhost: Name,
+        /// The exchange.
+        exchange: Name,
+        /// The number, which no queue has.
+        id: QueueId,
+    },
     /// A durable queue was declared.
     QueueDeclared {
         /// Where.
@@ -234,6 +243,7 @@ impl Topology {
 
     /// Makes true again what a record says. A record that contradicts what is there is an error, and changes nothing.
     pub fn restore(&mut self, record: Record) -> Result<(), Error> {
+        self.is_restoring = true;
         let restored = match record {
             Record::VhostCreated { vhost } => self.apply(Change::CreateVhost { vhost }),
             Record::VhostDeleted { vhost } => self.apply(Change::DeleteVhost { vhost }),
@@ -249,6 +259,9 @@ impl Topology {
                     arguments,
                     origin,
                 })
+            }
+            Record::DelayNumbered { vhost, exchange, id } => {
+                self.restore_delay(&vhost, &exchange, id).map(|()| Applied::Unchanged)
             }
             Record::QueueDeclared { vhost, name, id, auto_delete, arguments } => self.apply(Change::DeclareQueue {
                 vhost,
@@ -297,6 +310,7 @@ impl Topology {
             Record::GlobalParameterCleared { name } => self.apply(Change::ClearGlobalParameter { name }),
             Record::UserLimitsSet { user, limits } => self.apply(Change::SetUserLimits { user, limits }),
         };
+        self.is_restoring = false;
         // What is restored is written down already.
         self.records.clear();
         for vhost in self.vhosts.values_mut() {
@@ -329,6 +343,10 @@ impl Vhost {
         exchanges.sort_unstable_by_key(|exchange| exchange.name());
         let declared = exchanges.iter().filter(|exchange| !Self::is_predeclared(exchange.name()));
         records.extend(declared.map(|exchange| self.exchange_record(exchange)));
+        records.extend(exchanges.iter().filter_map(|exchange| {
+            let (vhost, id) = (Name::clone(&self.name), exchange.delay()?);
+            Some(Record::DelayNumbered { vhost, exchange: Name::clone(exchange.name()), id })
+        }));
         let mut queues: Vec<&QueueRecord> = self.queues().filter(|queue| queue.durable()).collect();
         queues.sort_unstable_by_key(|queue| queue.id());
         for queue in queues {

@@ -67,9 +67,7 @@ impl Record {
             }
             Self::QueueDeleted { vhost, name: queue, id } => {
                 out.push(6);
-                name(out, vhost);
-                name(out, queue);
-                out.extend_from_slice(&id.0.to_le_bytes());
+                numbered(out, vhost, queue, *id);
             }
             Self::Bound(record) => {
                 out.push(7);
@@ -129,6 +127,10 @@ impl Record {
                 name(out, user);
                 table(out, limits);
             }
+            Self::DelayNumbered { vhost, exchange, id } => {
+                out.push(17);
+                numbered(out, vhost, exchange, *id);
+            }
         }
     }
 
@@ -172,6 +174,7 @@ impl Record {
             15 => Self::GlobalParameterCleared { name: reader.name()? },
             16 => Self::UserLimitsSet { user: reader.name()?, limits: reader.table(0)? },
             20 => Self::QueuePaused { vhost: reader.name()?, name: reader.name()?, paused: reader.u8()? & 1 != 0 },
+            17 => Self::DelayNumbered { vhost: reader.name()?, exchange: reader.name()?, id: QueueId(reader.u64()?) },
             _ => return Err(FormatError::Malformed),
         };
         if reader.rest.is_empty() { Ok(record) } else { Err(FormatError::Malformed) }
@@ -190,6 +193,7 @@ fn kind_number(kind: ExchangeKind) -> u8 {
         ExchangeKind::Random => 7,
         ExchangeKind::LocalRandom => 8,
         ExchangeKind::RecentHistory => 9,
+        ExchangeKind::Delayed => 16,
     }
 }
 
@@ -239,6 +243,13 @@ fn name(out: &mut Vec<u8>, name: &str) {
     let name = name.get(..name.floor_char_boundary(usize::from(u16::MAX))).unwrap_or_default();
     out.extend_from_slice(&u16::try_from(name.len()).unwrap_or(u16::MAX).to_le_bytes());
     out.extend_from_slice(name.as_bytes());
+}
+
+/// What something in a vhost is called, and its number.
+fn numbered(out: &mut Vec<u8>, vhost: &str, called: &str, id: QueueId) {
+    name(out, vhost);
+    name(out, called);
+    out.extend_from_slice(&id.0.to_le_bytes());
 }
 
 fn length(out: &mut Vec<u8>, length: usize) {
@@ -372,6 +383,7 @@ impl<'a> Reader<'a> {
             7 => Ok(ExchangeKind::Random),
             8 => Ok(ExchangeKind::LocalRandom),
             9 => Ok(ExchangeKind::RecentHistory),
+            16 => Ok(ExchangeKind::Delayed),
             _ => Err(FormatError::Malformed),
         }
     }

@@ -14,6 +14,11 @@ impl Topology {
             vhost.check_exchanges()?;
             vhost.check_queues()?;
             vhost.check_policies()?;
+            for exchange in vhost.exchanges.values() {
+                if exchange.delay().is_some_and(|id| id.0 >= self.next_queue) {
+                    return Err(format!("exchange '{}' has a number that will be given again", exchange.name()));
+                }
+            }
             for queue in vhost.queues.values() {
                 if queue.id.0 >= self.next_queue {
                     return Err(format!("queue '{}' has an id that will be given again", queue.name));

@@ -5,6 +5,7 @@
 mod arguments;
 mod binding;
 mod change;
+mod delays;
 mod durable;
 mod equivalence;
 mod format;
@@ -39,6 +40,7 @@ pub use vhost::Vhost;
 use std::collections::BTreeMap;
 
 use self::vhost::BindingRequest;
+use crate::delay::DelayInfo;
 use crate::exchange::Declaration;
 use durable::Cascade;
 
@@ -59,6 +61,10 @@ pub struct Topology {
     generation: u64,
     /// What happened to durable things and was not yet taken to be written down.
     records: Vec<Record>,
+    /// Exchanges that were given a number for what they hold back, until they are taken.
+    numbered_delays: Vec<DelayInfo>,
+    /// Whether what survived is made anew, numbers included: none may be given before all are known.
+    is_restoring: bool,
 }
 
 impl Topology {
@@ -103,9 +109,20 @@ impl Topology {
 
     fn apply_change(&mut self, change: Change) -> Result<Applied, Error> {
         let vhost = change.vhost().map(Name::clone);
+        let exchange = match &change {
+            Change::DeclareExchange { name, .. } => Some(Name::clone(name)),
+            _ => None,
+        };
         let applied = self.apply_to_vhost(change)?;
-        if let Some(vhost) = vhost.and_then(|vhost| self.vhosts.get_mut(&vhost)) {
+        if let Some(vhost) = vhost.as_ref().and_then(|vhost| self.vhosts.get_mut(vhost)) {
             self.records.append(&mut vhost.records);
+        }
+        match (&applied, vhost, exchange) {
+            (Applied::ExchangeDeclared, Some(vhost), Some(exchange)) => {
+                self.number_delay(&vhost, &clean_name(&exchange));
+            }
+            (Applied::Reconfigured(_), Some(vhost), _) => self.number_delays_in(&vhost),
+            _ => {}
         }
         Ok(applied)
     }

@@ -82,10 +82,12 @@ impl Vhost {
         let mut removed = Removed::default();
         for exchange in self.exchanges.values() {
             removed.exchanges.push(Name::clone(exchange.name()));
+            removed.delays.extend(exchange.delay());
             removed.bindings.extend(exchange.bindings().cloned());
         }
         removed.queues.extend(self.queues.into_values().map(|queue| (queue.name, queue.id)));
         removed.exchanges.sort_unstable();
+        removed.delays.sort_unstable();
         removed.queues.sort_unstable();
         sort_bindings(&mut removed.bindings);
         removed
@@ -135,6 +137,7 @@ impl Vhost {
             // A binding to itself is among both and is gone with the exchange.
             inbound.retain(|binding| *binding.source() != name);
             removed.exchanges.push(name);
+            removed.delays.extend(exchange.delay());
             removed.bindings.append(&mut outbound);
             let abandoned = self.remove_from_sources(inbound, removed);
             if cascade == Cascade::Yes {

@@ -3,6 +3,7 @@
 use super::{QueueId, Target, Vhost};
 use crate::clock::Timestamp;
 use crate::dedup::MessageId;
+use crate::delay;
 use crate::exchange::{Exchange, Headers, TopicScratch};
 use crate::hash::Set;
 use crate::message::Message;
@@ -29,6 +30,12 @@ pub struct RoutingInput<'a> {
 pub struct Routes {
     /// Each queue once, in the order of their ids.
     pub queues: Vec<QueueId>,
+    /// The exchanges on the way that hold the message back, by the numbers of what they hold.
+    pub delays: Vec<QueueId>,
+    /// When those let it go.
+    pub due: Timestamp,
+    /// Whether the message has been held back by now, so that no exchange does it again. Set by whoever routes.
+    pub holds_nothing: bool,
     /// Whether the same exchange and routing keys always give this result, until the topology changes.
     pub cacheable: bool,
     /// Whether an exchange kept the message from everybody. Then it is not unroutable, if there are no queues.
@@ -89,6 +96,19 @@ impl Vhost {
 }
 
 fn route_through(exchange: &Exchange, message: &RoutingInput<'_>, headers: &Headers<'_>, routes: &mut Routes) {
+    if exchange.wants_delay()
+        && let Some(id) = exchange.delay()
+    {
+        // Another message with the same key may ask for something else.
+        routes.cacheable = false;
+        if !routes.holds_nothing
+            && let Some(due) = delay::due(headers.table(), message.now)
+        {
+            routes.delays.push(id);
+            routes.due = due;
+            return;
+        }
+    }
     let found = exchange.route(message, headers, routes);
     if !found && let Some(alternate) = exchange.alternate() {
         routes.add_exchange(alternate);
@@ -98,6 +118,7 @@ fn route_through(exchange: &Exchange, message: &RoutingInput<'_>, headers: &Head
 impl Routes {
     pub(crate) fn start(&mut self) {
         self.queues.clear();
+        self.delays.clear();
         self.cacheable = true;
         self.is_withheld = false;
         self.newly_seen.clear();

@@ -1,6 +1,7 @@
 //! Rules of the topology.
 
 mod declare;
+mod delays;
 mod policies;
 mod random;
 mod remove;

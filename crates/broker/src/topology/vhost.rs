@@ -199,7 +199,7 @@ impl Vhost {
             Destination::Queue(name) => self.queues.get(name).map(|queue| arguments::queue_type(&queue.arguments)),
             Destination::Exchange(_) => None,
         };
-        source.kind().check_binding(&request.routing_key, &request.arguments, queue_type)?;
+        source.routing().check_binding(&request.routing_key, &request.arguments, queue_type)?;
         self.check_destination_lock(&request.destination, request.asking)?;
         let BindingRequest { source, destination, routing_key, arguments, .. } = request;
         let binding = Arc::new(Binding::new(source, destination, routing_key, arguments, target));

@@ -67,7 +67,12 @@ impl Definitions {
         let queues = queues.map(|(vhost, queue)| {
             (queue.id().0, QueueName { vhost: vhost.to_string(), name: queue.name().to_string() })
         });
-        definitions.queues = queues.collect();
+        // What an exchange holds back is kept like a queue's messages.
+        let delays = topology.delays().filter(|delay| delay.durable).map(|delay| {
+            let (vhost, name) = (delay.vhost.to_string(), format!("{} (delayed)", delay.exchange));
+            (delay.id.0, QueueName { vhost, name })
+        });
+        definitions.queues = queues.chain(delays).collect();
         Ok(definitions)
     }
 

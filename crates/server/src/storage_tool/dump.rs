@@ -76,6 +76,7 @@ impl DumpOptions {
             | Record::VhostDeleted { vhost }
             | Record::ExchangeDeclared { vhost, .. }
             | Record::ExchangeDeleted { vhost, .. }
+            | Record::DelayNumbered { vhost, .. }
             | Record::PolicySet { vhost, .. }
             | Record::PolicyCleared { vhost, .. }
             | Record::VhostDescribed { vhost, .. }
@@ -140,6 +141,13 @@ impl Lines<'_> {
                 line.add("auto_delete", *auto_delete);
                 line.add("internal", *internal);
                 line.add("arguments", arguments(table));
+                line
+            }
+            Record::DelayNumbered { vhost, exchange, id } => {
+                let mut line = Line::new("delay");
+                line.add("vhost", &**vhost);
+                line.add("exchange", &**exchange);
+                line.add("id", id.0);
                 line
             }
             Record::QueueDeclared { vhost, name, id, auto_delete, arguments: table } => {

@@ -9,7 +9,7 @@ use leveret_broker::message::Message;
 use leveret_broker::queue::{Loaded, Position};
 use leveret_broker::store::MemoryPressure;
 use leveret_broker::topology::QueueId;
-use leveret_storage::messages::{QueueKey, Reader};
+use leveret_storage::messages::{self, QueueKey, Reader};
 use parking_lot::{Condvar, Mutex};
 
 use super::Shared;
@@ -29,11 +29,36 @@ pub(super) struct Loads {
     changed: Condvar,
 }
 
+/// Which messages of a queue are asked for.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    /// Those in a range.
+    Range(Range<u64>),
+    /// Those at these positions, ascending.
+    At(Vec<u64>),
+}
+
+impl Wanted {
+    fn start(&self) -> u64 {
+        match self {
+            Self::Range(range) => range.start,
+            Self::At(positions) => positions.first().copied().unwrap_or_default(),
+        }
+    }
+
+    fn load(&self, reader: &Reader, queue: QueueKey, octets: usize) -> io::Result<messages::Loaded> {
+        match self {
+            Self::Range(range) => reader.load(queue, range.clone(), octets),
+            Self::At(positions) => reader.load_at(queue, positions, octets),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Asked {
-    loads: VecDeque<(QueueId, Range<u64>)>,
+    loads: VecDeque<(QueueId, Wanted)>,
     /// What could not be read, and when it is tried again.
-    again: VecDeque<(Instant, QueueId, Range<u64>)>,
+    again: VecDeque<(Instant, QueueId, Wanted)>,
     /// Whether there is a node to give it to; its queues ask while it is being made.
     is_serving: bool,
     is_stopping: bool,
@@ -44,8 +69,8 @@ impl Loads {
         Self { log, page_out, asked: Mutex::default(), changed: Condvar::new() }
     }
 
-    pub(super) fn ask(&self, queue: QueueId, positions: Range<u64>) {
-        self.asked.lock().loads.push_back((queue, positions));
+    pub(super) fn ask(&self, queue: QueueId, wanted: Wanted) {
+        self.asked.lock().loads.push_back((queue, wanted));
         self.changed.notify_one();
     }
 
@@ -60,7 +85,7 @@ impl Loads {
         self.changed.notify_one();
     }
 
-    fn next(&self) -> Option<(QueueId, Range<u64>)> {
+    fn next(&self) -> Option<(QueueId, Wanted)> {
         let mut asked = self.asked.lock();
         loop {
             if asked.is_stopping {
@@ -73,9 +98,9 @@ impl Loads {
             let now = Instant::now();
             if let Some((due, ..)) = asked.again.front()
                 && *due <= now
-                && let Some((_, queue, positions)) = asked.again.pop_front()
+                && let Some((_, queue, wanted)) = asked.again.pop_front()
             {
-                return Some((queue, positions));
+                return Some((queue, wanted));
             }
             if let Some(load) = asked.loads.pop_front() {
                 return Some(load);
@@ -90,21 +115,21 @@ impl Loads {
     }
 
     /// Tries again later; what others ask for does not wait for that.
-    fn ask_again(&self, queue: QueueId, positions: Range<u64>) {
-        self.asked.lock().again.push_back((Instant::now() + RETRY, queue, positions));
+    fn ask_again(&self, queue: QueueId, wanted: Wanted) {
+        self.asked.lock().again.push_back((Instant::now() + RETRY, queue, wanted));
     }
 
     /// Reads a piece for somebody who waits for it.
     pub(super) fn read(&self, queue: QueueId, positions: &Range<u64>) -> io::Result<Loaded> {
-        let Load { messages, up_to, lost } = self.load(queue, positions, LOAD_OCTETS_SHORT)?;
+        let Load { messages, up_to, lost } = self.load(queue, &Wanted::Range(positions.clone()), LOAD_OCTETS_SHORT)?;
         Ok(Loaded { from: positions.start, up_to, messages, lost: lost.len() })
     }
 
     /// Reads from both areas and puts the parts in order.
-    fn load(&self, queue: QueueId, positions: &Range<u64>, octets: usize) -> io::Result<Load> {
+    fn load(&self, queue: QueueId, wanted: &Wanted, octets: usize) -> io::Result<Load> {
         let key = QueueKey(queue.0);
-        let log = self.log.load(key, positions.clone(), octets)?;
-        let page_out = self.page_out.load(key, positions.clone(), octets)?;
+        let log = wanted.load(&self.log, key, octets)?;
+        let page_out = wanted.load(&self.page_out, key, octets)?;
         let up_to = log.up_to.min(page_out.up_to);
         let mut lost: Vec<u64> = log.lost.into_iter().chain(page_out.lost).filter(|lost| *lost < up_to).collect();
         let mut messages = Vec::with_capacity(log.messages.len() + page_out.messages.len());
@@ -133,12 +158,12 @@ struct Load {
 
 /// Reads what is asked for until it is told to stop.
 pub(super) fn run(shared: &Shared) {
-    while let Some((queue, positions)) = shared.loads.next() {
+    while let Some((queue, wanted)) = shared.loads.next() {
         // Queues ask while the node is being made, which is then not known yet.
         let Some(node) = shared.node.wait().upgrade() else { continue };
         let is_short = shared.memory.pressure() == MemoryPressure::All;
         let octets = if is_short { LOAD_OCTETS_SHORT } else { LOAD_OCTETS };
-        match shared.loads.load(queue, &positions, octets) {
+        match shared.loads.load(queue, &wanted, octets) {
             Ok(Load { messages, up_to, lost }) => {
                 if !lost.is_empty() {
                     tracing::error!(queue = queue.0, "the disk damaged {} messages, which are lost", lost.len());
@@ -148,12 +173,12 @@ pub(super) fn run(shared: &Shared) {
                         }
                     });
                 }
-                node.loaded(queue, Loaded { from: positions.start, up_to, messages, lost: lost.len() });
+                node.loaded(queue, Loaded { from: wanted.start(), up_to, messages, lost: lost.len() });
             }
             Err(error) => {
                 tracing::error!(queue = queue.0, "messages cannot be read from disk: {error}");
                 drop(node);
-                shared.loads.ask_again(queue, positions);
+                shared.loads.ask_again(queue, wanted);
             }
         }
     }

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use leveret_broker::Name;
+use leveret_broker::clock::Timestamp;
+use leveret_broker::delay::DelayCell;
 use leveret_broker::message::{Draft, Message};
 use leveret_broker::queue::{QueueCell, SharedPrefetch};
 
 use super::confirm::Confirms;
 use super::parking::Parked;
+use super::routes::Hints;
 use super::unsettled::{Delivered, Unsettled};
 
 /// A publish whose content is still coming.
@@ -76,14 +79,31 @@ pub(crate) struct Transaction {
 }
 
 /// Where a message goes that is held back by a transaction, or whose route is not kept.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Held {
     /// To these queues.
     pub(crate) queues: Vec<Arc<QueueCell>>,
     /// To the consumers of direct replies under these tokens.
     pub(crate) replies: Vec<Name>,
+    /// To exchanges that hold it back until this time.
+    pub(crate) delays: Vec<Arc<DelayCell>>,
+    pub(crate) due: Timestamp,
     /// Whether an exchange kept it from everybody, so that it is not unroutable.
     pub(crate) is_withheld: bool,
+}
+
+impl Held {
+    /// Whether nobody takes the message.
+    pub(crate) fn is_unroutable(&self) -> bool {
+        self.queues.is_empty() && self.replies.is_empty() && self.delays.is_empty() && !self.is_withheld
+    }
+
+    /// What those who take it want.
+    pub(crate) fn hints(&self) -> Hints {
+        let mut hints = Hints::of(&self.queues);
+        hints.is_durable |= self.delays.iter().any(|delay| delay.info().durable);
+        hints
+    }
 }
 
 /// What a client decided about deliveries.

@@ -69,6 +69,7 @@ impl From<Error> for Fault {
             | Error::InvalidExchange { .. }
             | Error::InvalidMatchValue { .. }
             | Error::InvalidMatchType { .. }
+            | Error::DelayedType { .. }
             | Error::TooManyWildcards { .. }
             | Error::Validation(_)
             | Error::InvalidLimits(_)

@@ -2,6 +2,7 @@
 
 use leveret_broker::Name;
 use leveret_broker::message::{Draft, Message};
+use leveret_broker::node::Routed;
 use leveret_broker::topology::RoutingInput;
 use leveret_protocol::amqp091::method::{BasicPublish, BasicReturn};
 use leveret_protocol::amqp091::{CLASS_BASIC, ContentHeader, RawProperties, ReplyCode, frame};
@@ -11,7 +12,7 @@ use super::dispatch::expected_method;
 use super::fault::{self, Fault};
 use super::properties::{self, Examined};
 use super::reply_to::is_reply_token;
-use super::routes::{Hints, Origin};
+use super::routes::Origin;
 use super::settings::BODY_SIZE_MAX;
 use super::{BasicProperties, Handled, NO_METHOD, PUBLISH, Session};
 
@@ -151,7 +152,7 @@ impl Session {
         };
         let hints = match &destination {
             Destination::Route(route) => self.routes.hints(*route),
-            Destination::Once(held) => Hints::of(&held.queues),
+            Destination::Once(held) => held.hints(),
         };
         if hints.wants_time && message.published_at().is_none() {
             message = message.stamped(self.node.now());
@@ -161,9 +162,7 @@ impl Session {
         match &mut channel.mode {
             Mode::Transaction(transaction) => {
                 let held = match destination {
-                    Destination::Route(route) => {
-                        Held { queues: self.routes.queues(route), replies: Vec::new(), is_withheld: false }
-                    }
+                    Destination::Route(route) => Held { queues: self.routes.queues(route), ..Held::default() },
                     Destination::Once(held) => held,
                 };
                 transaction.published.push((message, held, mandatory));
@@ -201,7 +200,8 @@ impl Session {
             self.node.reply(token, message);
         }
         self.routes.publish_to(&held.queues, message, origin);
-        if held.queues.is_empty() && held.replies.is_empty() && !held.is_withheld {
+        self.routes.hold(&held.delays, message, held.due);
+        if held.is_unroutable() {
             self.unroutable(number, message, mandatory, out);
         }
     }
@@ -248,7 +248,8 @@ impl Session {
             return Ok(Destination::Route(self.routes.insert(exchange, routing_key, &routed.queues)));
         }
         let replies = tokens.into_iter().map(Name::from).collect();
-        Ok(Destination::Once(Held { queues: routed.queues, replies, is_withheld: routed.is_withheld }))
+        let Routed { queues, delays, due, is_withheld, .. } = routed;
+        Ok(Destination::Once(Held { queues, replies, delays, due, is_withheld }))
     }
 
     /// A message that no queue takes: comes back if it is mandatory, or is dropped.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
+use leveret_broker::clock::Timestamp;
+use leveret_broker::delay::DelayCell;
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::message::Message;
 use leveret_broker::queue::{Enqueued, Fanout, Pace, QueueCell};
@@ -98,6 +100,8 @@ pub(crate) struct Routes {
     targets: Vec<Target>,
     /// Targets with something in their batch.
     dirty: Vec<u32>,
+    /// What exchanges are to hold back, in batches.
+    delays: Vec<(Arc<DelayCell>, Vec<Message>)>,
     last: u32,
     hasher: RandomState,
 }
@@ -114,7 +118,7 @@ impl Routes {
 
     /// Whether something waits to be given to a queue.
     pub(crate) fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+        !self.dirty.is_empty() || !self.delays.is_empty()
     }
 
     /// Gives all memory back. Batches must have been flushed.
@@ -203,6 +207,17 @@ impl Routes {
         }
     }
 
+    /// Puts a message into the batches of exchanges that hold it back.
+    pub(crate) fn hold(&mut self, delays: &[Arc<DelayCell>], message: &Message, due: Timestamp) {
+        for cell in delays {
+            let message = message.held_until(due);
+            match self.delays.iter_mut().find(|(known, _)| Arc::ptr_eq(known, cell)) {
+                Some((_, batch)) => batch.push(message),
+                None => self.delays.push((Arc::clone(cell), vec![message])),
+            }
+        }
+    }
+
     /// Gives every queue its batch, each under one lock.
     pub(crate) fn flush(&mut self, publisher: &Arc<Mailbox>) -> Flushed {
         let mut flushed = Flushed::default();
@@ -226,6 +241,13 @@ impl Routes {
             }
             if target.batch.capacity() > BATCH_KEPT {
                 target.batch = Vec::new();
+            }
+        }
+        for (cell, mut batch) in self.delays.drain(..) {
+            let Enqueued { pace, stored, .. } = cell.hold(&mut batch);
+            flushed.stored = flushed.stored.max(stored);
+            if let Pace::AwaitDisk(area, position) = pace {
+                flushed.awaited = Some((area, position));
             }
         }
         flushed

@@ -29,7 +29,7 @@ struct State {
     /// Whether it says that what is on disk should leave memory.
     is_short: bool,
     waiting: Vec<Arc<Mailbox>>,
-    loads: Vec<(QueueId, Range<u64>)>,
+    loads: Vec<(QueueId, Vec<Range<u64>>)>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -79,14 +79,13 @@ impl FakeStore {
     /// Answers what queues asked for.
     pub(crate) fn load(&self, node: &Node) {
         let loads = std::mem::take(&mut self.lock().loads);
-        for (queue, positions) in loads {
-            let kept: Vec<_> = self
-                .lock()
-                .log
-                .range((queue, positions.start)..(queue, positions.end))
-                .map(|((_, position), message)| (Position(*position), message.clone()))
-                .collect();
-            node.loaded(queue, Loaded { from: positions.start, up_to: positions.end, messages: kept, lost: 0 });
+        for (queue, ranges) in loads {
+            let log = &self.lock().log.clone();
+            let in_range = |range: &Range<u64>| log.range((queue, range.start)..(queue, range.end));
+            let kept = ranges.iter().flat_map(in_range);
+            let messages = kept.map(|((_, position), message)| (Position(*position), message.clone())).collect();
+            let (from, up_to) = (ranges.first().unwrap().start, ranges.last().unwrap().end);
+            node.loaded(queue, Loaded { from, up_to, messages, lost: 0 });
         }
     }
 
@@ -131,7 +130,12 @@ impl MessageStore for FakeStore {
     }
 
     fn load(&self, queue: QueueId, positions: Range<u64>) {
-        self.lock().loads.push((queue, positions));
+        self.lock().loads.push((queue, vec![positions]));
+    }
+
+    fn load_at(&self, queue: QueueId, positions: Vec<u64>) {
+        let ranges = positions.into_iter().map(|position| position..position + 1).collect();
+        self.lock().loads.push((queue, ranges));
     }
 
     fn read(&self, _queue: QueueId, _positions: Range<u64>) -> std::io::Result<Loaded> {

@@ -5,6 +5,7 @@
 mod channels;
 mod client;
 mod confirm;
+mod delayed;
 mod duplicates;
 mod ending;
 mod fake_store;

@@ -261,6 +261,10 @@ fn records_have_the_octets_they_always_had() {
             b"\x01\x0a\x01\0/\x01\x01\0p",
         ),
         (Record::QueuePaused { vhost: "/".into(), name: "q".into(), paused: true }, b"\x01\x14\x01\0/\x01\0q\x01"),
+        (
+            Record::DelayNumbered { vhost: "/".into(), exchange: "x".into(), id: QueueId(3) },
+            b"\x01\x11\x01\0/\x01\0x\x03\0\0\0\0\0\0\0",
+        ),
     ] {
         let mut encoded = Vec::new();
         record.encode(&mut encoded);
@@ -334,6 +338,7 @@ fn every_type_of_exchange_is_made_anew() {
         if let Change::DeclareExchange { kind: declared, arguments, .. } = &mut change {
             *declared = *kind;
             arguments.push("x-cache-size".into(), Value::I32(10));
+            arguments.push("x-delayed-type".into(), Value::text("topic"));
         }
         topology.apply(change).unwrap();
     }

@@ -61,7 +61,8 @@ fn change() -> impl Strategy<Value = Change> {
     let ends = || (name(EXCHANGES), destination(), name(KEYS), binding_arguments());
     let declare_exchange = (vhost(), name(EXCHANGES), kind(), any::<bool>(), name(EXCHANGES)).prop_map(
         |(vhost, name, kind, auto_delete, alternate)| {
-            let arguments = table(&[("alternate-exchange", Value::text(&alternate))]);
+            let arguments =
+                table(&[("alternate-exchange", Value::text(&alternate)), ("x-delayed-type", Value::text("topic"))]);
             let (durable, internal, origin) = (true, false, Origin::Client);
             Change::DeclareExchange { vhost, name, kind, durable, auto_delete, internal, arguments, origin }
         },
@@ -113,8 +114,8 @@ fn route_naively(vhost: &Vhost, exchange: &str, key: &str) -> (Vec<QueueId>, boo
         seen.push(name);
         let mut found = false;
         for binding in exchange.bindings() {
-            let matches = match exchange.kind() {
-                ExchangeKind::Direct => &**binding.routing_key() == key,
+            let matches = match exchange.routing() {
+                ExchangeKind::Direct | ExchangeKind::Delayed => &**binding.routing_key() == key,
                 ExchangeKind::Fanout | ExchangeKind::RecentHistory | ExchangeKind::Deduplication => true,
                 ExchangeKind::Topic => match &**binding.routing_key() {
                     "#" => true,
