@@ -1,5 +1,7 @@
 //! What is set of vhosts, users and the whole broker survives a restart, and `leveret storage dump` prints it.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +15,8 @@ use leveret_server::{Config, Running};
 
 fn start(data_dir: &Path) -> Running {
     let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-    leveret_server::start(&Config { listen, data_dir: data_dir.to_owned(), ..Config::default() }).unwrap()
+    let config = Config { listen, data_dir: data_dir.to_owned(), ..Config::default() };
+    leveret_server::start(&config).unwrap()
 }
 
 fn table(values: &[(&str, Value)]) -> Table {
