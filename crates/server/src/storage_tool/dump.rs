@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use leveret_broker::message::Message;
-use leveret_broker::topology::{Destination, PolicyKind, Protection, Record};
+use leveret_broker::topology::{BindingRecord, Destination, PolicyKind, Protection, Record};
 use leveret_server::Purpose;
 use leveret_storage::messages::inspect::Inspection;
 use leveret_storage::messages::{QueueKey, Reader, RecoveredQueue};
@@ -113,6 +113,22 @@ impl DumpOptions {
     }
 }
 
+/// The line of a binding.
+fn bound(binding: &BindingRecord) -> Line {
+    let (kind, destination) = match &binding.destination {
+        Destination::Queue(name) => ("queue", name),
+        Destination::Exchange(name) => ("exchange", name),
+    };
+    let mut line = Line::new("binding");
+    line.add("vhost", &*binding.vhost);
+    line.add("source", &*binding.source);
+    line.add("destination", &**destination);
+    line.add("destination_type", kind);
+    line.add("routing_key", &*binding.routing_key);
+    line.add("arguments", arguments(&binding.arguments));
+    line
+}
+
 /// What is printed, and whether something could not be.
 struct Lines<'a> {
     options: &'a DumpOptions,
@@ -159,20 +175,7 @@ impl Lines<'_> {
                 line.add("arguments", arguments(table));
                 line
             }
-            Record::Bound(binding) => {
-                let (kind, destination) = match &binding.destination {
-                    Destination::Queue(name) => ("queue", name),
-                    Destination::Exchange(name) => ("exchange", name),
-                };
-                let mut line = Line::new("binding");
-                line.add("vhost", &*binding.vhost);
-                line.add("source", &*binding.source);
-                line.add("destination", &**destination);
-                line.add("destination_type", kind);
-                line.add("routing_key", &*binding.routing_key);
-                line.add("arguments", arguments(&binding.arguments));
-                line
-            }
+            Record::Bound(binding) => bound(binding),
             Record::PolicySet { vhost, kind, policy } => {
                 let mut line = Line::new(match kind {
                     PolicyKind::User => "policy",
