@@ -14,6 +14,17 @@ const QUEUES: [&str; 4] = ["q0", "q1", "q2", "q3"];
 const EXCHANGES: [&str; 3] = ["x0", "x1", "x2"];
 const PREDECLARED: [&str; 5] = ["", "amq.direct", "amq.fanout", "amq.topic", "amq.headers"];
 const KEYS: [&str; 6] = ["", "a", "a.b", "a.*", "#", "q0"];
+const KINDS: [&str; 9] = [
+    "direct",
+    "fanout",
+    "topic",
+    "headers",
+    "x-random",
+    "x-consistent-hash",
+    "x-modulus-hash",
+    "x-recent-history",
+    "x-local-random",
+];
 const CHANNELS: [u16; 5] = [1, 2, 3, 2047, 65_535];
 /// Larger than a client may publish; see the settings of a run.
 pub(crate) const MESSAGE_MAX: usize = 40_000;
@@ -116,10 +127,15 @@ fn begin(
     random: &mut Random,
 ) {
     let mut headers = Vec::new();
-    TableWriter::new(&mut headers).field("a", Value::I32(1));
+    let id = random.pick(&[1, 2, 3]);
+    TableWriter::new(&mut headers).field("a", Value::I32(1)).field("x-deduplication-header", Value::I32(id));
+    // What is followed must not expire.
+    let may_expire = !body.starts_with(b"F") && random.chance(20);
     let properties = Properties {
         headers: Table::parse(&headers).ok().filter(|_| random.chance(20)),
         delivery_mode: Some(2).filter(|_| random.chance(50)),
+        priority: Some(random.pick(&[0, 1, 9, 255])).filter(|_| random.chance(30)),
+        expiration: Some(random.pick(&["0", "1", "50"])).filter(|_| may_expire),
         ..Properties::default()
     };
     let mut raw = Vec::new();
@@ -328,9 +344,11 @@ fn topology(client: &mut Client, number: u16, random: &mut Random) {
     let arguments = Table::parse(&octets).unwrap();
     let ticket = 0;
     let no_wait = false;
+    let features = features(random);
     match random.below(12) {
         0..4 => {
             let declare = QueueDeclare {
+                arguments: Table::parse(&features).unwrap(),
                 durable: random.chance(50),
                 exclusive: random.chance(20),
                 auto_delete: random.chance(30),
@@ -357,7 +375,7 @@ fn topology(client: &mut Client, number: u16, random: &mut Random) {
             let declare = ExchangeDeclare {
                 ticket,
                 exchange,
-                kind: random.pick(&["direct", "fanout", "topic", "headers"]),
+                kind: random.pick(&KINDS),
                 passive: random.chance(10),
                 durable: false,
                 auto_delete: random.chance(40),
@@ -381,6 +399,38 @@ fn topology(client: &mut Client, number: u16, random: &mut Random) {
             client.call(number, &unbind, &[51], Effect::Nothing);
         }
     }
+}
+
+/// Arguments that let a queue do something by itself. Nothing it does reaches the queue that is followed, but for messages that
+/// nobody counts.
+fn features(random: &mut Random) -> Vec<u8> {
+    let mut octets = Vec::new();
+    let mut table = TableWriter::new(&mut octets);
+    for name in ["x-message-ttl", "x-expires"] {
+        if random.chance(10) {
+            table.field(name, Value::I32(random.pick(&[1, 10, 100])));
+        }
+    }
+    for name in ["x-max-length", "x-max-length-bytes"] {
+        if random.chance(10) {
+            table.field(name, Value::I32(random.pick(&[0, 1, 5, 10_000])));
+        }
+    }
+    if random.chance(10) {
+        table.field("x-max-priority", Value::I32(random.pick(&[1, 10, 255])));
+    }
+    if random.chance(10) {
+        table.field("x-message-deduplication", Value::Bool(true));
+    }
+    if random.chance(30) {
+        let exchange = random.pick(&["", "amq.direct", "amq.fanout", "x0", "x1"]);
+        table.field("x-dead-letter-exchange", Value::LongStr(exchange.as_bytes()));
+        if random.chance(50) {
+            let key = random.pick(&["q0", "q1", "q2", "a", FOLLOWED]);
+            table.field("x-dead-letter-routing-key", Value::LongStr(key.as_bytes()));
+        }
+    }
+    octets
 }
 
 /// Sends what no client should: good frames damaged, methods out of place, direct replies, noise.
