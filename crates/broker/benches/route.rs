@@ -37,6 +37,10 @@ fn main() {
         ("topic, 1,000 bindings #.w.#", "wild", (0..BINDINGS).map(|n| format!("a.b.w{n}.c")).collect()),
         ("fanout to 100 queues", "fanout", vec![String::new()]),
         ("headers, 100 bindings", "headers", vec![String::new()]),
+        ("consistent hash, 10 queues", "hash 10", (0..BINDINGS).map(|n| format!("key.{n}")).collect()),
+        ("consistent hash, 1,000 queues", "hash 1000", (0..BINDINGS).map(|n| format!("key.{n}")).collect()),
+        ("modulus hash, 1,000 queues", "modulus", (0..BINDINGS).map(|n| format!("key.{n}")).collect()),
+        ("random, 1,000 queues", "random", vec![String::new()]),
     ] {
         measure(&topology, what, exchange, &keys);
     }
@@ -73,6 +77,10 @@ fn topology() -> Topology {
         ("wild", ExchangeKind::Topic),
         ("fanout", ExchangeKind::Fanout),
         ("headers", ExchangeKind::Headers),
+        ("hash 10", ExchangeKind::ConsistentHash),
+        ("hash 1000", ExchangeKind::ConsistentHash),
+        ("modulus", ExchangeKind::ModulusHash),
+        ("random", ExchangeKind::Random),
     ] {
         let (vhost, name, arguments, origin) = ("/".into(), name.into(), Table::new(), Origin::Client);
         let (durable, auto_delete, internal) = (true, false, false);
@@ -91,6 +99,12 @@ fn topology() -> Topology {
         };
         bind(&mut topology, "topic", n, &pattern, Table::new());
         bind(&mut topology, "wild", n, &format!("#.w{n}.#"), Table::new());
+        for exchange in ["hash 1000", "modulus", "random"] {
+            bind(&mut topology, exchange, n, "1", Table::new());
+        }
+        if n < 10 {
+            bind(&mut topology, "hash 10", n, "1", Table::new());
+        }
         if n < 2 {
             bind(&mut topology, "topic", n, "us.#.x", Table::new());
         }

@@ -3,7 +3,7 @@
 use leveret_protocol::amqp091::method::{
     ChannelOpen, ChannelOpenOk, ConnectionOpenOk, ExchangeDeclare, ExchangeDeclareOk, Method,
 };
-use leveret_protocol::amqp091::{ReplyCode, Value};
+use leveret_protocol::amqp091::{Properties, ReplyCode, Value};
 use leveret_testkit::amqp091::{Channel, Connection, queue_bind, table};
 use leveret_testkit::{broker, unique};
 
@@ -11,7 +11,7 @@ use crate::copies::with_headers;
 use crate::exchanges::{bind, declare, lasting};
 use crate::refusal::assert_channel_lost;
 use crate::routing::bind_exchange;
-use crate::traffic::drain;
+use crate::traffic::{drain, next_bodies};
 
 /// Messages that shares are counted over.
 const MESSAGES: usize = 1000;
@@ -188,6 +188,48 @@ fn what_other_exchanges_route_is_history_too() {
     let queue = channel.temporary_queue();
     channel.bind(&queue, &exchange, "");
     assert_eq!(drain(&channel, &queue), ["a.1", "a.2"]);
+}
+
+#[test]
+fn what_is_dead_lettered_is_history_too() {
+    if !is_there("x-recent-history") {
+        return;
+    }
+    let connection = Connection::open();
+    let channel = connection.channel();
+    let (exchange, source, first) = (history(&channel, 5), unique("source"), channel.temporary_queue());
+    channel.bind(&first, &exchange, "");
+    let dead_letters = [("x-dead-letter-exchange", Value::LongStr(exchange.as_bytes()))];
+    channel.declare_queue_with(&source, table(&dead_letters));
+    channel.publish("", &source, b"dead");
+    channel.reject(channel.get(&source).unwrap().delivery_tag);
+    channel.consume(&first);
+    assert_eq!(channel.next_delivery().body, b"dead");
+    let queue = channel.temporary_queue();
+    channel.bind(&queue, &exchange, "");
+    assert_eq!(drain(&channel, &queue), ["dead"]);
+}
+
+#[test]
+fn the_history_expires_as_if_it_were_published_anew() {
+    if !is_there("x-recent-history") {
+        return;
+    }
+    let connection = Connection::open();
+    let channel = connection.channel();
+    let (exchange, dead, queue) = (history(&channel, 5), channel.temporary_queue(), unique("queue"));
+    let expiring = Properties { expiration: Some("50"), ..Properties::default() };
+    channel.publish_with(&exchange, "", &expiring, b"1");
+    channel.publish(&exchange, "", b"2");
+    let arguments = [
+        ("x-message-ttl", Value::I32(100)),
+        ("x-dead-letter-exchange", Value::LongStr(b"")),
+        ("x-dead-letter-routing-key", Value::LongStr(dead.as_bytes())),
+    ];
+    channel.declare_queue_with(&queue, table(&arguments));
+    channel.consume(&dead);
+    channel.bind(&queue, &exchange, "");
+    assert_eq!(next_bodies(&channel, 2), ["1", "2"]);
 }
 
 #[test]
