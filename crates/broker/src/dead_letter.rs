@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::Name;
+use crate::hash::Map;
+use crate::message::Message;
 use crate::properties::DeathReason;
 use crate::queue::{Dead, QueueCell, QueueSettings};
 use crate::store::StorePosition;
@@ -39,7 +41,33 @@ pub(crate) struct DeadLetters {
     waiting: Mutex<VecDeque<Departed>>,
     /// How many batches wait, readable without the lock.
     count: AtomicUsize,
-    moving: Mutex<()>,
+    moving: Mutex<Leaving>,
+}
+
+/// Messages that stay in their queues until others have them, by queue, in the order of their deaths.
+pub(crate) type Leaving = Map<QueueId, VecDeque<Leaver>>;
+
+/// A message that stays in its queue until every queue that it goes to has it.
+#[derive(Debug)]
+pub(crate) struct Leaver {
+    pub(crate) dead: Dead,
+    pub(crate) way: Way,
+}
+
+/// How far a message is on its way.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// So far it leads nowhere.
+    Unknown,
+    /// These queues have yet to take the message as it is after its death.
+    Open {
+        after: Message,
+        targets: Vec<QueueId>,
+        /// With which position of the log those that took it have it on disk.
+        written: Option<StorePosition>,
+        /// Whether one took it.
+        is_taken: bool,
+    },
 }
 
 impl DeadLetters {
@@ -56,8 +84,13 @@ impl DeadLetters {
 
     /// The right to move them, for one thread at a time. None if another one has it and is keeping up: it goes on until
     /// nothing is left.
-    pub(crate) fn begin(&self) -> Option<MutexGuard<'_, ()>> {
+    pub(crate) fn begin(&self) -> Option<MutexGuard<'_, Leaving>> {
         if self.count.load(Ordering::Acquire) > WAITING_MAX { Some(self.moving.lock()) } else { self.moving.try_lock() }
+    }
+
+    /// The same, once whoever has it is through.
+    pub(crate) fn begin_in_turn(&self) -> MutexGuard<'_, Leaving> {
+        self.moving.lock()
     }
 
     pub(crate) fn pop(&self) -> Option<Departed> {

@@ -145,6 +145,37 @@ pub enum Error {
         /// The queue's type in RabbitMQ's words, such as `rabbit_classic_queue`.
         queue_type: &'static str,
     },
+    /// A queue of its type cannot be that.
+    #[error("invalid property '{property}' for {queue}")]
+    InvalidProperty {
+        /// The queue.
+        queue: Resource,
+        /// What it cannot be, in RabbitMQ's words, such as `non-durable`.
+        property: &'static str,
+    },
+    /// A conditional delete of a queue whose type knows no conditions.
+    #[error("cannot delete {queue}. queue.delete operations with {flag} flag set are not supported by quorum queues")]
+    UnconditionalDelete {
+        /// The queue.
+        queue: Resource,
+        /// The condition, such as `if-unused`.
+        flag: &'static str,
+    },
+    /// A quorum queue's consumers cannot share a prefetch.
+    #[error("{queue} does not support global qos")]
+    SharedPrefetch {
+        /// The queue.
+        queue: Resource,
+    },
+    /// Nobody but the single active consumer of a quorum queue gets messages.
+    #[error(
+        "cannot obtain access to locked {queue}. basic.get operations are not supported by quorum queues with single \
+         active consumer"
+    )]
+    SingleActive {
+        /// The queue.
+        queue: Resource,
+    },
     /// No exchange type of that name.
     #[error("unknown exchange type '{kind}'")]
     UnknownExchangeType {
@@ -286,6 +317,10 @@ pub enum InvalidValue {
     RoutingKeyWithoutExchange,
     /// An `x-overflow` that is none of the known ones.
     Overflow,
+    /// An `x-dead-letter-strategy` that is none of the known ones.
+    DeadLetterStrategy,
+    /// An `x-delayed-retry-type` that is none of the known ones.
+    DelayedRetryType,
     /// An `x-queue-leader-locator` that is none of the known ones.
     QueueLocator,
     /// An `x-queue-mode` that is none of the known ones.
@@ -380,6 +415,8 @@ impl fmt::Display for InvalidValue {
             Self::AboveMaximum(value) => write!(f, "{{max_value_exceeded,{value}}}"),
             Self::RoutingKeyWithoutExchange => f.write_str("routing_key_but_no_dlx_defined"),
             Self::Overflow => f.write_str("invalid_overflow"),
+            Self::DeadLetterStrategy => f.write_str("invalid_dlx_strategy"),
+            Self::DelayedRetryType => f.write_str("invalid_delayed_retry_type"),
             Self::QueueLocator => f.write_str("invalid_queue_locator_arg"),
             Self::QueueMode(mode) => write!(f, "\"unsupported queue mode '{mode}'\""),
             Self::QueueVersion(version) => write!(f, "\"unsupported queue version '{version}'\""),

@@ -6,10 +6,11 @@
 mod dead_letters;
 mod delays;
 mod history;
+mod leaving;
 mod operations;
+mod seen;
 
 pub use operations::{MoveTo, Moved};
-mod seen;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,7 +33,7 @@ use crate::mailbox::{CloseReason, Event, Mailbox};
 use crate::message::Message;
 use crate::properties::{NoProperties, Properties};
 use crate::queue::{
-    CloseCondition, Delivery, Lease, Loaded, Position, QueueCell, QueueContext, QueueInfo, Restored, Sink,
+    CloseCondition, Delivery, Lease, Loaded, Position, QueueCell, QueueContext, QueueInfo, QueueKind, Restored, Sink,
 };
 use crate::store::{Area, MessageStore, StorePosition};
 use crate::topology::{
@@ -42,6 +43,8 @@ use crate::{Error, Name};
 
 /// Stands in for a queue when the clock is asked to see to messages that are in two places.
 const MOVES: QueueId = QueueId(u64::MAX);
+/// The same for messages that stay in their queue until others have them.
+const LEAVING: QueueId = QueueId(u64::MAX - 1);
 
 #[derive(Debug, Default)]
 struct State {
@@ -397,6 +400,11 @@ impl Node {
             self.finish_moves();
             return;
         }
+        if queue == LEAVING {
+            self.retry_leavers();
+            self.deliver_dead_letters();
+            return;
+        }
         let cell = self.state.read().cells.get(&queue).map(Arc::clone);
         let Some(cell) = cell else {
             if let Some(cell) = self.delay_cell_of(queue) {
@@ -455,6 +463,16 @@ impl Node {
         };
         if durable {
             self.check_journal()?;
+        }
+        let flag = match condition {
+            CloseCondition { if_unused: true, .. } => Some("if-unused"),
+            CloseCondition { if_empty: true, .. } => Some("if-empty"),
+            CloseCondition { if_unused: false, if_empty: false } => None,
+        };
+        if let (Some(flag), Some(cell)) = (flag, state.cells.get(&id))
+            && cell.kind() == QueueKind::Quorum
+        {
+            return Err(Error::UnconditionalDelete { queue: cell.resource(), flag });
         }
         self.remove(&mut state, vhost, name, id, condition)
     }

@@ -19,7 +19,7 @@ use super::consumers::ConsumerInfo;
 use super::deduplication::Deduplication;
 use super::stored_lanes::StoredLanes;
 use super::{
-    Classic, ConsumerId, Fanout, Loaded, Overflow, Position, QueueKind, QueueSettings, Restored, Returned,
+    Classic, ConsumerId, Fanout, Loaded, Overflow, Position, QueueKind, QueueSettings, Restored, ReturnCause, Returned,
     SharedPrefetch, Subscription, Taken,
 };
 use crate::clock::{Clock, ManualClock, Timestamp};
@@ -198,20 +198,26 @@ impl QueueCell {
         context: &Arc<QueueContext>,
         stored: Option<(&Arc<dyn MessageStore>, RestoredLanes)>,
     ) -> Self {
-        let (max, usual) = match settings.kind {
-            QueueKind::Classic => (settings.max_priority, 0),
-            QueueKind::Quorum => (QUORUM_PRIORITY_MAX, QUORUM_PRIORITY_USUAL),
+        let mut queue = match settings.kind {
+            QueueKind::Classic => Classic::with_priorities(settings.max_priority, 0),
+            QueueKind::Quorum => Classic::quorum(Arc::clone(&context.properties)),
         };
-        let mut queue = Classic::with_priorities(max, usual);
         let stored = stored.map(|(store, restored)| {
             let mut stored = StoredLanes::new(Arc::clone(store), info.id, info.durable);
+            if settings.kind == QueueKind::Quorum {
+                stored.store_transient();
+            }
             for (lane, restored) in restored {
                 stored.restored(lane);
                 queue.restore(lane, restored);
             }
             stored
         });
-        let flags = AtomicU8::new(0);
+        let flags = AtomicU8::new(match settings.kind {
+            QueueKind::Classic => 0,
+            // It keeps what it hands out, until it hears of it.
+            QueueKind::Quorum => flag::STORED,
+        });
         let state = State {
             queue,
             stored,
@@ -292,6 +298,16 @@ impl QueueCell {
         self.consumer_rules.kind()
     }
 
+    /// What it was asked to do; none for a plain queue.
+    pub(crate) fn settings(&self) -> Option<Arc<QueueSettings>> {
+        self.state.lock().settings.clone()
+    }
+
+    /// Whether only one of its consumers is served at a time.
+    pub fn has_single_active_consumer(&self) -> bool {
+        self.consumer_rules.has_single_active()
+    }
+
     /// What it was declared as.
     pub fn info(&self) -> &QueueInfo {
         &self.info
@@ -368,8 +384,10 @@ impl QueueCell {
         let mut guard = self.lock();
         let state = &mut *guard;
         if state.closed {
+            // A client's messages go the way of the queue; the broker's own may have another one to go.
+            let refused = if publisher.is_some() { Vec::new() } else { (0..batch.len()).collect() };
             batch.clear();
-            return Enqueued { pace: Pace::Go, stored: None, refused: Vec::new() };
+            return Enqueued { pace: Pace::Go, stored: None, refused };
         }
         let mut refused = Vec::new();
         let (appended, relieved) = if self.may_refuse() {
@@ -499,7 +517,7 @@ impl QueueCell {
         if !state.queue.depends_on_time() && state.settings.is_none() {
             return;
         }
-        let due = state.queue.next_expiry().into_iter().chain(state.lease_end()).min();
+        let due = state.queue.next_due().into_iter().chain(state.lease_end()).min();
         if let Some(due) = due
             && !state.closed
             && state.alarm.is_none_or(|alarm| due < alarm)
@@ -631,12 +649,14 @@ impl QueueCell {
 
     /// [`QueueCell::put_back`] for one consumer, emptying `messages`.
     pub fn requeue(&self, consumer: Option<ConsumerId>, messages: &mut Vec<(Position, Message)>) {
-        self.put_back(&mut vec![Returned { consumer, settled: false, messages: std::mem::take(messages) }]);
+        let (settled, cause, messages) = (false, ReturnCause::Requeued, std::mem::take(messages));
+        self.put_back(&mut vec![Returned { consumer, settled, cause, messages }]);
     }
 
     /// Puts messages back that a consumer was handed for good (`no_ack`) but that never left the broker.
     pub fn take_back(&self, messages: &mut Vec<(Position, Message)>) {
-        self.put_back(&mut vec![Returned { consumer: None, settled: true, messages: std::mem::take(messages) }]);
+        let (settled, cause, messages) = (true, ReturnCause::Unread, std::mem::take(messages));
+        self.put_back(&mut vec![Returned { consumer: None, settled, cause, messages }]);
     }
 
     /// Drops everything that waits; says how much that was, and the position of the log with which that is on disk.
@@ -711,6 +731,7 @@ impl State {
         if let Some(deduplication) = &mut self.deduplication {
             deduplication.remove(positions);
         }
+        self.queue.forget(positions);
         self.stored.as_mut()?.settle(positions)
     }
 
@@ -735,12 +756,6 @@ impl State {
         Pace::Pause
     }
 }
-
-/// Priorities of a quorum queue: from 0 to 31, and 4 for messages without one.
-const QUORUM_PRIORITY_MAX: u8 = 31;
-const QUORUM_PRIORITY_USUAL: u8 = 4;
-/// How many that are.
-pub(crate) const QUORUM_LANES: u64 = QUORUM_PRIORITY_MAX as u64 + 1;
 
 impl QueueCell {
     /// Ends a batch: hands over what died, tells the store, releases the lock, then wakes whoever got something.

@@ -13,10 +13,13 @@ use std::task::Waker;
 use super::backlog::Restored;
 use super::consumers::{ConsumerInfo, Consumers, Turn};
 use super::lanes::{Lanes, split};
-use super::{ConsumerId, Overflow, Position, QueueSettings, SharedPrefetch, Sink, Subscription};
+use super::quorum::{Fate, Quorum};
+use super::{
+    ConsumerId, DeadLetterStrategy, Overflow, Position, QueueSettings, ReturnCause, SharedPrefetch, Sink, Subscription,
+};
 use crate::clock::Timestamp;
 use crate::message::Message;
-use crate::properties::DeathReason;
+use crate::properties::{DeathReason, Properties};
 
 /// The queue has an exclusive consumer, or cannot give one exclusive use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +45,8 @@ pub struct Classic<S> {
     exclusive: Option<ConsumerId>,
     /// Messages handed out since the queue exists.
     delivered: u64,
+    /// What makes it a quorum queue.
+    quorum: Option<Box<Quorum>>,
 }
 
 impl<S> Default for Classic<S> {
@@ -57,6 +62,7 @@ impl<S> Default for Classic<S> {
             consumers: Consumers::default(),
             exclusive: None,
             delivered: 0,
+            quorum: None,
         }
     }
 }
@@ -73,6 +79,8 @@ struct Rules {
     paused: bool,
     /// Whether somebody wants the messages that die.
     keeps_dead: bool,
+    /// Whether they stay until that somebody has them.
+    is_safe: bool,
 }
 
 /// A message that died in a queue.
@@ -104,6 +112,8 @@ pub struct Returned {
     pub consumer: Option<ConsumerId>,
     /// Whether they counted as settled when they were handed out (`no_ack`).
     pub settled: bool,
+    /// Why they come back.
+    pub cause: ReturnCause,
     /// The messages with their places.
     pub messages: Vec<(Position, Message)>,
 }
@@ -125,6 +135,14 @@ impl<S: Sink> Classic<S> {
         Self { lanes: Lanes::new(max, usual), ..Self::default() }
     }
 
+    /// A quorum queue, whose messages have such properties.
+    pub fn quorum(properties: Arc<dyn Properties>) -> Self {
+        let lanes = Lanes::new(QUORUM_PRIORITY_MAX, QUORUM_PRIORITY_USUAL);
+        let mut consumers = Consumers::default();
+        consumers.prefer_priority();
+        Self { lanes, consumers, quorum: Some(Box::new(Quorum::new(properties))), ..Self::default() }
+    }
+
     /// Puts in what a lane has on disk when a node starts.
     pub(super) fn restore(&mut self, lane: usize, restored: Restored) {
         self.lanes.restore(lane, restored);
@@ -141,7 +159,11 @@ impl<S: Sink> Classic<S> {
             overflow: settings.overflow,
             paused: settings.paused,
             keeps_dead: settings.dead_letter.is_some(),
+            is_safe: settings.dead_letter.as_ref().is_some_and(|to| to.strategy == DeadLetterStrategy::AtLeastOnce),
         };
+        if let Some(quorum) = &mut self.quorum {
+            quorum.configure(settings);
+        }
         self.may_expire |= settings.message_ttl_ms.is_some();
         self.lanes.count_bodies(settings.max_length_bytes.is_some());
         self.consumers.set_single_active(settings.single_active_consumer);
@@ -154,19 +176,22 @@ impl<S: Sink> Classic<S> {
         self.now = now;
     }
 
-    /// Whether a message that waits may expire.
+    /// Whether a message that waits may expire, or one that comes back may have to wait.
     #[inline]
     pub fn depends_on_time(&self) -> bool {
-        self.may_expire
+        self.may_expire || self.quorum.is_some()
     }
 
-    /// When the first of the messages expires that may go next.
-    pub fn next_expiry(&self) -> Option<Timestamp> {
+    /// When the first of the messages expires that may go next, or one may go that came back.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let quorum = self.quorum.as_deref();
+        let retry = quorum.and_then(Quorum::next_due);
         if !self.may_expire {
-            return None;
+            return retry;
         }
         let firsts = (0..self.lanes.count()).filter_map(|lane| self.lanes.lane(lane)?.peek());
-        firsts.filter_map(|message| message.expires_at(self.rules.ttl_ms)).min()
+        let firsts = firsts.chain(quorum.and_then(Quorum::peek));
+        firsts.filter_map(|message| message.expires_at(self.rules.ttl_ms)).chain(retry).min()
     }
 
     /// Whether what comes next is on disk only, and has to be looked at though nobody asks for it: it may be too old or too much.
@@ -199,12 +224,13 @@ impl<S: Sink> Classic<S> {
             return messages.len();
         }
         let room = |max: Option<u64>, used: u64| max.map_or(u64::MAX, |max| max.saturating_sub(used));
-        let places = room(self.rules.max_length, self.ready_count() as u64);
+        let leaving = self.quorum.as_ref().map_or(0, |quorum| quorum.leaving_count());
+        let places = room(self.rules.max_length, (self.ready_count() + leaving) as u64);
         let places = usize::try_from(places).unwrap_or(usize::MAX).min(messages.len());
         if self.rules.max_length_bytes.is_none() {
             return places;
         }
-        let mut octets = room(self.rules.max_length_bytes, self.lanes.body_bytes());
+        let mut octets = room(self.rules.max_length_bytes, self.body_bytes());
         let fits = |message: &&Message| {
             let rest = octets.checked_sub(message.body_size() as u64);
             octets = rest.unwrap_or(octets);
@@ -255,7 +281,14 @@ impl<S: Sink> Classic<S> {
     pub fn reject(&mut self, id: Option<ConsumerId>, messages: Vec<(Position, Message)>) {
         let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
         for (position, message) in messages {
-            self.bury(position, message, DeathReason::Rejected);
+            // A quorum queue knows it as it came in.
+            let message = match &mut self.quorum {
+                Some(quorum) => quorum.take_held(position),
+                None => Some(message),
+            };
+            if let Some(message) = message {
+                self.bury(position, message, DeathReason::Rejected);
+            }
         }
         self.settle(id, count);
     }
@@ -273,12 +306,21 @@ impl<S: Sink> Classic<S> {
     /// Messages waiting to be handed out.
     #[inline]
     pub fn ready_count(&self) -> usize {
-        self.lanes.len()
+        self.lanes.len() + self.quorum.as_ref().map_or(0, |quorum| quorum.returned_count())
+    }
+
+    /// Messages that came back and are not to be handed out yet.
+    pub fn delayed_count(&self) -> usize {
+        self.quorum.as_ref().map_or(0, |quorum| quorum.delayed_count())
+    }
+
+    fn body_bytes(&self) -> u64 {
+        self.lanes.body_bytes() + self.quorum.as_ref().map_or(0, |quorum| quorum.body_bytes())
     }
 
     /// Octets of the messages that wait in memory, names and properties included.
     pub fn ready_bytes(&self) -> usize {
-        self.lanes.bytes()
+        self.lanes.bytes() + self.quorum.as_ref().map_or(0, |quorum| quorum.bytes())
     }
 
     /// Whether some messages are on disk only.
@@ -355,7 +397,12 @@ impl<S: Sink> Classic<S> {
         if self.exclusive == Some(id) {
             self.exclusive = None;
         }
-        self.consumers.remove(id)
+        let removed = self.consumers.remove(id);
+        if self.quorum.is_some() {
+            // The single active consumer may have waited for this one to take its place.
+            self.go_on();
+        }
+        removed
     }
 
     /// What a consumer that is gone gives back has been put back: the next one may take its place, if it was the single
@@ -397,14 +444,23 @@ impl<S: Sink> Classic<S> {
         if self.rules.paused {
             return Taken::Nothing;
         }
-        match self.lanes.pop() {
+        match self.pop() {
             Some((position, message, redelivered)) => {
                 self.delivered += 1;
                 self.unsettled += usize::from(!no_ack);
+                let message = self.note_handed_out(position, message, redelivered);
                 Taken::Message(position, message, redelivered)
             }
             None if self.lanes.has_cold() => Taken::OnDisk,
             None => Taken::Nothing,
+        }
+    }
+
+    /// Nobody speaks of these positions any more.
+    #[inline]
+    pub fn forget(&mut self, positions: &[Range<u64>]) {
+        if let Some(quorum) = &mut self.quorum {
+            quorum.forget(positions);
         }
     }
 
@@ -420,19 +476,21 @@ impl<S: Sink> Classic<S> {
 
     /// Puts messages back where they stood; `id` is the consumer they had been handed to.
     pub fn requeue(&mut self, id: Option<ConsumerId>, messages: &mut Vec<(Position, Message)>) {
-        self.put_back(&mut vec![Returned { consumer: id, settled: false, messages: std::mem::take(messages) }]);
+        let (settled, cause, messages) = (false, ReturnCause::Requeued, std::mem::take(messages));
+        self.put_back(&mut vec![Returned { consumer: id, settled, cause, messages }]);
     }
 
     /// Puts messages back that a consumer was handed for good (`no_ack`) but that never left the broker.
     pub fn take_back(&mut self, messages: &mut Vec<(Position, Message)>) {
-        self.put_back(&mut vec![Returned { consumer: None, settled: true, messages: std::mem::take(messages) }]);
+        let (settled, cause, messages) = (true, ReturnCause::Unread, std::mem::take(messages));
+        self.put_back(&mut vec![Returned { consumer: None, settled, cause, messages }]);
     }
 
     /// Puts messages back from several consumers, and only then hands out again: the one that stood first goes first,
     /// whoever had it.
     pub fn put_back(&mut self, returned: &mut Vec<Returned>) {
         self.consumers.begin_batch();
-        for Returned { consumer, settled, messages } in returned.drain(..) {
+        for Returned { consumer, settled, cause, messages } in returned.drain(..) {
             if !settled {
                 self.unsettled = self.unsettled.saturating_sub(messages.len());
             }
@@ -441,7 +499,13 @@ impl<S: Sink> Classic<S> {
             }
             for (position, message) in messages {
                 self.may_expire = self.may_expire || message.ttl_ms().is_some();
-                self.lanes.put_back(position, message);
+                match &mut self.quorum {
+                    None => self.lanes.put_back(position, message),
+                    Some(quorum) => match quorum.give_back(position, cause, self.now) {
+                        Fate::Waits | Fate::Unknown => {}
+                        Fate::Dies(message) => self.bury(position, message, DeathReason::DeliveryLimit),
+                    },
+                }
             }
         }
         self.dispatch();
@@ -449,8 +513,12 @@ impl<S: Sink> Classic<S> {
 
     /// Drops everything that waits; says how much that was, and which positions.
     pub fn purge(&mut self) -> (usize, Vec<Range<u64>>) {
-        let count = self.ready_count();
-        (count, self.lanes.clear())
+        let count = self.ready_count() + self.delayed_count();
+        let mut dropped = self.lanes.clear();
+        for position in self.quorum.as_mut().map(|quorum| quorum.clear()).unwrap_or_default() {
+            push_position(&mut dropped, position);
+        }
+        (count, dropped)
     }
 
     /// Ends the queue: drops what waits and gives back the consumers, to be told. Says how many messages waited.
@@ -462,14 +530,35 @@ impl<S: Sink> Classic<S> {
     #[inline]
     fn hand_out(&mut self, turn: Turn, position: Position, message: Message, redelivered: bool) {
         self.delivered += 1;
+        let message = self.note_handed_out(position, message, redelivered);
         self.unsettled += usize::from(self.consumers.give(turn, position, message, redelivered));
+    }
+
+    /// The message as it goes out.
+    #[inline]
+    fn note_handed_out(&mut self, position: Position, message: Message, redelivered: bool) -> Message {
+        match &mut self.quorum {
+            None => message,
+            Some(quorum) => quorum.hand_out(position, message, redelivered),
+        }
+    }
+
+    /// Takes the first message, unless it is on disk only; says whether it was handed out before.
+    #[inline]
+    fn pop(&mut self) -> Option<(Position, Message, bool)> {
+        if let Some(quorum) = &mut self.quorum
+            && let Some((position, message)) = quorum.pop()
+        {
+            return Some((position, message, true));
+        }
+        self.lanes.pop()
     }
 
     fn dispatch(&mut self) {
         loop {
             while self.has_next()
                 && let Some(turn) = self.consumers.next()
-                && let Some((position, message, redelivered)) = self.lanes.pop()
+                && let Some((position, message, redelivered)) = self.pop()
             {
                 self.hand_out(turn, position, message, redelivered);
             }
@@ -490,12 +579,20 @@ impl<S: Sink> Classic<S> {
     fn has_next(&mut self) -> bool {
         // Nobody is handed what is too old, and a turn that was given out must be used.
         self.drop_expired();
-        !self.rules.paused && self.lanes.has_next()
+        !self.rules.paused && self.has_first()
+    }
+
+    #[inline]
+    fn has_first(&mut self) -> bool {
+        self.quorum.as_ref().is_some_and(|quorum| quorum.returned_count() > 0) || self.lanes.has_next()
     }
 
     /// Drops what is too old, as far as it would go next.
     #[inline]
     fn drop_expired(&mut self) {
+        if let Some(quorum) = &mut self.quorum {
+            quorum.end_delays(self.now);
+        }
         if self.may_expire {
             self.drop_expired_firsts();
         }
@@ -511,7 +608,14 @@ impl<S: Sink> Classic<S> {
                 self.bury(position, message, DeathReason::Expired);
             }
         }
-        if ttl_ms.is_none() && self.lanes.len() == 0 {
+        let is_old = |message: &Message| message.expires_at(ttl_ms).is_some_and(|due| due <= now);
+        while let Some(quorum) = &mut self.quorum
+            && quorum.peek().is_some_and(is_old)
+            && let Some((position, message)) = quorum.pop()
+        {
+            self.bury(position, message, DeathReason::Expired);
+        }
+        if ttl_ms.is_none() && self.ready_count() + self.delayed_count() == 0 {
             self.may_expire = false;
         }
     }
@@ -519,8 +623,8 @@ impl<S: Sink> Classic<S> {
     fn is_too_long(&self) -> bool {
         let is_above = |max: Option<u64>, used: u64| max.is_some_and(|max| used > max);
         self.rules.overflow == Overflow::DropHead
-            && (is_above(self.rules.max_length, self.lanes.len() as u64)
-                || is_above(self.rules.max_length_bytes, self.lanes.body_bytes()))
+            && (is_above(self.rules.max_length, self.ready_count() as u64)
+                || is_above(self.rules.max_length_bytes, self.body_bytes()))
     }
 
     /// Drops what is too much, from the front.
@@ -528,13 +632,19 @@ impl<S: Sink> Classic<S> {
     fn drop_excess(&mut self) {
         while (self.rules.max_length.is_some() || self.rules.max_length_bytes.is_some())
             && self.is_too_long()
-            && let Some((position, message, _)) = self.lanes.pop()
+            && let Some((position, message, _)) = self.pop()
         {
             self.bury(position, message, DeathReason::MaxLen);
         }
     }
 
     fn bury(&mut self, position: Position, message: Message, reason: DeathReason) {
+        if let Some(quorum) = &mut self.quorum {
+            quorum.forget_attempts(position);
+            if self.rules.is_safe {
+                quorum.keep_leaving(position, &message);
+            }
+        }
         if self.rules.keeps_dead {
             self.dead.push(Dead { position: Some(position), message, reason });
         } else {
@@ -542,6 +652,12 @@ impl<S: Sink> Classic<S> {
         }
     }
 }
+
+/// Priorities of a quorum queue: from 0 to 31, and 4 for messages without one.
+const QUORUM_PRIORITY_MAX: u8 = 31;
+const QUORUM_PRIORITY_USUAL: u8 = 4;
+/// How many that are.
+pub(crate) const QUORUM_LANES: u64 = QUORUM_PRIORITY_MAX as u64 + 1;
 
 /// Adds a position to ranges of them.
 pub(crate) fn push_position(ranges: &mut Vec<Range<u64>>, Position(position): Position) {

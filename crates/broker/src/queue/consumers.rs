@@ -90,6 +90,8 @@ enum Parked {
     Room,
     /// Another consumer is the only one that is served.
     Waiting,
+    /// It is the only one that is served, but gives its place to one of higher priority once it has settled everything.
+    Fading,
 }
 
 #[derive(Debug)]
@@ -132,6 +134,8 @@ pub(super) struct Consumers<S> {
     to_ask: Vec<ConsumerId>,
     /// Set where only one consumer is served at a time.
     single_active: Option<SingleActive>,
+    /// Whether the place of the only one goes to one of higher priority that comes later.
+    prefers_priority: bool,
     /// Whom to wake once the queue's lock is released.
     pub(super) wakers: Vec<Waker>,
 }
@@ -148,6 +152,7 @@ impl<S> Default for Consumers<S> {
             count: 0,
             to_ask: Vec::new(),
             single_active: None,
+            prefers_priority: false,
             wakers: Vec::new(),
         }
     }
@@ -181,8 +186,59 @@ impl<S: Sink> Consumers<S> {
             self.rings.entry(priority).or_default().push_back(index);
         } else if let Some(consumer) = self.get_mut(id) {
             consumer.parked = Parked::Waiting;
+            self.prefer();
         }
         id
+    }
+
+    /// From now on the place of a single active consumer goes to one of higher priority that comes later.
+    pub(super) fn prefer_priority(&mut self) {
+        self.prefers_priority = true;
+    }
+
+    /// Lets the single active consumer fade while one of higher priority waits, and gives that one its place once it has
+    /// nothing unsettled.
+    fn prefer(&mut self) {
+        let Some(single) = self.single_active.as_ref().filter(|_| self.prefers_priority) else { return };
+        let Some(active) = single.active() else { return };
+        let waiting = single.waiting().filter_map(|id| self.priority_of(id)).max();
+        let Some(priority) = self.priority_of(active) else { return };
+        let Some(consumer) = self.get_mut(active) else { return };
+        let was_fading = consumer.parked == Parked::Fading;
+        if waiting.is_none_or(|waiting| waiting <= priority) {
+            if was_fading {
+                self.end_wait(active);
+            }
+            return;
+        }
+        consumer.parked = Parked::Fading;
+        let is_through = consumer.unsettled == 0;
+        self.leave_ring(active, priority);
+        if !is_through {
+            return;
+        }
+        if let Some(consumer) = self.get_mut(active) {
+            consumer.parked = Parked::Waiting;
+        }
+        if let Some(single) = &mut self.single_active {
+            single.step_back();
+        }
+        self.hand_over(active);
+    }
+
+    fn priority_of(&self, id: ConsumerId) -> Option<i32> {
+        let slot = self.slots.get(id.index as usize).filter(|slot| slot.serial == id.serial)?;
+        slot.consumer.as_ref().map(|consumer| consumer.subscription.priority)
+    }
+
+    fn leave_ring(&mut self, id: ConsumerId, priority: i32) {
+        let priority = Reverse(priority);
+        if let Some(ring) = self.rings.get_mut(&priority) {
+            ring.retain(|index| *index != id.index);
+            if ring.is_empty() {
+                self.rings.remove(&priority);
+            }
+        }
     }
 
     /// Whether only one consumer is served at a time.
@@ -219,6 +275,7 @@ impl<S: Sink> Consumers<S> {
             }
         }
         self.single_active = Some(single);
+        self.prefer();
     }
 
     /// What a consumer that was removed has left behind is back in the queue. Says whether another one is served in its place
@@ -271,14 +328,9 @@ impl<S: Sink> Consumers<S> {
         slot.serial = slot.serial.wrapping_add(1);
         self.free.push(id.index);
         self.count -= 1;
-        let priority = Reverse(consumer.subscription.priority);
-        if let Some(ring) = self.rings.get_mut(&priority) {
-            ring.retain(|index| *index != id.index);
-            if ring.is_empty() {
-                self.rings.remove(&priority);
-            }
-        }
+        self.leave_ring(id, consumer.subscription.priority);
         let was_active = self.single_active.as_mut().is_some_and(|single| single.remove(id));
+        self.prefer();
         Some((consumer.subscription, was_active))
     }
 
@@ -379,7 +431,7 @@ impl<S: Sink> Consumers<S> {
     /// Puts a parked consumer back in its ring, whatever it lacked; the next batch checks anew.
     pub(super) fn unpark(&mut self, id: ConsumerId) {
         match self.get_mut(id).map(|consumer| consumer.parked) {
-            None | Some(Parked::No | Parked::Waiting) => {}
+            None | Some(Parked::No | Parked::Waiting | Parked::Fading) => {}
             Some(Parked::Prefetch | Parked::SharedPrefetch | Parked::Room) => self.end_wait(id),
         }
     }
@@ -411,8 +463,10 @@ impl<S: Sink> Consumers<S> {
     pub(super) fn settle(&mut self, id: ConsumerId, count: u32) {
         let Some(consumer) = self.get_mut(id) else { return };
         consumer.unsettled = consumer.unsettled.saturating_sub(count);
-        if consumer.parked == Parked::Prefetch {
-            self.unpark(id);
+        match consumer.parked {
+            Parked::Prefetch => self.unpark(id),
+            Parked::Fading if consumer.unsettled == 0 => self.prefer(),
+            Parked::No | Parked::SharedPrefetch | Parked::Room | Parked::Waiting | Parked::Fading => {}
         }
     }
 

@@ -8,21 +8,22 @@ mod consumers;
 mod deduplication;
 mod lanes;
 mod prefetch;
+mod quorum;
 mod settings;
 mod stored;
 mod stored_lanes;
 
 pub use backlog::{Loaded, Restored};
-pub(crate) use cell::QUORUM_LANES;
 pub use cell::{
     Browsed, CloseCondition, Enqueued, Lease, Pace, QueueCell, QueueContext, QueueCounts, QueueInfo, RestoredLanes,
     Unsubscribed,
 };
-pub(crate) use classic::push_position;
 pub use classic::{Classic, Dead, Returned, Taken, TakenOut};
+pub(crate) use classic::{QUORUM_LANES, push_position};
 pub use consumers::{Activity, ConsumerId, ConsumerInfo, Subscription};
 pub use prefetch::SharedPrefetch;
-pub use settings::{DeadLetterStrategy, DeadLetterTo, Overflow, QueueKind, QueueSettings};
+pub use quorum::ReturnCause;
+pub use settings::{DeadLetterStrategy, DeadLetterTo, DelayedRetry, Overflow, QueueKind, QueueSettings, Retried};
 pub use stored::Fanout;
 
 use std::task::Waker;

@@ -32,8 +32,32 @@ pub struct QueueSettings {
     pub lazy: bool,
     /// Milliseconds after which a delivery has to be settled.
     pub consumer_timeout_ms: Option<u64>,
-    /// Times a message may be handed out in vain before it dies.
+    /// Times that handing a message out may fail; with the next failure it dies.
     pub delivery_limit: Option<u32>,
+    /// How long messages that come back wait before they are handed out again.
+    pub delayed_retry: Option<DelayedRetry>,
+}
+
+/// How long messages that come back wait: longer with every time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DelayedRetry {
+    /// Which of them wait.
+    pub which: Retried,
+    /// Milliseconds after the first time; so many more after each further one.
+    pub min_ms: u64,
+    /// Milliseconds at most.
+    pub max_ms: u64,
+}
+
+/// Messages that wait when they come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Retried {
+    /// All of them.
+    All,
+    /// Those that handing out failed of.
+    Failed,
+    /// The others.
+    Returned,
 }
 
 /// What a queue is made of.
@@ -44,6 +68,24 @@ pub enum QueueKind {
     Classic,
     /// `quorum`.
     Quorum,
+}
+
+impl QueueKind {
+    /// Its name in arguments.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Quorum => "quorum",
+        }
+    }
+
+    /// What RabbitMQ calls it in its error texts.
+    pub const fn module(self) -> &'static str {
+        match self {
+            Self::Classic => "rabbit_classic_queue",
+            Self::Quorum => "rabbit_quorum_queue",
+        }
+    }
 }
 
 /// What gives way when a queue is full.
@@ -75,6 +117,6 @@ pub enum DeadLetterStrategy {
     /// It does not wait for targets that refuse it.
     #[default]
     AtMostOnce,
-    /// It stays until every target has taken it.
+    /// It stays until every target has taken it. Only for a quorum queue that refuses what it has no room for.
     AtLeastOnce,
 }

@@ -79,6 +79,8 @@ pub(super) struct Stored {
     is_loading: bool,
     is_lazy: bool,
     keeps_all: bool,
+    /// Whether messages survive that their publishers do not ask that for.
+    stores_transient: bool,
 }
 
 impl Stored {
@@ -96,6 +98,7 @@ impl Stored {
             is_loading: false,
             is_lazy: false,
             keeps_all: false,
+            stores_transient: false,
         }
     }
 
@@ -110,12 +113,14 @@ impl Stored {
             self.has_unspilled = true;
             return None;
         }
-        let persistent = messages.iter().filter(|message| message.is_persistent()).count();
+        let stores_transient = self.stores_transient;
+        let survives = |message: &Message| message.is_persistent() || stores_transient;
+        let persistent = messages.iter().filter(|message| survives(message)).count();
         self.has_unspilled |= persistent < messages.len();
         if persistent == 0 {
             return None;
         }
-        let mut stored = (first..).zip(messages).filter(|(_, message)| message.is_persistent());
+        let mut stored = (first..).zip(messages).filter(|(_, message)| survives(message));
         let appended = self.store.append(Area::Log, self.queue, fanout == Fanout::Many, &mut stored);
         if self.log.pending.len() >= MARKS_MAX {
             self.log.limit(self.store.written(Area::Log));
@@ -178,8 +183,8 @@ impl Stored {
         if !self.has_unspilled {
             return awaited;
         }
-        let durable = self.durable;
-        let stays = |message: &Message| !(durable && message.is_persistent());
+        let (durable, stores_transient) = (self.durable, self.stores_transient);
+        let stays = |message: &Message| !(durable && (message.is_persistent() || stores_transient));
         let mut messages = queue.ready_from(self.spilled_before).filter(|(_, message)| stays(message)).peekable();
         let end = queue.next_position();
         if messages.peek().is_some() {
@@ -226,6 +231,11 @@ impl Stored {
     /// Whether all messages stay in memory, and those on disk are read back at once.
     pub(super) fn set_keeps_all(&mut self, keeps_all: bool) {
         self.keeps_all = keeps_all;
+    }
+
+    /// From now on all messages survive, whether their publishers ask for that or not.
+    pub(super) fn store_transient(&mut self) {
+        self.stores_transient = true;
     }
 
     /// Octets of messages read back below which a queue asks for more.

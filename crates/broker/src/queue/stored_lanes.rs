@@ -12,6 +12,7 @@ use crate::topology::QueueId;
 
 /// The dealings of a queue's lanes with the store. A plain queue has one lane.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and they change at different times")]
 pub(super) struct StoredLanes {
     lowest: Stored,
     higher: Vec<Stored>,
@@ -20,19 +21,33 @@ pub(super) struct StoredLanes {
     durable: bool,
     is_lazy: bool,
     keeps_all: bool,
+    stores_transient: bool,
 }
 
 impl StoredLanes {
     /// Nothing in the store yet. The lanes go by the ids from `queue` on.
     pub(super) fn new(store: Arc<dyn MessageStore>, queue: QueueId, durable: bool) -> Self {
         let lowest = Stored::new(Arc::clone(&store), queue, durable, false);
-        Self { lowest, higher: Vec::new(), store, queue, durable, is_lazy: false, keeps_all: false }
+        Self {
+            lowest,
+            higher: Vec::new(),
+            store,
+            queue,
+            durable,
+            is_lazy: false,
+            keeps_all: false,
+            stores_transient: false,
+        }
     }
 
     /// A lane has something in the store when the node starts.
     pub(super) fn restored(&mut self, lane: usize) {
         let id = QueueId(self.queue.0 + lane as u64);
-        *self.lane(lane) = Stored::new(Arc::clone(&self.store), id, self.durable, true);
+        let mut stored = Stored::new(Arc::clone(&self.store), id, self.durable, true);
+        if self.stores_transient {
+            stored.store_transient();
+        }
+        *self.lane(lane) = stored;
     }
 
     #[inline]
@@ -43,6 +58,9 @@ impl StoredLanes {
             let mut stored = Stored::new(Arc::clone(&self.store), id, self.durable, false);
             stored.set_lazy(self.is_lazy);
             stored.set_keeps_all(self.keeps_all);
+            if self.stores_transient {
+                stored.store_transient();
+            }
             self.higher.push(stored);
         }
         self.higher.get_mut(index).unwrap_or(&mut self.lowest)
@@ -69,6 +87,13 @@ impl StoredLanes {
         self.keeps_all = keeps_all;
         self.lowest.set_keeps_all(keeps_all);
         self.higher.iter_mut().for_each(|lane| lane.set_keeps_all(keeps_all));
+    }
+
+    /// From now on all messages survive, whether their publishers ask for that or not.
+    pub(super) fn store_transient(&mut self) {
+        self.stores_transient = true;
+        self.lowest.store_transient();
+        self.higher.iter_mut().for_each(Stored::store_transient);
     }
 
     /// Gives the store what has to survive of messages that are about to get the next positions of their lanes.

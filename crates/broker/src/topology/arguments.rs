@@ -1,8 +1,10 @@
 //! What the arguments of declarations may be.
 
+use super::QueueRecord;
 use crate::Name;
 use crate::error::{Error, InvalidValue, Resource};
 use crate::exchange::{ALTERNATE_ARGUMENT, Declaration};
+use crate::queue::QueueKind;
 use crate::value::{Table, Value};
 
 /// The argument that says what a queue is made of.
@@ -11,18 +13,41 @@ pub(super) const QUEUE_TYPE_ARGUMENT: &str = "x-queue-type";
 const DEAD_LETTER_EXCHANGE_ARGUMENT: &str = "x-dead-letter-exchange";
 
 const CLASSIC: &str = "classic";
-
-/// What RabbitMQ calls the classic type in its error texts.
-const CLASSIC_MODULE: &str = "rabbit_classic_queue";
+const QUORUM: &str = "quorum";
 
 /// The longest time a timer may run: ten years of 365 days.
 const EXPIRY_MS_MAX: i128 = 10 * 365 * 24 * 60 * 60 * 1000;
 
 const PRIORITY_MAX: i128 = 255;
 
-/// The arguments of classic queues that a declaration has to repeat, in the order in which RabbitMQ compares them. All others
-/// that start with `x-` are stored and shown, but mean nothing, except for `x-consumer-timeout`.
-pub(super) const CLASSIC_ARGUMENTS: &[&str] = &[
+/// The type an argument names, if there are queues of it.
+pub(super) fn queue_kind(name: &str) -> Option<QueueKind> {
+    match name {
+        CLASSIC => Some(QueueKind::Classic),
+        QUORUM => Some(QueueKind::Quorum),
+        _ => None,
+    }
+}
+
+/// The arguments that a declaration has to repeat. All others that start with `x-` are stored and shown, but mean nothing,
+/// except for `x-consumer-timeout`.
+pub(super) const fn repeated_arguments(kind: QueueKind) -> &'static [&'static str] {
+    match kind {
+        QueueKind::Classic => CLASSIC_ARGUMENTS,
+        QueueKind::Quorum => QUORUM_ARGUMENTS,
+    }
+}
+
+/// Arguments that only other types of queues know, and that a queue is therefore refused with.
+const fn other_arguments(kind: QueueKind) -> &'static [&'static str] {
+    match kind {
+        QueueKind::Classic => NOT_CLASSIC,
+        QueueKind::Quorum => NOT_QUORUM,
+    }
+}
+
+/// The arguments of classic queues that a declaration has to repeat, in the order in which RabbitMQ compares them.
+const CLASSIC_ARGUMENTS: &[&str] = &[
     "x-expires",
     "x-message-ttl",
     DEAD_LETTER_EXCHANGE_ARGUMENT,
@@ -39,9 +64,34 @@ pub(super) const CLASSIC_ARGUMENTS: &[&str] = &[
     "x-queue-leader-locator",
 ];
 
-/// Arguments that other types of queues know and a classic queue is therefore refused with.
-const OTHER_ARGUMENTS: &[&str] = &[
+/// The same of quorum queues.
+const QUORUM_ARGUMENTS: &[&str] = &[
+    DEAD_LETTER_EXCHANGE_ARGUMENT,
+    "x-dead-letter-routing-key",
     "x-dead-letter-strategy",
+    "x-expires",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-overflow",
+    "x-single-active-consumer",
+    QUEUE_TYPE_ARGUMENT,
+    "x-quorum-initial-group-size",
+    "x-quorum-target-group-size",
+    "x-delivery-limit",
+    "x-message-ttl",
+    "x-queue-leader-locator",
+    "x-delayed-retry-type",
+    "x-delayed-retry-min",
+    "x-delayed-retry-max",
+];
+
+const NOT_CLASSIC: &[&str] = &[
+    "x-dead-letter-strategy",
+    "x-delayed-retry-max",
+    "x-delayed-retry-min",
+    "x-delayed-retry-type",
     "x-delivery-limit",
     "x-initial-cluster-size",
     "x-max-age",
@@ -49,6 +99,17 @@ const OTHER_ARGUMENTS: &[&str] = &[
     "x-max-in-memory-length",
     "x-quorum-initial-group-size",
     "x-quorum-target-group-size",
+    "x-stream-filter-size-bytes",
+    "x-stream-max-segment-size-bytes",
+];
+
+const NOT_QUORUM: &[&str] = &[
+    "x-initial-cluster-size",
+    "x-max-age",
+    "x-max-priority",
+    "x-queue-master-locator",
+    "x-queue-mode",
+    "x-queue-version",
     "x-stream-filter-size-bytes",
     "x-stream-max-segment-size-bytes",
 ];
@@ -72,6 +133,19 @@ const CHECKS: &[(&str, Check)] = &[
     ("x-consumer-timeout", check_expiry),
 ];
 
+/// Those of arguments that only quorum queues know.
+const QUORUM_CHECKS: &[(&str, Check)] = &[
+    ("x-dead-letter-strategy", check_dead_letter_strategy),
+    ("x-max-in-memory-length", check_not_negative),
+    ("x-max-in-memory-bytes", check_not_negative),
+    ("x-quorum-initial-group-size", check_group_size),
+    ("x-quorum-target-group-size", check_group_size),
+    ("x-delivery-limit", check_integer),
+    ("x-delayed-retry-type", check_delayed_retry_type),
+    ("x-delayed-retry-min", check_expiry),
+    ("x-delayed-retry-max", check_expiry),
+];
+
 /// The type the arguments of a queue ask for.
 pub(super) fn queue_type(arguments: &Table) -> &str {
     match arguments.get(QUEUE_TYPE_ARGUMENT).and_then(Value::as_str) {
@@ -88,7 +162,7 @@ pub(super) fn names_queue_type(arguments: &Table) -> bool {
 
 /// Whether there are queues of that type.
 pub(super) fn is_queue_type(name: &str) -> bool {
-    name == CLASSIC
+    queue_kind(name).is_some()
 }
 
 /// An argument that is text.
@@ -111,7 +185,13 @@ pub(super) fn check_queue(vhost: &Name, name: &Name, arguments: &Table) -> Resul
     // Most queues have no arguments, so what only an error text needs is made when there is one.
     let queue = || Resource::queue(vhost, name);
     check_text(queue, arguments, DEAD_LETTER_EXCHANGE_ARGUMENT)?;
-    for (argument, check) in CHECKS {
+    // A type that there is not is refused by the first check.
+    let kind = queue_kind(queue_type(arguments)).unwrap_or_default();
+    let own_checks = match kind {
+        QueueKind::Classic => &[],
+        QueueKind::Quorum => QUORUM_CHECKS,
+    };
+    for (argument, check) in CHECKS.iter().chain(own_checks) {
         if let Some(value) = arguments.get(argument) {
             check(value, arguments).map_err(|reason| Error::InvalidArgument {
                 resource: queue(),
@@ -121,15 +201,32 @@ pub(super) fn check_queue(vhost: &Name, name: &Name, arguments: &Table) -> Resul
         }
     }
     for (argument, _) in arguments.iter() {
-        if OTHER_ARGUMENTS.contains(&&**argument) {
+        if other_arguments(kind).contains(&&**argument) {
             return Err(Error::ArgumentOfOtherType {
                 queue: queue(),
                 argument: Name::clone(argument),
-                queue_type: CLASSIC_MODULE,
+                queue_type: kind.module(),
             });
         }
     }
     Ok(())
+}
+
+/// Refuses what a queue of its type cannot be. Its arguments have been checked.
+pub(super) fn check_properties(vhost: &Name, queue: &QueueRecord) -> Result<(), Error> {
+    let property = if queue.auto_delete {
+        "auto-delete"
+    } else if queue.exclusive.is_some() {
+        "exclusive-owner"
+    } else if queue.durable {
+        return Ok(());
+    } else {
+        "non-durable"
+    };
+    if queue.kind() == QueueKind::Classic {
+        return Ok(());
+    }
+    Err(Error::InvalidProperty { queue: Resource::queue(vhost, &queue.name), property })
 }
 
 fn check_text(resource: impl Fn() -> Resource, arguments: &Table, argument: &str) -> Result<(), Error> {
@@ -145,10 +242,8 @@ fn check_text(resource: impl Fn() -> Resource, arguments: &Table, argument: &str
 
 fn check_queue_type(value: &Value, arguments: &Table) -> Result<(), InvalidValue> {
     text(value)?;
-    match queue_type(arguments) {
-        kind if is_queue_type(kind) => Ok(()),
-        kind => Err(InvalidValue::QueueType(kind.into())),
-    }
+    let name = queue_type(arguments);
+    if queue_kind(name).is_some() { Ok(()) } else { Err(InvalidValue::QueueType(name.into())) }
 }
 
 /// A time in milliseconds, as an argument says it.
@@ -198,6 +293,31 @@ fn check_overflow(value: &Value, _: &Table) -> Result<(), InvalidValue> {
         b"drop-head" | b"reject-publish" | b"reject-publish-dlx" => Ok(()),
         _ => Err(InvalidValue::Overflow),
     }
+}
+
+fn check_dead_letter_strategy(value: &Value, _: &Table) -> Result<(), InvalidValue> {
+    match text(value)? {
+        b"at-most-once" | b"at-least-once" => Ok(()),
+        _ => Err(InvalidValue::DeadLetterStrategy),
+    }
+}
+
+fn check_delayed_retry_type(value: &Value, _: &Table) -> Result<(), InvalidValue> {
+    match text(value)? {
+        b"disabled" | b"all" | b"failed" | b"returned" => Ok(()),
+        _ => Err(InvalidValue::DelayedRetryType),
+    }
+}
+
+fn check_group_size(value: &Value, arguments: &Table) -> Result<(), InvalidValue> {
+    if integer(value)? == 0 {
+        return Err(InvalidValue::Zero);
+    }
+    check_not_negative(value, arguments)
+}
+
+fn check_integer(value: &Value, _: &Table) -> Result<(), InvalidValue> {
+    integer(value).map(|_| ())
 }
 
 fn check_queue_mode(value: &Value, _: &Table) -> Result<(), InvalidValue> {
@@ -281,7 +401,6 @@ mod tests {
             ("x-consumer-timeout", long(315_360_000_001), "{value_too_large,315360000001}"),
             ("x-consumer-timeout", Value::text("1"), "\"expected integer, got longstr\""),
             ("x-queue-type", Value::text("foo"), "\"unsupported queue type 'foo'\""),
-            ("x-queue-type", Value::text("quorum"), "\"unsupported queue type 'quorum'\""),
             ("x-queue-type", Value::text("stream"), "\"unsupported queue type 'stream'\""),
             ("x-queue-type", Value::I32(1), "{unacceptable_type,signedint}"),
         ] {
@@ -320,10 +439,17 @@ mod tests {
 
     #[test]
     fn arguments_of_other_types_are_refused_last() {
-        for argument in OTHER_ARGUMENTS {
-            let expected =
-                format!("invalid arg '{argument}' for queue 'q' in vhost '/' of queue type rabbit_classic_queue");
-            assert_eq!(refusal(&table(&[(argument, Value::I32(1))])), Some(expected));
+        for (kind, others) in [("classic", NOT_CLASSIC), ("quorum", NOT_QUORUM)] {
+            for argument in others {
+                let value = match *argument {
+                    "x-queue-mode" => Value::text("lazy"),
+                    _ => Value::I32(1),
+                };
+                let expected =
+                    format!("invalid arg '{argument}' for queue 'q' in vhost '/' of queue type rabbit_{kind}_queue");
+                let arguments = table(&[("x-queue-type", Value::text(kind)), (argument, value)]);
+                assert_eq!(refusal(&arguments), Some(expected));
+            }
         }
         let two = [("x-max-age", Value::text("1D")), ("x-overflow", Value::text("no"))];
         assert!(refusal(&table(&two)).unwrap().ends_with("invalid_overflow"));
@@ -361,6 +487,33 @@ mod tests {
         ] {
             let arguments = table(&[(argument, value)]);
             assert_eq!(exchange_refusal(kind, arguments).as_deref(), refusal, "{kind:?} {argument}");
+        }
+    }
+
+    #[test]
+    fn quorum_queues_have_arguments_of_their_own() {
+        let with = |argument, value| table(&[("x-queue-type", Value::text("quorum")), (argument, value)]);
+        for (argument, value, reason) in [
+            ("x-quorum-initial-group-size", Value::I32(0), Some("{value_zero,0}")),
+            ("x-quorum-initial-group-size", Value::text("a"), Some("\"expected integer, got longstr\"")),
+            ("x-quorum-initial-group-size", Value::I32(5), None),
+            ("x-quorum-target-group-size", Value::I32(-1), Some("{value_negative,-1}")),
+            ("x-dead-letter-strategy", Value::text("foo"), Some("invalid_dlx_strategy")),
+            ("x-dead-letter-strategy", Value::I32(1), Some("{unacceptable_type,signedint}")),
+            ("x-dead-letter-strategy", Value::text("at-least-once"), None),
+            ("x-delivery-limit", Value::text("a"), Some("\"expected integer, got longstr\"")),
+            ("x-delivery-limit", Value::I32(-1), None),
+            ("x-max-in-memory-length", Value::I32(-1), Some("{value_negative,-1}")),
+            ("x-max-in-memory-bytes", Value::I32(5), None),
+            ("x-delayed-retry-type", Value::text("never"), Some("invalid_delayed_retry_type")),
+            ("x-delayed-retry-type", Value::text("failed"), None),
+            ("x-delayed-retry-min", Value::I32(-1), Some("{value_negative,-1}")),
+            ("x-delayed-retry-max", Value::I32(5), None),
+            ("x-overflow", Value::text("reject-publish-dlx"), None),
+        ] {
+            let expected =
+                reason.map(|reason| format!("invalid arg '{argument}' for queue 'q' in vhost '/': {reason}"));
+            assert_eq!(refusal(&with(argument, value.clone())), expected, "{argument} {value:?}");
         }
     }
 

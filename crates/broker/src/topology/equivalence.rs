@@ -1,7 +1,7 @@
 //! Whether a declaration agrees with what exists.
 
 use super::QueueRecord;
-use super::arguments::{CLASSIC_ARGUMENTS, QUEUE_TYPE_ARGUMENT, queue_type};
+use super::arguments::{QUEUE_TYPE_ARGUMENT, queue_type, repeated_arguments};
 use crate::error::{Error, Resource};
 use crate::exchange::{ALTERNATE_ARGUMENT, Declaration, Exchange};
 use crate::value::{Table, Value};
@@ -24,7 +24,7 @@ pub(super) fn check_queue(vhost: &crate::Name, existing: &QueueRecord, declared:
     }
     check_property(&resource, "durable", flag(existing.durable), flag(declared.durable))?;
     check_property(&resource, "auto_delete", flag(existing.auto_delete), flag(declared.auto_delete))?;
-    for name in CLASSIC_ARGUMENTS {
+    for name in repeated_arguments(existing.kind()) {
         // No type and the classic type are the same declaration.
         if *name == QUEUE_TYPE_ARGUMENT && queue_type(&existing.arguments) == queue_type(&declared.arguments) {
             continue;

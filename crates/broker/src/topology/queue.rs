@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Binding;
-use super::arguments::queue_type;
+use super::arguments::{queue_kind, queue_type};
 use super::policy::AppliedPolicies;
 use crate::Name;
 use crate::hash::Set;
@@ -83,7 +83,7 @@ impl QueueRecord {
 
     /// What it is made of.
     pub fn kind(&self) -> QueueKind {
-        if queue_type(&self.arguments) == "quorum" { QueueKind::Quorum } else { QueueKind::Classic }
+        queue_kind(queue_type(&self.arguments)).unwrap_or_default()
     }
 
     /// The policies that apply to it; its arguments may still win over what they say.

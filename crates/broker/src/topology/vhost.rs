@@ -163,6 +163,7 @@ impl Vhost {
         }
         check_not_reserved(ResourceKind::Queue, &declared.name, origin)?;
         arguments::check_queue(&self.name, &declared.name, &declared.arguments)?;
+        arguments::check_properties(&self.name, &declared)?;
         declared.policies = self.policies.matching(Subject::Queue(declared.kind()), &declared.name);
         let id = declared.id;
         if let Some(owner) = declared.exclusive {

@@ -115,6 +115,8 @@ pub(crate) enum Settlement {
     Reject,
     /// They go back to their queue.
     Requeue,
+    /// They go back to their queue, and that counts as a failure where failures count.
+    Fail,
 }
 
 /// A channel.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leveret_broker::error::{InvalidValue, Resource};
-use leveret_broker::queue::{SharedPrefetch, Subscription, Taken, Unsubscribed};
+use leveret_broker::queue::{QueueCell, QueueKind, SharedPrefetch, Subscription, Taken, Unsubscribed};
 use leveret_broker::topology::milliseconds;
 use leveret_broker::{Error, Name};
 use leveret_protocol::amqp091::method::{
@@ -79,15 +79,19 @@ impl Session {
             return self.consume_replies(number, &tag, consume, out);
         }
         let queue = self.node.queue(&self.vhost, &name, self.id)?;
-        let priority = priority(consume.arguments, queue.resource())?;
+        let priority = priority(consume.arguments, &queue)?;
         let timeout_ms = own_timeout_ms(consume.arguments, || queue.resource())?;
+        if queue.kind() == QueueKind::Quorum && channel.shared_prefetch.is_some() {
+            return Err(Error::SharedPrefetch { queue: queue.resource() }.into());
+        }
         let key = self.sources.next_key();
         let subscription = Subscription {
             sink: Arc::clone(&self.mailbox),
             key,
             tag: Name::clone(&tag),
             no_ack: consume.no_ack,
-            exclusive: consume.exclusive,
+            // Quorum queues know no exclusive use, and RabbitMQ does not tell those who ask for it.
+            exclusive: consume.exclusive && queue.kind() == QueueKind::Classic,
             priority,
             prefetch: channel.prefetch,
             shared: channel.shared_prefetch.clone(),
@@ -146,6 +150,9 @@ impl Session {
             return Err(Fault::new(ReplyCode::NotImplemented, explanation));
         }
         let queue = self.node.queue(&self.vhost, &name, self.id)?;
+        if queue.has_single_active_consumer() && queue.kind() == QueueKind::Quorum {
+            return Err(Error::SingleActive { queue: queue.resource() }.into());
+        }
         let (taken, waiting) = queue.take(get.no_ack, &self.mailbox)?;
         let (position, message, redelivered) = match taken {
             Taken::Message(position, message, redelivered) => (position, message, redelivered),
@@ -196,14 +203,15 @@ fn own_timeout_ms(arguments: Table<'_>, queue: impl Fn() -> Resource) -> Result<
     milliseconds(&table::value_to_broker(value)).map(Some).map_err(refused)
 }
 
-/// The priority a consumer asks for, and a check of the arguments that classic queues do not know.
-fn priority(arguments: Table<'_>, queue: Resource) -> Result<i32, Error> {
+/// The priority a consumer asks for, and a check of the arguments that only streams know.
+fn priority(arguments: Table<'_>, queue: &QueueCell) -> Result<i32, Error> {
     for name in ["x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"] {
         if arguments.get(name).is_some() {
-            let queue_type = "rabbit_classic_queue";
+            let (queue, queue_type) = (queue.resource(), queue.kind().module());
             return Err(Error::ArgumentOfOtherType { queue, argument: name.into(), queue_type });
         }
     }
+    let queue = queue.resource();
     let Some(value) = arguments.get("x-priority") else { return Ok(0) };
     let value = table::value_to_broker(value);
     let Some(priority) = value.as_integer() else {

@@ -57,13 +57,15 @@ impl From<Error> for Fault {
             | Error::SystemExchange { .. }
             | Error::InternalExchange { .. }
             | Error::ExclusiveUse { .. } => ReplyCode::AccessRefused,
-            Error::Locked { .. } => ReplyCode::ResourceLocked,
+            Error::Locked { .. } | Error::SingleActive { .. } => ReplyCode::ResourceLocked,
+            Error::UnconditionalDelete { .. } | Error::SharedPrefetch { .. } => ReplyCode::NotImplemented,
             Error::Inequivalent { .. }
             | Error::InUse { .. }
             | Error::NotEmpty { .. }
             | Error::InvalidArgument { .. }
             | Error::InvalidArgumentType { .. }
             | Error::ArgumentOfOtherType { .. }
+            | Error::InvalidProperty { .. }
             | Error::UnknownExchangeType { .. }
             | Error::InvalidBinding { .. }
             | Error::InvalidExchange { .. }

@@ -172,7 +172,8 @@ impl Session {
                 if confirms.is_clean() {
                     self.dirty_channels.push(number);
                 }
-                origin = Some((number, confirms.publish(message.is_persistent() && hints.is_durable)));
+                let is_stored = (message.is_persistent() && hints.is_durable) || hints.stores_transient;
+                origin = Some((number, confirms.publish(is_stored)));
             }
             Mode::Plain => {}
         }

@@ -1,8 +1,8 @@
 //! The queue class: declare, bind, unbind, purge, delete.
 
 use leveret_broker::error::{InvalidValue, Resource};
-use leveret_broker::queue::CloseCondition;
-use leveret_broker::topology::{Change, Destination, Origin, clean_name};
+use leveret_broker::queue::{CloseCondition, QueueKind};
+use leveret_broker::topology::{Change, Destination, Origin, Topology, clean_name};
 use leveret_broker::{Error, Name};
 use leveret_protocol::amqp091::method::{
     QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk,
@@ -47,6 +47,7 @@ impl Session {
         if !declare.passive {
             let mut arguments = table::to_broker(declare.arguments);
             if asked_for_name {
+                self.check_server_named(declare, &arguments)?;
                 // The prefix has done what it is for.
                 arguments = arguments.iter().filter(|(name, _)| &**name != PREFIX_ARGUMENT).cloned().collect();
             }
@@ -72,6 +73,26 @@ impl Session {
             consumer_count: u32::try_from(counts.consumers).unwrap_or(u32::MAX),
         };
         self.answer_once_written(number, written.map(Wait::Journal), (!declare.no_wait).then_some(&ok), out)
+    }
+
+    /// Refuses to name a queue of a type whose queues have names of their clients.
+    fn check_server_named(&self, declare: &QueueDeclare<'_>, arguments: &leveret_broker::value::Table) -> Handled {
+        let asked = arguments.get(TYPE_ARGUMENT).and_then(|kind| kind.as_str()).unwrap_or_default();
+        let is_quorum = if matches!(asked, "" | "undefined") {
+            let can_be_any = declare.durable && !declare.exclusive && !declare.auto_delete;
+            let is_default = |topology: &Topology| {
+                let default = topology.vhost(&self.vhost).ok()?.metadata().default_queue_type.clone();
+                Some(default.as_deref() == Some(QueueKind::Quorum.as_str()))
+            };
+            can_be_any && self.node.read(is_default).unwrap_or(false)
+        } else {
+            asked == QueueKind::Quorum.as_str()
+        };
+        if is_quorum {
+            let explanation = format!("Cannot declare a server-named queue for type {}", QueueKind::Quorum.module());
+            return Err(Fault::new(ReplyCode::PreconditionFailed, explanation));
+        }
+        Ok(())
     }
 
     /// How the client wants the name of a server-named queue to begin.
@@ -152,6 +173,8 @@ impl Session {
     }
 }
 
+/// The argument that says what a queue is made of.
+const TYPE_ARGUMENT: &str = "x-queue-type";
 /// The argument that says how a generated name begins.
 const PREFIX_ARGUMENT: &str = "x-name-prefix";
 /// Octets it may have.

@@ -11,7 +11,7 @@ use leveret_broker::clock::Timestamp;
 use leveret_broker::delay::DelayCell;
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::message::Message;
-use leveret_broker::queue::{Enqueued, Fanout, Pace, QueueCell};
+use leveret_broker::queue::{Enqueued, Fanout, Pace, QueueCell, QueueKind};
 use leveret_broker::store::{Area, StorePosition};
 use leveret_broker::topology::QueueId;
 use std::hash::BuildHasher;
@@ -38,6 +38,8 @@ struct Route {
 pub(crate) struct Hints {
     /// One of the queues is durable.
     pub(crate) is_durable: bool,
+    /// One of them keeps all messages on disk, whether they ask for it or not.
+    pub(crate) stores_transient: bool,
     /// One of them wants to know when a message was published.
     pub(crate) wants_time: bool,
 }
@@ -47,6 +49,7 @@ impl Hints {
     pub(crate) fn of(queues: &[Arc<QueueCell>]) -> Self {
         Self {
             is_durable: queues.iter().any(|queue| queue.info().durable),
+            stores_transient: queues.iter().any(|queue| queue.kind() == QueueKind::Quorum),
             wants_time: queues.iter().any(|queue| queue.wants_time()),
         }
     }

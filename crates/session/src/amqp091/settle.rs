@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leveret_broker::Name;
-use leveret_broker::queue::{Delivery, QueueCell, Unsubscribed};
+use leveret_broker::queue::{Delivery, QueueCell, ReturnCause, Unsubscribed};
 use leveret_protocol::amqp091::method::{BasicAck, BasicNack, BasicRecoverOk, BasicReject};
 use leveret_protocol::amqp091::{ReplyCode, frame};
 
@@ -24,7 +24,7 @@ impl Session {
     }
 
     pub(super) fn reject(&mut self, number: u16, reject: BasicReject) -> Handled {
-        let settlement = if reject.requeue { Settlement::Requeue } else { Settlement::Reject };
+        let settlement = if reject.requeue { Settlement::Fail } else { Settlement::Reject };
         self.settle(number, reject.delivery_tag, false, settlement)
     }
 
@@ -73,7 +73,12 @@ impl Session {
         match settlement {
             Settlement::Done => self.sources.settle(delivered.source, delivered.position),
             Settlement::Reject => self.sources.reject(delivered.source, delivered.position, delivered.message),
-            Settlement::Requeue => self.sources.requeue(delivered.source, delivered.position, delivered.message),
+            Settlement::Requeue => {
+                self.sources.requeue(delivered.source, ReturnCause::Requeued, delivered.position, delivered.message);
+            }
+            Settlement::Fail => {
+                self.sources.requeue(delivered.source, ReturnCause::Failed, delivered.position, delivered.message);
+            }
         }
         if limited
             && let Some(channel) = self.channels.get_mut(number)
@@ -115,7 +120,7 @@ impl Session {
     fn give_back_held(&mut self, number: u16) {
         let held = self.channels.get_mut(number).map(super::channel::Channel::take_all_unsettled).unwrap_or_default();
         for delivered in held {
-            self.sources.requeue(delivered.source, delivered.position, delivered.message);
+            self.sources.requeue(delivered.source, ReturnCause::Failed, delivered.position, delivered.message);
         }
         self.sources.flush();
         if let Some(channel) = self.channels.get_mut(number) {
@@ -172,7 +177,7 @@ impl Session {
         for delivery in own {
             if let Some(source) = self.sources.get_mut(delivery.key) {
                 source.outstanding += 1;
-                self.sources.requeue(delivery.key, delivery.position, delivery.message);
+                self.sources.requeue(delivery.key, ReturnCause::Unread, delivery.position, delivery.message);
             }
         }
         self.handle_inbox(inbox, out);

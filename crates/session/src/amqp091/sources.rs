@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use leveret_broker::Name;
 use leveret_broker::message::Message;
-use leveret_broker::queue::{ConsumerId, Position, QueueCell, Returned};
+use leveret_broker::queue::{ConsumerId, Position, QueueCell, ReturnCause, Returned};
 use leveret_broker::store::StorePosition;
 use leveret_broker::topology::QueueId;
 
@@ -59,8 +59,8 @@ pub(crate) struct Source {
     positions: Vec<Range<u64>>,
     /// Messages rejected in this turn that somebody else wants, which the queue has yet to be given.
     rejected: Vec<(Position, Message)>,
-    /// Messages requeued in this turn, which the queue has yet to be given.
-    requeued: Vec<(Position, Message)>,
+    /// Messages that go back in this turn, which the queue has yet to be given, in runs of the same cause.
+    requeued: Vec<(ReturnCause, Vec<(Position, Message)>)>,
     kind: SourceKind,
 }
 
@@ -237,12 +237,15 @@ impl Sources {
     }
 
     /// Gives one message back; its queue gets it by [`Sources::flush`].
-    pub(crate) fn requeue(&mut self, key: u32, position: Position, message: Message) {
+    pub(crate) fn requeue(&mut self, key: u32, cause: ReturnCause, position: Position, message: Message) {
         let Some(source) = self.slots.get_mut(key as usize).and_then(Option::as_mut) else { return };
         if source.is_clean() {
             self.dirty.push(key);
         }
-        source.requeued.push((position, message));
+        match source.requeued.last_mut() {
+            Some((same, messages)) if *same == cause => messages.push((position, message)),
+            _ => source.requeued.push((cause, vec![(position, message)])),
+        }
         source.outstanding = source.outstanding.saturating_sub(1);
     }
 
@@ -263,12 +266,13 @@ impl Sources {
             if source.requeued.is_empty() {
                 continue;
             }
-            let messages = std::mem::take(&mut source.requeued);
+            let runs = std::mem::take(&mut source.requeued);
             let Some((queue, consumer)) = source.queue() else { continue };
-            let back = Returned { consumer, settled: source.no_ack, messages };
+            let settled = source.no_ack;
+            let back = runs.into_iter().map(|(cause, messages)| Returned { consumer, settled, cause, messages });
             match returned.iter_mut().find(|(other, _)| Arc::ptr_eq(other, queue)) {
-                Some((_, all)) => all.push(back),
-                None => returned.push((Arc::clone(queue), vec![back])),
+                Some((_, all)) => all.extend(back),
+                None => returned.push((Arc::clone(queue), back.collect())),
             }
         }
         for (queue, mut all) in returned {
@@ -379,7 +383,7 @@ mod tests {
         let key = consumer(&mut sources, &queue, 3);
         stop(&mut sources, key);
         sources.settle(key, Position(0));
-        sources.requeue(key, Position(1), message());
+        sources.requeue(key, ReturnCause::Requeued, Position(1), message());
         assert_eq!((sources.is_dirty(), queue.counts()), (true, counts(0, 3, 0)));
         sources.flush();
         assert_eq!((sources.is_dirty(), queue.counts()), (false, counts(1, 1, 0)));
@@ -398,14 +402,14 @@ mod tests {
         sources.settle(key, Position(0));
         sources.flush();
         assert!(sources.get(key).is_some(), "one is outstanding");
-        sources.requeue(key, Position(1), message());
+        sources.requeue(key, ReturnCause::Requeued, Position(1), message());
         sources.drop_if_done(key);
         assert!(sources.get(key).is_some(), "its queue has yet to be told");
         sources.flush();
         assert!(sources.get(key).is_none());
         // Late settlements of what is gone are nobody's.
         sources.settle(key, Position(0));
-        sources.requeue(key, Position(1), message());
+        sources.requeue(key, ReturnCause::Requeued, Position(1), message());
         assert!(!sources.is_dirty());
     }
 

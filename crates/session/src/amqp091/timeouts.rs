@@ -254,7 +254,7 @@ impl Session {
             frame::write_method(out, number, &BasicCancel { consumer_tag: &tag, no_wait: true });
         }
         for delivered in overdue {
-            self.settle_one(number, Settlement::Requeue, delivered);
+            self.settle_one(number, Settlement::Fail, delivered);
         }
         self.flush(out);
         self.hand_over(&[key]);

@@ -31,6 +31,7 @@ mod queue_arguments;
 mod queue_expiry;
 mod queue_policies;
 mod queues;
+mod quorum;
 mod refusal;
 mod reply_to;
 mod routing;

@@ -1,7 +1,7 @@
 //! Single active consumer: one consumer is served, the others wait to take its place.
 //!
-//! The first consumer is the active one and stays it until it goes, whatever the others' priorities. Its place is handed over
-//! in two steps, because what it gives back has to stand in the queue before the next one is served.
+//! The first consumer is the active one and stays it until it goes, whatever the others' priorities; a quorum queue's steps
+//! back for one of higher priority once it has settled everything. Its place is handed over in two steps, because what it gives back has to stand in the queue before the next one is served.
 
 use super::ConsumerId;
 
@@ -68,12 +68,33 @@ impl SingleActive {
         next
     }
 
+    /// The active one, unless it is gone.
+    pub(super) fn active(&self) -> Option<ConsumerId> {
+        match self.active {
+            Active::Consumer(consumer) => Some(consumer),
+            Active::Nobody | Active::Gone(_) => None,
+        }
+    }
+
+    /// The active one waits like the others from now on, until [`SingleActive::hand_over`] the last of those with its priority.
+    pub(super) fn step_back(&mut self) {
+        if let Active::Consumer(consumer) = self.active {
+            self.active = Active::Gone(consumer);
+            self.waiting.push(consumer);
+        }
+    }
+
+    /// Those that wait.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = ConsumerId> {
+        self.waiting.iter().copied()
+    }
+
     /// Whether this consumer is the active one.
     pub(super) fn is_active(&self, consumer: ConsumerId) -> bool {
         self.active == Active::Consumer(consumer)
     }
 
-    /// Those that wait.
+    /// Those that wait, when all are served from now on.
     pub(super) fn into_waiting(self) -> Vec<ConsumerId> {
         self.waiting
     }

@@ -9,8 +9,8 @@ use crate::fake_store::FakeStore;
 use crate::mailbox::{Event, Inbox, Mailbox};
 use crate::message::Draft;
 use crate::queue::{
-    CloseCondition, ConsumerId, Delivery, Enqueued, Loaded, Pace, Position, QueueCell, QueueInfo, Restored, Returned,
-    Subscription, Taken,
+    CloseCondition, ConsumerId, Delivery, Enqueued, Loaded, Pace, Position, QueueCell, QueueInfo, Restored,
+    ReturnCause, Returned, Subscription, Taken,
 };
 
 const ID: QueueId = QueueId(7);
@@ -297,7 +297,12 @@ fn a_purge_tells_what_is_gone() {
         assert_eq!(bench.told_of_messages(), told, "{durable} {letters}");
         assert_eq!((bench.memory(), bench.cell.purge().unwrap()), (0, (0, None)));
         // What is out comes back, and can still be settled.
-        bench.cell.put_back(&mut vec![Returned { consumer: None, settled: false, messages: held }]);
+        bench.cell.put_back(&mut vec![Returned {
+            consumer: None,
+            settled: false,
+            cause: ReturnCause::Requeued,
+            messages: held,
+        }]);
         assert_eq!(bench.cell.counts().ready, 2);
         bench.take_message(false);
         bench.cell.settle(None, 1, &[0..1]);

@@ -1,0 +1,148 @@
+//! Messages that stay in their queue until every queue that they go to has taken them (at-least-once dead-lettering).
+//!
+//! A message whose way leads nowhere, or which a queue on its way refuses, is tried again until that changes or its queue
+//! is deleted. Only the first few of a queue are on their way at a time, so that a try costs no more than that.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::dead_letters::{DeathRouter, RoutedDead};
+use super::{LEAVING, Node};
+use crate::dead_letter::{Departed, Leaver, Leaving, Way};
+use crate::queue::{DeadLetterStrategy, DeadLetterTo, Fanout, QueueCell, push_position};
+use crate::store::StorePosition;
+use crate::topology::QueueId;
+
+/// Messages of a queue that are on their way at a time.
+const LEAVERS_MAX: usize = 32;
+/// Milliseconds between tries.
+const LEAVING_INTERVAL_MS: u64 = 500;
+
+impl Departed {
+    /// Whether its messages stay in their queue until others have them.
+    pub(super) fn is_safe(&self) -> bool {
+        self.settings.dead_letter.as_ref().is_some_and(|to| to.strategy == DeadLetterStrategy::AtLeastOnce)
+    }
+}
+
+impl Node {
+    /// Lets messages begin their way.
+    pub(super) fn add_leavers(&self, departed: Departed, leaving: &mut Leaving) {
+        let (id, is_first) = (departed.id, leaving.is_empty());
+        let leavers = departed.messages.into_iter().map(|dead| Leaver { dead, way: Way::Unknown });
+        let waiting = leaving.entry(id).or_default();
+        waiting.extend(leavers);
+        if !self.move_on(id, waiting) {
+            leaving.remove(&id);
+        } else if is_first {
+            self.context.clock.wake_at(LEAVING, self.now().plus_ms(LEAVING_INTERVAL_MS));
+        }
+    }
+
+    /// Tries again what got stuck.
+    pub(super) fn retry_leavers(&self) {
+        let mut leaving = self.context.dead_letters.begin_in_turn();
+        leaving.retain(|id, waiting| self.move_on(*id, waiting));
+        if !leaving.is_empty() {
+            self.context.clock.wake_at(LEAVING, self.now().plus_ms(LEAVING_INTERVAL_MS));
+        }
+    }
+
+    /// Brings the first messages of a queue further. Says whether some are still there.
+    fn move_on(&self, id: QueueId, waiting: &mut VecDeque<Leaver>) -> bool {
+        let source = self.state.read().cells.get(&id).map(Arc::clone);
+        let Some(source) = source else { return false };
+        while !waiting.is_empty() {
+            // Where they go is what the queue says now, not when they died.
+            let settings = source.settings();
+            let Some(to) = settings.as_ref().and_then(|settings| settings.dead_letter.as_ref()) else {
+                waiting.drain(..).for_each(|leaver| self.leave(&source, &leaver, None));
+                return false;
+            };
+            let first = waiting.len().min(LEAVERS_MAX);
+            let mut stuck = VecDeque::new();
+            for mut leaver in waiting.drain(..first) {
+                self.find_way(&source, to, &mut leaver);
+                match self.hand_to_targets(&mut leaver) {
+                    Progress::Through(written) => self.leave(&source, &leaver, written),
+                    // The queue has changed its mind since.
+                    Progress::Stuck if to.strategy == DeadLetterStrategy::AtMostOnce => {
+                        self.leave(&source, &leaver, None);
+                    }
+                    Progress::Stuck => stuck.push_back(leaver),
+                }
+            }
+            let has_moved = stuck.len() < first;
+            stuck.append(waiting);
+            *waiting = stuck;
+            if !has_moved {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn find_way(&self, source: &QueueCell, to: &DeadLetterTo, leaver: &mut Leaver) {
+        if !matches!(leaver.way, Way::Unknown) {
+            return;
+        }
+        let info = source.info();
+        let mut router = DeathRouter::new(&info.name, to, self.now());
+        let Some(found) = self.route_dead(&info.vhost, &mut router, &leaver.dead) else { return };
+        let RoutedDead { after, queues, delays } = found;
+        if queues.is_empty() && delays.is_empty() {
+            return;
+        }
+        // Where it would go round for ever it need not go.
+        let targets = queues.iter().filter(|cell| !router.is_cycle(self, cell, &leaver.dead));
+        let targets = targets.map(|cell| cell.info().id).collect();
+        let (mut written, is_taken) = (None, !delays.is_empty());
+        for (cell, held) in delays {
+            written = cell.hold(&mut vec![held]).stored.max(written);
+        }
+        leaver.way = Way::Open { after, targets, written, is_taken };
+    }
+
+    /// Gives a message to the queues that have not taken it.
+    fn hand_to_targets(&self, leaver: &mut Leaver) -> Progress {
+        let Way::Open { after, targets, written, is_taken } = &mut leaver.way else { return Progress::Stuck };
+        let mut is_orphaned = false;
+        targets.retain(|id| {
+            let cell = self.state.read().cells.get(id).map(Arc::clone);
+            let Some(cell) = cell else {
+                is_orphaned = true;
+                return false;
+            };
+            let enqueued = cell.accept(&mut vec![after.clone()], Fanout::Many);
+            let is_refused = !enqueued.refused.is_empty();
+            if !is_refused {
+                *written = enqueued.stored.max(*written);
+                *is_taken = true;
+            }
+            is_refused
+        });
+        if !targets.is_empty() {
+            return Progress::Stuck;
+        }
+        if is_orphaned && !*is_taken {
+            // All queues that it was to go to are gone; there may be others.
+            leaver.way = Way::Unknown;
+            return Progress::Stuck;
+        }
+        Progress::Through(*written)
+    }
+
+    fn leave(&self, source: &Arc<QueueCell>, leaver: &Leaver, written: Option<StorePosition>) {
+        let mut positions = Vec::new();
+        leaver.dead.position.into_iter().for_each(|position| push_position(&mut positions, position));
+        self.let_go(Arc::clone(source), positions, written);
+    }
+}
+
+/// How far a message is.
+enum Progress {
+    /// All have it, and it is on disk with this position of the log.
+    Through(Option<StorePosition>),
+    /// Some do not.
+    Stuck,
+}
