@@ -11,6 +11,7 @@ use leveret_testkit::amqp091::{
 use leveret_testkit::unique;
 
 use crate::copies::{copies, with_headers};
+use crate::length_limits::refused;
 use crate::queues::{declare, purge, queue_with};
 use crate::routing::bind_exchange;
 use crate::traffic::{await_acks, await_count, drain, let_pass, next_bodies, publish_expiring, publish_surely};
@@ -204,13 +205,11 @@ fn what_gives_way_in_a_full_queue_is_dead_lettered() {
 #[test]
 fn refused_messages_are_dead_lettered_if_the_queue_says_so() {
     let connection = Connection::open();
-    let (channel, publisher) = (connection.channel(), connection.channel());
+    let channel = connection.channel();
     for (overflow, expected) in [("reject-publish", &[][..]), ("reject-publish-dlx", &["2", "3"])] {
         let overflow = ("x-overflow", Value::LongStr(overflow.as_bytes()));
         let (source, target) = pair(&channel, &[("x-max-length", Value::I32(1)), overflow]);
-        for body in [b"1", b"2", b"3"] {
-            publisher.publish("", &source, body);
-        }
+        assert_eq!(refused(&connection, "", &source, &["1", "2", "3"]), [2, 3], "{overflow:?}");
         publish_surely(&connection, "", &target, &["last"]);
         await_count(&channel, &target, 1 + u32::try_from(expected.len()).unwrap());
         assert_eq!(drain(&channel, &source), ["1"], "{overflow:?}");

@@ -342,6 +342,7 @@ fn a_transaction_of_which_something_is_refused_costs_the_channel() {
     }
     assert_channel_lost(&channel, &TxCommit {}, ReplyCode::PreconditionFailed, "partial tx completion");
     // All but what was refused has taken effect, and what was not settled comes back.
+    await_count(&admin, &plain, 3);
     assert_eq!(drain(&admin, &full), ["1", "2"]);
     assert_eq!(drain(&admin, &plain), ["kept", "3", "5"]);
 }
