@@ -4,6 +4,8 @@ use leveret_protocol::amqp091::Properties;
 use leveret_protocol::amqp091::frame::{write_content, write_header, write_method};
 use leveret_protocol::amqp091::method::BasicPublish;
 
+use crate::message::NUMBER_PLACE;
+
 /// Octets of one write at most, unless a single message is larger.
 const WRITE_MAX: usize = 64 * 1024;
 /// Octets of a frame before its payload.
@@ -16,13 +18,16 @@ pub(crate) struct Shape<'a> {
     pub(crate) publish: BasicPublish<'a>,
     /// Its properties.
     pub(crate) properties: Properties<'a>,
+    /// How long it is to be kept before it reaches a queue, in nanoseconds.
+    pub(crate) delay_ns: u64,
     /// Octets of body.
     pub(crate) size: usize,
 }
 
 /// A row of encoded messages: copies of one, or of several in turn. Only the first 16 octets of their bodies change: the
-/// time in nanoseconds at which the message was to be sent, and, if asked for, a mark that tells its place in the
-/// publisher's sequence.
+/// time in nanoseconds at which the message was to be sent, or if it is delayed, at which it is to arrive; and, if asked
+/// for, a mark that tells its place in the publisher's sequence. The same mark is written as text into a header that has
+/// [`NUMBER_PLACE`] for it.
 #[derive(Debug)]
 pub(crate) struct Batch {
     octets: Vec<u8>,
@@ -31,12 +36,25 @@ pub(crate) struct Batch {
     /// After so many messages they repeat.
     turn: usize,
     size: usize,
+    marks: Marks,
+}
+
+/// Whether bodies tell the place of their message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Marks {
+    /// In their second eight octets.
+    Body,
+    /// They do not.
+    None,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Place {
     message: usize,
+    /// Where the text of a number goes.
+    number: Option<usize>,
     body: usize,
+    delay_ns: u64,
 }
 
 /// Some messages of a batch.
@@ -50,7 +68,7 @@ pub(crate) struct Run {
 
 impl Batch {
     /// Encodes as many copies as fit a write, for channel 1. Of several shapes, which have one size, each gets its turn.
-    pub(crate) fn new(shapes: &[Shape<'_>], frame_max: usize) -> Self {
+    pub(crate) fn new(shapes: &[Shape<'_>], marks: Marks, frame_max: usize) -> Self {
         let size = shapes.first().map_or(0, |shape| shape.size);
         let (mut octets, mut places) = (Vec::new(), Vec::new());
         while places.is_empty() || octets.len() + octets.len() / (places.len() / shapes.len().max(1)) <= WRITE_MAX {
@@ -60,7 +78,11 @@ impl Batch {
                 shape.properties.encode(&mut properties);
                 write_method(&mut octets, 1, &shape.publish);
                 write_header(&mut octets, 1, &properties, size as u64);
-                places.push(Place { message, body: octets.len() + FRAME_HEAD });
+                let number = properties.windows(NUMBER_PLACE.len()).position(|octets| octets == NUMBER_PLACE);
+                // The properties are the last of the frame but for its end.
+                let number = number.map(|at| octets.len() - 1 - properties.len() + at);
+                let body = octets.len() + FRAME_HEAD;
+                places.push(Place { message, number, body, delay_ns: shape.delay_ns });
                 octets.truncate(message);
                 write_content(&mut octets, 1, &shape.publish, &properties, &vec![b'x'; size], frame_max);
             }
@@ -68,8 +90,8 @@ impl Batch {
                 break;
             }
         }
-        places.push(Place { message: octets.len(), body: octets.len() });
-        Self { octets, places, turn: shapes.len().max(1), size }
+        places.push(Place { message: octets.len(), number: None, body: octets.len(), delay_ns: 0 });
+        Self { octets, places, turn: shapes.len().max(1), size, marks }
     }
 
     /// The messages that one write takes after `sent` ones, at most `count`.
@@ -95,22 +117,24 @@ impl Batch {
         self.places.partition_point(|place| place.message <= end).saturating_sub(run.first + 1).min(run.count)
     }
 
-    /// Gives the messages of a run their times and, through `mark`, their marks; both take the position in the run.
+    /// Gives the messages of a run their times and marks; both take the position in the run.
     #[inline]
-    pub(crate) fn stamp(&mut self, run: Run, time_ns: impl Fn(u64) -> u64, mark: Option<impl Fn(u64) -> u64>) {
-        if self.size < 8 {
-            return;
-        }
-        let mark = mark.filter(|_| self.size >= 16);
+    pub(crate) fn stamp(&mut self, run: Run, time_ns: impl Fn(u64) -> u64, mark: impl Fn(u64) -> u64) {
+        let marks = self.marks == Marks::Body && self.size >= 16;
         let places = self.places.get(run.first..run.first + run.count).unwrap_or_default();
-        for (at, Place { body, .. }) in (0..).zip(places) {
-            if let Some(slot) = self.octets.get_mut(*body..body + 8) {
-                slot.copy_from_slice(&time_ns(at).to_be_bytes());
-            }
-            if let Some(mark) = &mark
-                && let Some(slot) = self.octets.get_mut(body + 8..body + 16)
+        for (at, Place { number, body, delay_ns, .. }) in (0..).zip(places) {
+            if self.size >= 8
+                && let Some(slot) = self.octets.get_mut(*body..body + 8)
             {
+                slot.copy_from_slice(&(time_ns(at) + delay_ns).to_be_bytes());
+            }
+            if marks && let Some(slot) = self.octets.get_mut(body + 8..body + 16) {
                 slot.copy_from_slice(&mark(at).to_be_bytes());
+            }
+            if let Some(number) = *number
+                && let Some(slot) = self.octets.get_mut(number..number + NUMBER_PLACE.len())
+            {
+                slot.copy_from_slice(&digits(mark(at)));
             }
         }
     }
@@ -122,21 +146,31 @@ impl Batch {
     }
 }
 
+/// A number in hexadecimal.
+fn digits(number: u64) -> [u8; NUMBER_PLACE.len()] {
+    let mut digits = NUMBER_PLACE;
+    for (digit, shift) in digits.iter_mut().rev().zip((0..u64::BITS).step_by(4)) {
+        let value = u8::try_from((number >> shift) & 0xF).unwrap_or_default();
+        *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
+    }
+    digits
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::Error;
     use crate::walker::{Delivery, Settled, Sink, Walker};
-    use leveret_protocol::amqp091::{Frame, FrameKind, Method};
+    use leveret_protocol::amqp091::{ContentHeader, Frame, FrameKind, Method, Table, TableWriter, Value};
 
     fn shape(routing_key: &str, size: usize) -> Shape<'_> {
         let publish = BasicPublish { ticket: 0, exchange: "x", routing_key, mandatory: false, immediate: false };
         let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
-        Shape { publish, properties, size }
+        Shape { publish, properties, delay_ns: 0, size }
     }
 
     fn batch(size: usize) -> Batch {
-        Batch::new(&[shape("key", size)], 4096)
+        Batch::new(&[shape("key", size)], Marks::Body, 4096)
     }
 
     #[test]
@@ -157,7 +191,7 @@ mod tests {
         let names: Vec<_> = (0..150).map(|number| format!("queue-{number}")).collect();
         for (size, queues) in [(0, 3), (16, 3), (16, 150), (1024, 150), (100_000, 2)] {
             let shapes: Vec<_> = names.iter().take(queues).map(|name| shape(name, size)).collect();
-            let batch = Batch::new(&shapes, 131_072);
+            let batch = Batch::new(&shapes, Marks::None, 131_072);
             let (mut sent, mut keys) = (0, Vec::new());
             while keys.len() < 400 {
                 let run = batch.run(sent, if sent % 3 == 0 { 2 } else { usize::MAX });
@@ -196,7 +230,7 @@ mod tests {
         {
             let mut batch = batch(size);
             let run = batch.run(0, 3);
-            batch.stamp(run, |at| at + 7, Some(|at| at + 5));
+            batch.stamp(run, |at| at + 7, |at| at + 5);
             let mut rest = batch.octets(run, batch.octets(batch.run(0, 2), 0).len());
             let mut bodies = Vec::new();
             while let Some((frame, used)) = Frame::decode(rest, 4096).unwrap() {
@@ -211,5 +245,39 @@ mod tests {
         let mut seen = Bodies(Vec::new());
         walker.walk(batch(16).octets(batch(16).run(0, 1), 0), &mut seen).unwrap_or_default();
         assert!(seen.0.is_empty(), "a publish is no delivery");
+    }
+    #[test]
+    fn delays_are_added_and_numbers_stand_in_the_header() {
+        let mut headers = Vec::new();
+        TableWriter::new(&mut headers)
+            .field("before", Value::I64(0))
+            .field("id", Value::LongStr(&NUMBER_PLACE))
+            .field("after", Value::LongStr(b"text"));
+        let properties = Properties { headers: Some(Table::parse(&headers).unwrap()), ..Properties::default() };
+        let shapes = [5, 0].map(|delay_ns| Shape { properties, delay_ns, ..shape("key", 16) });
+        let mut batch = Batch::new(&shapes, Marks::None, 4096);
+        let run = batch.run(1, 2);
+        batch.stamp(run, |at| 100 + at, |at| 0xABC0 + at);
+        let mut rest = batch.octets(run, 0);
+        let mut seen = Vec::new();
+        while let Some((frame, used)) = Frame::decode(rest, 4096).unwrap() {
+            match frame.kind {
+                FrameKind::Header => {
+                    let header = ContentHeader::decode(frame.payload).unwrap();
+                    let headers = Properties::decode(header.properties).unwrap().headers.unwrap();
+                    assert_eq!(headers.get("before"), Some(Value::I64(0)));
+                    assert_eq!(headers.get("after"), Some(Value::LongStr(b"text")));
+                    match headers.get("id") {
+                        Some(Value::LongStr(id)) => seen.push(String::from_utf8(id.to_vec()).unwrap()),
+                        other => panic!("{other:?}"),
+                    }
+                }
+                FrameKind::Body => seen.push(frame.payload[7].to_string()),
+                FrameKind::Method | FrameKind::Heartbeat => {}
+            }
+            rest = &rest[used..];
+        }
+        // The run begins with the second shape, which has no delay.
+        assert_eq!(seen, ["000000000000abc0", "100", "000000000000abc1", "106"]);
     }
 }

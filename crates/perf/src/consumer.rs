@@ -7,7 +7,7 @@ use leveret_protocol::amqp091::frame::write_method;
 use leveret_protocol::amqp091::method::{BasicAck, BasicConsume, BasicQos};
 use leveret_protocol::amqp091::{Method, Table};
 
-use crate::clock::{self, SECOND_NS};
+use crate::clock::{self, MILLISECOND_NS, SECOND_NS};
 use crate::connection::{Connection, Interest, PATIENCE_NS, Wait};
 use crate::error::Error;
 use crate::histogram::Histogram;
@@ -24,6 +24,8 @@ const SAMPLE_STEP: u64 = 16;
 const TAG: char = 'c';
 /// A stamp this old is none: the body was written by somebody else.
 const STAMP_AGE_MAX_NS: u64 = 3600 * SECOND_NS;
+/// Delays are told in milliseconds: what comes early by less is a matter of rounding.
+const DELAY_UNIT_NS: u64 = MILLISECOND_NS;
 
 /// A consumer, its connection open.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ pub(crate) struct Consumer {
     pub(crate) queues: Vec<String>,
     /// How to acknowledge.
     pub(crate) ack: AckMode,
-    /// Whether the start of a body is the time it was to be sent.
+    /// What the start of a body is.
     pub(crate) stamps: Stamps,
     /// The check on order and losses, if one is made.
     pub(crate) ledger: Option<Ledger>,
@@ -44,12 +46,14 @@ pub(crate) struct Consumer {
     pub(crate) control: Arc<Control>,
 }
 
-/// Whether latency is measured.
+/// What the stamp in each body tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stamps {
-    /// By the stamp in each body.
-    Read,
-    /// It is not: a backlog's age is no latency.
+    /// When the message was to be sent, from which its latency follows.
+    Sent,
+    /// When the message was to arrive, from which follows how late it is, or whether it comes too early.
+    Due,
+    /// Nothing of interest: a backlog's age is no latency.
     Ignored,
 }
 
@@ -108,6 +112,7 @@ impl Consumer {
                     queues: &self.queues,
                     now_ns,
                     count: 0,
+                    early: 0,
                     stamps: self.stamps,
                     latency: &mut self.counters.latency(),
                     acks: &mut acks,
@@ -120,6 +125,9 @@ impl Consumer {
                     received += events.count;
                     self.counters.messages.store(received, Ordering::Relaxed);
                     self.counters.last_ns.store(now_ns, Ordering::Relaxed);
+                }
+                if events.early > 0 {
+                    self.counters.early.fetch_add(events.early, Ordering::Relaxed);
                 }
             }
             if self.control.stop_consuming.load(Ordering::Relaxed) {
@@ -196,6 +204,8 @@ struct Events<'a> {
     queues: &'a [String],
     now_ns: u64,
     count: u64,
+    /// Of these, those before their time.
+    early: u64,
     stamps: Stamps,
     latency: &'a mut Histogram,
     acks: &'a mut Acks,
@@ -204,20 +214,37 @@ struct Events<'a> {
     control: &'a Control,
 }
 
+impl Events<'_> {
+    #[inline]
+    fn look_at_stamp(&mut self, delivery: &Delivery) {
+        let [time @ .., _, _, _, _, _, _, _, _] = delivery.head;
+        let time_ns = u64::from_be_bytes(time);
+        let age_ns = self.now_ns.wrapping_sub(time_ns);
+        match self.stamps {
+            Stamps::Sent if self.count <= SAMPLE_ALL || self.count.is_multiple_of(SAMPLE_STEP) => {
+                if age_ns < STAMP_AGE_MAX_NS {
+                    self.latency.record(age_ns);
+                }
+            }
+            // The few that come at the wrong time are what is looked for, so that all are recorded.
+            Stamps::Due if age_ns < STAMP_AGE_MAX_NS => self.latency.record(age_ns),
+            Stamps::Due => match time_ns.wrapping_sub(self.now_ns) {
+                0..DELAY_UNIT_NS => self.latency.record(0),
+                DELAY_UNIT_NS..STAMP_AGE_MAX_NS => self.early += 1,
+                STAMP_AGE_MAX_NS.. => {}
+            },
+            Stamps::Sent | Stamps::Ignored => {}
+        }
+    }
+}
+
 impl Sink for Events<'_> {
     #[inline]
     fn delivery(&mut self, delivery: &Delivery) {
         self.count += 1;
         self.acks.delivered(delivery.tag);
-        let [time @ .., _, _, _, _, _, _, _, _] = delivery.head;
-        if (self.count <= SAMPLE_ALL || self.count.is_multiple_of(SAMPLE_STEP))
-            && self.stamps == Stamps::Read
-            && delivery.size >= 8
-        {
-            let age_ns = self.now_ns.wrapping_sub(u64::from_be_bytes(time));
-            if age_ns < STAMP_AGE_MAX_NS {
-                self.latency.record(age_ns);
-            }
+        if self.stamps != Stamps::Ignored && delivery.size >= 8 {
+            self.look_at_stamp(delivery);
         }
         if let Some(ledger) = &mut self.ledger {
             let [_, _, _, _, _, _, _, _, mark @ ..] = delivery.head;
@@ -276,10 +303,25 @@ mod tests {
     }
 
     #[test]
-    fn of_a_large_read_only_some_latencies_are_recorded() {
-        for (deliveries, age_ns, size, samples) in
-            [(10, 5, 16, 10), (32, 5, 8, 32), (320, 5, 16, 50), (10, 5, 7, 0), (10, STAMP_AGE_MAX_NS, 16, 0)]
-        {
+    fn of_a_large_read_some_latencies_and_all_latenesses_are_recorded() {
+        let hour = STAMP_AGE_MAX_NS.cast_signed();
+        for (stamps, deliveries, age_ns, size, samples, early) in [
+            (Stamps::Sent, 10, 5, 16, 10, 0),
+            (Stamps::Sent, 32, 5, 8, 32, 0),
+            (Stamps::Sent, 320, 5, 16, 50, 0),
+            (Stamps::Sent, 10, 5, 7, 0, 0),
+            (Stamps::Sent, 10, hour, 16, 0, 0),
+            (Stamps::Sent, 10, -5, 16, 0, 0),
+            (Stamps::Due, 320, 5, 16, 320, 0),
+            (Stamps::Due, 320, -5, 16, 320, 0),
+            (Stamps::Due, 320, -999_999, 16, 320, 0),
+            (Stamps::Due, 320, -1_000_000, 16, 0, 320),
+            (Stamps::Due, 320, 0, 16, 320, 0),
+            (Stamps::Due, 10, hour, 16, 0, 0),
+            (Stamps::Due, 10, -hour, 16, 0, 0),
+            (Stamps::Due, 10, 5, 7, 0, 0),
+            (Stamps::Ignored, 10, 5, 16, 0, 0),
+        ] {
             let (counters, control, mut latency) = (Counters::default(), Control::default(), Histogram::default());
             let mut acks = Acks { mode: AckMode::Auto, pending: Vec::new(), unacked: 0, last_tag: 0 };
             let now_ns = STAMP_AGE_MAX_NS * 2;
@@ -287,7 +329,8 @@ mod tests {
                 queues: &["q".to_owned()],
                 now_ns,
                 count: 0,
-                stamps: Stamps::Read,
+                early: 0,
+                stamps,
                 latency: &mut latency,
                 acks: &mut acks,
                 ledger: None,
@@ -295,11 +338,13 @@ mod tests {
                 control: &control,
             };
             let mut head = [0; 16];
-            head[..8].copy_from_slice(&(now_ns - age_ns).to_be_bytes());
+            head[..8].copy_from_slice(&now_ns.wrapping_sub_signed(age_ns).to_be_bytes());
             for tag in 0..deliveries {
                 events.delivery(&Delivery { tag, redelivered: false, size, head });
             }
-            assert_eq!(latency.samples(), samples, "{deliveries} of age {age_ns} and size {size}");
+            let early_seen = events.early;
+            let seen = (latency.samples(), early_seen);
+            assert_eq!(seen, (samples, early), "{deliveries} {stamps:?} of age {age_ns} and size {size}");
         }
     }
 }

@@ -94,7 +94,7 @@ impl Idle<'_> {
         let mut outcome = Ok(());
         while declared.len() < count && !self.is_interrupted() {
             let name = format!("{}-idle-{}", plan.queue(0), declared.len() + 1);
-            outcome = topology::declare_queue(&mut admin, &plan.options, &name);
+            outcome = topology::declare_queue(&mut admin, &plan.options, &name, &plan.options.queue_args);
             if outcome.is_err() {
                 break;
             }

@@ -4,12 +4,13 @@
 //! messages encoded once, large writes and reads, one look at the clock for a batch. [`run`] is the whole of it; the
 //! parts are
 //!
-//! * `options`, `url`, `plan`: what to do, from the command line to who publishes and consumes where;
+//! * `options`, `argument`, `message`, `url`, `plan`: what to do, from the command line to who publishes and consumes where;
 //! * `connection`, `walker`, `topology`: the client side of the protocol;
 //! * `publisher` with `batch`, `pace`, `window`; `consumer` with `order`: the two kinds of threads;
 //! * `load` runs them while `watch` looks on, `idle` opens connections or declares queues for a look at memory;
 //! * `meter`, `histogram`, `process`: what is measured; `progress`, `report`: how it is shown.
 
+mod argument;
 mod batch;
 mod clock;
 mod connection;
@@ -19,6 +20,7 @@ mod figures;
 mod histogram;
 mod idle;
 mod load;
+mod message;
 mod meter;
 mod options;
 mod order;

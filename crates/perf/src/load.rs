@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use leveret_protocol::amqp091::Method;
 use leveret_protocol::amqp091::method::{BasicPublish, ConfirmSelect};
-use leveret_protocol::amqp091::{Method, Properties};
 
-use crate::batch::{Batch, Shape};
+use crate::batch::{Batch, Marks, Shape};
 use crate::clock::{self, MILLISECOND_NS, SECOND_NS};
 use crate::connection::Connection;
 use crate::consumer::{Consumer, Stamps};
 use crate::error::Error;
+use crate::message::Variant;
 use crate::meter::{Control, Meter};
 use crate::order::{Ledger, Mark, Spread, Verdict, judge};
 use crate::pace::Pace;
@@ -99,7 +100,10 @@ impl<'a> Load<'a> {
     /// Opens all connections.
     fn open(plan: &'a Plan, broker: Option<Process>, admin: &mut Connection) -> Result<Self, Error> {
         let rss_before_kib = broker.and_then(Process::rss_kib).unwrap_or_default();
-        let backlog = plan.options.drain.then(|| plan.queues.iter().map(|name| topology::backlog(admin, name)).sum());
+        let backlog = plan
+            .options
+            .drain
+            .then(|| (0..plan.queues.len()).map(|queue| topology::backlog(admin, &plan.consumed_queue(queue))).sum());
         let mut load = Self {
             plan,
             run: std::process::id() & 0xFFF,
@@ -131,9 +135,13 @@ impl<'a> Load<'a> {
         connection.enlarge_buffer();
         Ok(Consumer {
             connection,
-            queues: queues.into_iter().map(|queue| plan.queue(queue).to_owned()).collect(),
+            queues: queues.into_iter().map(|queue| plan.consumed_queue(queue)).collect(),
             ack: plan.options.ack,
-            stamps: if plan.options.drain { Stamps::Ignored } else { Stamps::Read },
+            stamps: match plan.delay_max_ns {
+                _ if plan.options.drain => Stamps::Ignored,
+                Some(_) => Stamps::Due,
+                None => Stamps::Sent,
+            },
             ledger: plan.options.check.then(|| Ledger::new(self.run, plan.publishers)),
             counters: self.meter.consumer(),
             control: Arc::clone(&self.control),
@@ -149,7 +157,9 @@ impl<'a> Load<'a> {
             })?;
         }
         connection.enlarge_buffer();
-        let shape = |routing_key| Shape {
+        let keys = self.plan.routing_keys(index);
+        let row = Variant::row(options, index, keys.len());
+        let shapes = row.iter().zip(keys.iter().cycle()).map(|(variant, routing_key)| Shape {
             publish: BasicPublish {
                 ticket: 0,
                 exchange: &self.plan.exchange,
@@ -157,16 +167,18 @@ impl<'a> Load<'a> {
                 mandatory: options.mandatory,
                 immediate: false,
             },
-            properties: Properties { delivery_mode: options.persistent.then_some(2), ..Properties::default() },
+            properties: variant.properties(),
+            delay_ns: variant.delay_ns,
             size: options.size,
-        };
-        let shapes: Vec<_> = self.plan.routing_keys(index).into_iter().map(shape).collect();
+        });
+        let shapes: Vec<_> = shapes.collect();
+        let marks = if options.check { Marks::Body } else { Marks::None };
         Ok(Publisher {
-            batch: Batch::new(&shapes, connection.frame_max()),
+            batch: Batch::new(&shapes, marks, connection.frame_max()),
             connection,
             pace: None,
             window: options.confirm.map(Window::new),
-            mark: options.check.then(|| Mark::first(self.run, index)),
+            mark: Mark::first(self.run, index),
             quota: self.plan.quota(index),
             counters: self.meter.publisher(),
             control: Arc::clone(&self.control),
@@ -209,16 +221,18 @@ impl<'a> Load<'a> {
     fn await_stragglers(&self, interrupted: &AtomicBool) {
         let published: u64 = self.meter.published_each().iter().sum();
         let copies = match self.plan.spread {
-            Spread::Own | Spread::Turns => 1,
+            Spread::Own | Spread::Turns | Spread::One => 1,
             Spread::Every => self.plan.queues_consumed() as u64,
             Spread::Unknown => u64::MAX,
         };
         let begun_ns = clock::now_ns();
+        let delay_ns = self.plan.delay_max_ns.unwrap_or_default();
         while !interrupted.load(Ordering::Relaxed) && !self.control.has_failed() {
             let now_ns = clock::now_ns();
             let quiet_ns = now_ns.saturating_sub(self.meter.last_delivery_ns().max(begun_ns));
-            let arrived = self.meter.totals().consumed >= published.saturating_mul(copies);
-            if arrived || quiet_ns > QUIET_NS || now_ns - begun_ns > STRAGGLERS_NS {
+            let totals = self.meter.totals();
+            let arrived = totals.consumed + totals.refused >= published.saturating_mul(copies);
+            if arrived || quiet_ns > QUIET_NS + delay_ns || now_ns - begun_ns > STRAGGLERS_NS + delay_ns {
                 return;
             }
             thread::sleep(Duration::from_nanos(TICK_NS));
@@ -231,7 +245,9 @@ impl<'a> Load<'a> {
             .filter_map(|(index, ledger)| ledger.map(|ledger| (self.plan.queue_of(index), ledger)))
             .collect();
         let (consumed, all) = (self.plan.queues_consumed(), self.plan.queues.len());
+        let copies = if self.plan.spread == Spread::Every { all } else { 1 };
         judge(&ledgers, &self.meter.published_each(), self.plan.spread, consumed, all)
+            .without_refused(self.meter.totals().refused, copies)
     }
 }
 

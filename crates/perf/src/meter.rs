@@ -25,6 +25,8 @@ pub(crate) struct Counters {
     pub(crate) refused: AtomicU64,
     /// Mandatory messages that came back.
     pub(crate) returned: AtomicU64,
+    /// Delayed messages that came before their time, by a millisecond or more.
+    pub(crate) early: AtomicU64,
     /// When the last message was sent or received, or the last confirm came.
     pub(crate) last_ns: AtomicU64,
     /// Since when the broker blocks this connection; 0 if it does not.
@@ -122,6 +124,8 @@ pub(crate) struct Totals {
     pub(crate) returned: u64,
     /// Messages consumed.
     pub(crate) consumed: u64,
+    /// Of these, delayed ones that came before their time.
+    pub(crate) early: u64,
     /// Time in which publishers were blocked, added up.
     pub(crate) blocked_ns: u64,
 }
@@ -136,6 +140,7 @@ impl Totals {
             refused: self.refused - earlier.refused,
             returned: self.returned - earlier.returned,
             consumed: self.consumed - earlier.consumed,
+            early: self.early - earlier.early,
             blocked_ns: self.blocked_ns.saturating_sub(earlier.blocked_ns),
         }
     }
@@ -173,6 +178,7 @@ impl Meter {
             refused: sum(&self.publishers, |counters| &counters.refused),
             returned: sum(&self.publishers, |counters| &counters.returned),
             consumed: sum(&self.consumers, |counters| &counters.messages),
+            early: sum(&self.consumers, |counters| &counters.early),
             blocked_ns: sum(&self.publishers, |counters| &counters.blocked_ns)
                 + self.publishers.iter().map(|counters| counters.blocked_now_ns(now_ns)).sum::<u64>(),
         }

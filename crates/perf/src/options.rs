@@ -2,12 +2,18 @@
 
 use std::str::FromStr;
 
+use crate::argument::Argument;
+use crate::message::{Header, Property, Span};
 use crate::url::Url;
 
 /// Loads a broker with messages and measures what it does.
 ///
 /// Publishers and consumers are spread over the queues in turn. Without --queue the queues are the run's own and are
 /// deleted at its end.
+///
+/// What a feature of queues costs shows with its arguments: --queue-args x-max-priority=10 --random-priority 10, or
+/// --type x-delayed-message --exchange-args x-delayed-type=direct --delay-ms 1000..5000. Publishes that a queue refuses
+/// (--queue-args x-overflow=reject-publish,x-max-length=1000 --confirm 100) are counted apart from those confirmed.
 ///
 /// What storing messages costs shows with, say, --durable --persistent --confirm 100 --broker-pid auto: the broker's CPU
 /// time and memory, and the bytes it wrote to disks.
@@ -51,6 +57,8 @@ pub struct Options {
     #[arg(long, short = 'z', value_name = "SECONDS")]
     pub(crate) duration: Option<f64>,
     /// Seconds to run before measuring [default: 2, or 0 with --messages, --fill or --drain]
+    ///
+    /// The default is longer by the longest delay, if messages are delayed.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) warm_up: Option<f64>,
 
@@ -63,6 +71,25 @@ pub struct Options {
     /// Publish mandatory messages and count those that come back
     #[arg(long)]
     pub(crate) mandatory: bool,
+
+    /// Properties of the messages, with commas between them: priority=5,expiration=60000
+    #[arg(long, value_name = "NAME=VALUE", value_delimiter = ',')]
+    pub(crate) message_properties: Vec<Property>,
+    /// Header of the messages; FROM..TO draws a number for each; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", allow_hyphen_values = true)]
+    pub(crate) header: Vec<Header>,
+    /// Header that holds another text in every message, as deduplication needs it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) unique_header: Option<String>,
+    /// Draw a priority from 0 to MAX for each message
+    #[arg(long, value_name = "MAX")]
+    pub(crate) random_priority: Option<u8>,
+    /// Header x-delay of the messages, in ms; FROM..TO draws it for each
+    ///
+    /// Instead of latency, the report says how long after their time such messages are delivered: sending time plus
+    /// delay, by the clock of this machine. Those that come a millisecond or more before it are counted as early.
+    #[arg(long, value_name = "MS", allow_hyphen_values = true)]
+    pub(crate) delay_ms: Option<Span>,
 
     /// Deliveries a consumer may have unacknowledged; 0 is no limit
     #[arg(long, short = 'q', value_name = "N", default_value_t = 0)]
@@ -80,9 +107,17 @@ pub struct Options {
     /// Publish to all queues in turn, and let every consumer take from its share of all queues
     #[arg(long, conflicts_with = "exclusive")]
     pub(crate) round_robin: bool,
-    /// Argument of queue.declare, such as x-queue-type=quorum; may be given several times
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) queue_arg: Vec<Argument>,
+    /// Arguments of queue.declare, with commas between them: x-queue-type=quorum,x-max-length=1000
+    ///
+    /// Numbers, true and false are such; what is to be text all the same stands in double quotes.
+    #[arg(long, alias = "queue-arg", value_name = "KEY=VALUE", value_delimiter = ',')]
+    pub(crate) queue_args: Vec<Argument>,
+    /// Let each queue dead-letter to another, and that to the next, N times; consumers take from the last
+    ///
+    /// The queues after QUEUE are QUEUE-dead-1 to QUEUE-dead-N. Messages die in all but the last one: at once, by
+    /// x-message-ttl=0, or as --queue-args says with a TTL or a limit of length.
+    #[arg(long, value_name = "N", conflicts_with = "exclusive", conflicts_with = "predeclared")]
+    pub(crate) dead_letter_chain: Option<usize>,
     /// Declare durable queues and exchange
     #[arg(long)]
     pub(crate) durable: bool,
@@ -99,21 +134,27 @@ pub struct Options {
     #[arg(long)]
     pub(crate) delete: bool,
 
-    /// Exchange to publish to [default: the default exchange, or with --exchange-type one of the run's own]
+    /// Exchange to publish to [default: the default exchange, or with --type one of the run's own]
     #[arg(long, short = 'e', value_name = "NAME")]
     pub(crate) exchange: Option<String>,
     /// Type of that exchange [default: direct]
-    #[arg(long, short = 't', value_name = "TYPE")]
+    #[arg(long = "type", short = 't', alias = "exchange-type", value_name = "TYPE")]
     pub(crate) exchange_type: Option<String>,
-    /// Argument of exchange.declare; may be given several times
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) exchange_arg: Vec<Argument>,
+    /// Arguments of exchange.declare, with commas between them: x-delayed-type=direct
+    #[arg(long, alias = "exchange-arg", value_name = "KEY=VALUE", value_delimiter = ',')]
+    pub(crate) exchange_args: Vec<Argument>,
     /// Routing key of all messages [default: the name of the publisher's queue]
     #[arg(long, short = 'k', value_name = "KEY")]
     pub(crate) routing_key: Option<String>,
-    /// Key to bind the queues with [default: the routing key]
+    /// Publish with so many routing keys in turn, KEY-1 to KEY-N
+    #[arg(long, value_name = "N", conflicts_with = "round_robin")]
+    pub(crate) routing_keys: Option<usize>,
+    /// Key to bind the queues with [default: the routing key; 1, a weight, with --type x-consistent-hash]
     #[arg(long, value_name = "KEY")]
     pub(crate) binding_key: Option<String>,
+    /// Arguments of the bindings, with commas between them: x-match=any,kind=order
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',')]
+    pub(crate) binding_args: Vec<Argument>,
 
     /// Check that every message arrives once and in order; costs time and a bit of memory for each message
     #[arg(long)]
@@ -195,45 +236,6 @@ impl FromStr for BrokerPid {
     }
 }
 
-/// An argument of a declaration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Argument {
-    /// Its name.
-    pub(crate) key: String,
-    /// Its value.
-    pub(crate) value: ArgumentValue,
-}
-
-/// The value of an argument: what reads as a number or truth value is one, unless it stands in double quotes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ArgumentValue {
-    /// `true` or `false`.
-    Bool(bool),
-    /// A whole number.
-    Integer(i64),
-    /// Anything else.
-    Text(String),
-}
-
-impl ArgumentValue {
-    fn of(text: &str) -> Self {
-        if let Some(quoted) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-            return Self::Text(quoted.to_owned());
-        }
-        let truth = text.parse().map(Self::Bool).ok();
-        truth.or_else(|| text.parse().map(Self::Integer).ok()).unwrap_or_else(|| Self::Text(text.to_owned()))
-    }
-}
-
-impl FromStr for Argument {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or("it is KEY=VALUE")?;
-        Ok(Self { key: key.to_owned(), value: ArgumentValue::of(value) })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,23 +262,5 @@ mod tests {
         for (text, pid) in [("auto", Some(BrokerPid::Auto)), ("17", Some(BrokerPid::Pid(17))), ("rabbit", None)] {
             assert_eq!(text.parse().ok(), pid, "{text}");
         }
-    }
-
-    #[test]
-    fn arguments_take_the_type_they_look_like() {
-        let text = |text: &str| ArgumentValue::Text(text.into());
-        for (argument, key, value) in [
-            ("x-queue-type=quorum", "x-queue-type", text("quorum")),
-            ("x-max-length=1000", "x-max-length", ArgumentValue::Integer(1000)),
-            ("x-single-active-consumer=true", "x-single-active-consumer", ArgumentValue::Bool(true)),
-            ("version=\"1\"", "version", text("1")),
-            ("a=b=c", "a", text("b=c")),
-            ("empty=", "empty", text("")),
-        ] {
-            let expected = Argument { key: key.into(), value };
-            assert_eq!(argument.parse(), Ok(expected), "{argument}");
-        }
-        assert!("x-queue-type".parse::<Argument>().is_err());
-        assert!("=quorum".parse::<Argument>().is_err());
     }
 }

@@ -94,6 +94,8 @@ pub(crate) enum Spread {
     Every,
     /// To each queue in turn.
     Turns,
+    /// Each to one queue, which the exchange chooses.
+    One,
     /// Somebody else's bindings decide.
     Unknown,
 }
@@ -113,6 +115,16 @@ pub(crate) struct Verdict {
     pub(crate) foreign: u64,
 }
 
+impl Verdict {
+    /// Takes account of publishes that were refused: who was told that a message will not arrive has not lost it. `copies`
+    /// is how many queues a message goes to; what is refused may have reached some of several.
+    pub(crate) fn without_refused(mut self, refused: u64, copies: usize) -> Self {
+        let known = copies == 1 || refused == 0;
+        self.lost = self.lost.filter(|_| known).map(|lost| lost.saturating_sub(refused));
+        self
+    }
+}
+
 /// Compares what arrived with what was published. `ledgers` come with the number of their queue, `published` counts the
 /// messages of each publisher, `queues` are those that were consumed from, out of `queues_all`.
 pub(crate) fn judge(
@@ -128,8 +140,9 @@ pub(crate) fn judge(
         verdict.redelivered += ledger.redelivered;
         verdict.reordered += ledger.accounts.iter().map(|account| account.reordered).sum::<u64>();
     }
-    for queue in 0..queues {
-        for (publisher, published) in published.iter().enumerate() {
+    for (publisher, published) in published.iter().enumerate() {
+        let mut arrived = 0;
+        for queue in 0..queues {
             let mut seen: Vec<u64> = Vec::new();
             let mut received = 0;
             let of_queue = ledgers.iter().filter(|(of, _)| *of == queue);
@@ -142,9 +155,10 @@ pub(crate) fn judge(
             }
             let distinct: u64 = seen.iter().map(|word| u64::from(word.count_ones())).sum();
             verdict.duplicated += received - distinct;
+            arrived += distinct;
             let due = match spread {
                 // Never checked: consumers of several queues see a mix of several orders.
-                Spread::Turns => distinct,
+                Spread::Turns | Spread::One => distinct,
                 Spread::Own if publisher % queues_all.max(1) != queue => 0,
                 _ => *published,
             };
@@ -152,6 +166,12 @@ pub(crate) fn judge(
                 *lost += due.saturating_sub(distinct);
             }
         }
+        if let (Some(lost), Spread::One) = (&mut verdict.lost, spread) {
+            *lost += published.saturating_sub(arrived);
+        }
+    }
+    if spread == Spread::One && queues < queues_all {
+        verdict.lost = None;
     }
     verdict
 }
@@ -185,6 +205,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_refused_is_not_lost() {
+        for (lost, refused, copies, expected) in [
+            (Some(5), 5, 1, Some(0)),
+            (Some(5), 3, 1, Some(2)),
+            (Some(5), 0, 4, Some(5)),
+            (Some(5), 3, 4, None),
+            (None, 3, 1, None),
+        ] {
+            let verdict = Verdict { lost, ..Verdict::default() };
+            assert_eq!(verdict.without_refused(refused, copies).lost, expected, "{lost:?}, {refused} of {copies}");
+        }
+    }
+
+    #[test]
     fn messages_of_another_run_are_foreign() {
         let mut ledger = Ledger::new(7, 2);
         ledger.enter(Mark::first(8, 0).of(0), false);
@@ -198,12 +232,19 @@ mod tests {
     fn consumers_of_a_queue_are_judged_together_and_queues_apart() {
         let (a, b) = (ledger(7, &[(0, 0, false), (0, 2, false)]), ledger(7, &[(0, 1, false)]));
         assert_eq!(judge(&[(0, a), (0, b)], &[3, 0], Spread::Own, 1, 1).lost, Some(0));
-        for (spread, lost, duplicated) in
-            [(Spread::Own, Some(0), 0), (Spread::Every, Some(4), 0), (Spread::Unknown, None, 0)]
-        {
+        for (spread, lost, duplicated) in [
+            (Spread::Own, Some(0), 0),
+            (Spread::Every, Some(4), 0),
+            (Spread::One, Some(0), 0),
+            (Spread::Unknown, None, 0),
+        ] {
             let (a, b) = (ledger(7, &[(0, 0, false), (0, 1, false)]), ledger(7, &[(1, 0, false), (1, 1, false)]));
             let verdict = judge(&[(0, a), (1, b)], &[2, 2], spread, 2, 2);
             assert_eq!((verdict.lost, verdict.duplicated), (lost, duplicated), "{spread:?}");
         }
+        let a = ledger(7, &[(0, 0, false), (0, 1, false)]);
+        assert_eq!(judge(&[(0, a)], &[3, 0], Spread::One, 1, 1).lost, Some(1));
+        let a = ledger(7, &[(0, 0, false), (0, 1, false)]);
+        assert_eq!(judge(&[(0, a)], &[3, 0], Spread::One, 1, 2).lost, None);
     }
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use crate::argument::{Argument, ArgumentValue, find};
 use crate::clock::SECOND_NS;
 use crate::error::Error;
-use crate::figures::{count, float};
+use crate::figures::{count, float, seconds};
+use crate::message;
 use crate::options::{AckMode, Options};
 use crate::order::{PUBLISHERS_MAX, Spread};
 
@@ -14,6 +16,11 @@ const DURATION_DEFAULT: f64 = 10.0;
 const WARM_UP_DEFAULT: f64 = 2.0;
 /// Queues and exchange of runs that publish only or consume only, so that one finds what the other left.
 const NAME: &str = "leveret-perf";
+
+/// The types of exchanges that send each message to one of their queues.
+const TYPES_OF_ONE: [&str; 4] = ["x-consistent-hash", "x-modulus-hash", "x-random", "x-local-random"];
+/// Arguments that let messages of a queue die.
+const DEADLY: [&str; 4] = ["x-message-ttl", "x-max-length", "x-max-length-bytes", "x-overflow"];
 
 /// A run, its options checked and filled in.
 #[derive(Debug)]
@@ -34,10 +41,21 @@ pub(crate) struct Plan {
     pub(crate) cleanup: Cleanup,
     /// Which queues messages reach.
     pub(crate) spread: Spread,
+    /// The longest that messages are delayed, in nanoseconds, if they are.
+    pub(crate) delay_max_ns: Option<u64>,
     /// Nanoseconds before the measuring starts.
     pub(crate) warm_up_ns: u64,
     /// Nanoseconds to measure; `None` is until something else ends the run.
     pub(crate) duration_ns: Option<u64>,
+}
+
+/// A queue to declare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its arguments.
+    pub(crate) arguments: Vec<Argument>,
 }
 
 /// What happens to the queues at the end.
@@ -51,8 +69,8 @@ pub(crate) enum Cleanup {
 
 impl Plan {
     /// Checks the options and fills in what they leave open.
-    pub(crate) fn new(options: Options) -> Result<Self, Error> {
-        check(&options).map_err(Error::Options)?;
+    pub(crate) fn new(mut options: Options) -> Result<Self, Error> {
+        message::settle(&mut options).and_then(|()| check(&options)).map_err(Error::Options)?;
         let consume_only = options.consumer_only || options.drain;
         let publishers = if consume_only { 0 } else { options.publishers };
         let consumers = if options.publisher_only { 0 } else { options.consumers };
@@ -63,7 +81,9 @@ impl Plan {
         let (exchange, declare_exchange) = exchange(&options, &own_name);
         let limited = options.messages.is_some() || options.drain;
         let duration = options.duration.unwrap_or(if limited { 0.0 } else { DURATION_DEFAULT });
-        let warm_up = options.warm_up.unwrap_or(if limited { 0.0 } else { WARM_UP_DEFAULT });
+        let delay_max_ns = message::delay_max_ns(&options);
+        let warm_up_default = WARM_UP_DEFAULT + seconds(delay_max_ns.unwrap_or_default());
+        let warm_up = options.warm_up.unwrap_or(if limited { 0.0 } else { warm_up_default });
         Ok(Self {
             publishers,
             consumers,
@@ -72,6 +92,7 @@ impl Plan {
             exchange,
             declare_exchange,
             cleanup,
+            delay_max_ns,
             warm_up_ns: span_ns(warm_up),
             duration_ns: (duration > 0.0).then(|| span_ns(duration)),
             options,
@@ -108,6 +129,39 @@ impl Plan {
         self.queues.get(queue).map_or("", String::as_str)
     }
 
+    /// Queue number `queue` and those that its dead letters go through, in this order.
+    pub(crate) fn links(&self, queue: usize) -> Vec<Link> {
+        let last = self.options.dead_letter_chain.unwrap_or_default();
+        let of_options = &self.options.queue_args;
+        let deadly = |argument: &&Argument| DEADLY.contains(&argument.key.as_str());
+        let link = |number| {
+            let name = self.link_name(queue, number);
+            let mut arguments = of_options.clone();
+            if number < last {
+                if !of_options.iter().any(|argument| deadly(&argument)) {
+                    arguments.push(Argument::new("x-message-ttl", ArgumentValue::Integer(0)));
+                }
+                let next = ArgumentValue::Text(self.link_name(queue, number + 1));
+                arguments.push(Argument::new("x-dead-letter-exchange", ArgumentValue::Text(String::new())));
+                arguments.push(Argument::new("x-dead-letter-routing-key", next));
+            } else if last > 0 {
+                arguments.retain(|argument| !deadly(&argument));
+            }
+            Link { name, arguments }
+        };
+        (0..=last).map(link).collect()
+    }
+
+    fn link_name(&self, queue: usize, number: usize) -> String {
+        let name = self.queue(queue);
+        if number == 0 { name.to_owned() } else { format!("{name}-dead-{number}") }
+    }
+
+    /// The name of the queue that gets the messages of queue number `queue` in the end.
+    pub(crate) fn consumed_queue(&self, queue: usize) -> String {
+        self.link_name(queue, self.options.dead_letter_chain.unwrap_or_default())
+    }
+
     /// The numbers of the queues that consumer `index` takes from.
     pub(crate) fn queues_of(&self, index: usize) -> Vec<usize> {
         if self.options.round_robin && self.consumers < self.queues.len() {
@@ -117,22 +171,29 @@ impl Plan {
     }
 
     /// The routing keys of publisher `index`, which come in turn.
-    pub(crate) fn routing_keys(&self, index: usize) -> Vec<&str> {
-        if let Some(key) = &self.options.routing_key {
-            return vec![key];
-        }
+    pub(crate) fn routing_keys(&self, index: usize) -> Vec<String> {
         if self.options.round_robin {
             // Publishers begin at different queues, so that they do not all load the same one at the same time.
             let (before, from) = self.queues.split_at(self.queue_of(index));
-            return from.iter().chain(before).map(String::as_str).collect();
+            return from.iter().chain(before).cloned().collect();
         }
-        vec![self.queue(self.queue_of(index))]
+        let key = self.options.routing_key.as_deref().unwrap_or_else(|| self.queue(self.queue_of(index)));
+        match self.options.routing_keys {
+            Some(keys) => (1..=keys).map(|number| format!("{key}-{number}")).collect(),
+            None => vec![key.to_owned()],
+        }
     }
 
     /// The key that binds queue number `queue`.
     pub(crate) fn binding_key(&self, queue: usize) -> &str {
-        let key = self.options.binding_key.as_deref().or(self.options.routing_key.as_deref());
+        let weight = (self.kind() == Some("x-consistent-hash")).then_some("1");
+        let key = self.options.binding_key.as_deref().or(weight).or(self.options.routing_key.as_deref());
         key.unwrap_or_else(|| self.queue(queue))
+    }
+
+    /// The type of the exchange, if it is the run that declares it.
+    fn kind(&self) -> Option<&str> {
+        declared_kind(&self.options, self.declare_exchange.as_deref())
     }
 
     /// How many messages publisher `index` sends.
@@ -156,6 +217,7 @@ impl Plan {
         match self.spread {
             Spread::Unknown => None,
             Spread::Turns => Some(messages),
+            Spread::One => (self.queues_consumed() == self.queues.len()).then_some(messages),
             Spread::Every => Some(messages.saturating_mul(self.queues_consumed() as u64)),
             Spread::Own => {
                 let consumed = (0..self.publishers).filter(|index| self.queue_of(*index) < self.queues_consumed());
@@ -197,6 +259,17 @@ fn check(options: &Options) -> Result<(), String> {
         "--round-robin takes the names of the queues as routing keys, so there is no --routing-key to give",
     )?;
     refuse(options.fill == Some(0), "--fill is at least 1")?;
+    refuse(options.routing_keys == Some(0), "--routing-keys is at least 1")?;
+    refuse(
+        options.delay_ms.is_some() && (options.drain || options.fill.is_some()),
+        "--drain and --fill go by the messages that are in the queues, not by delayed ones",
+    )?;
+    refuse(options.unique_header.is_some() && publishers > PUBLISHERS_MAX, "--unique-header takes 4,096 publishers")?;
+    let deaths = |argument: &Argument| argument.key.starts_with("x-dead-letter-");
+    refuse(
+        options.dead_letter_chain.is_some() && options.queue_args.iter().any(deaths),
+        "--dead-letter-chain says where dead letters go, --queue-args cannot",
+    )?;
     refuse(options.channels == 0, "--channels is at least 1")?;
     refuse(options.exclusive && consumers == 0, "--exclusive needs consumers: the queues are theirs")
 }
@@ -227,14 +300,27 @@ fn exchange(options: &Options, own_name: &str) -> (String, Option<String>) {
     (name, kind)
 }
 
+/// The type by which a declared exchange routes.
+fn declared_kind<'a>(options: &'a Options, declared: Option<&'a str>) -> Option<&'a str> {
+    match (declared, find(&options.exchange_args, "x-delayed-type")) {
+        (Some("x-delayed-message"), Some(ArgumentValue::Text(kind))) => Some(kind),
+        _ => declared,
+    }
+}
+
 fn spread(options: &Options, exchange: &str, declared: Option<&str>) -> Spread {
-    let keys = (options.routing_key.is_some(), options.binding_key.is_some());
-    match (exchange, declared) {
-        ("", _) if options.round_robin => Spread::Turns,
-        (_, Some("direct" | "topic")) if options.round_robin && !keys.1 => Spread::Turns,
-        ("", _) if !keys.0 => Spread::Own,
+    let kind = declared_kind(options, declared);
+    let binding_key = options.binding_key.is_some();
+    let routing_key = options.routing_key.is_some();
+    match (exchange, kind) {
         (_, Some("fanout")) => Spread::Every,
-        (_, Some("direct" | "topic")) => match keys {
+        (_, Some(kind)) if TYPES_OF_ONE.contains(&kind) => Spread::One,
+        // Nothing is bound with numbered keys.
+        _ if options.routing_keys.is_some() => Spread::Unknown,
+        ("", _) if options.round_robin => Spread::Turns,
+        (_, Some("direct" | "topic")) if options.round_robin && !binding_key => Spread::Turns,
+        ("", _) if !routing_key => Spread::Own,
+        (_, Some("direct" | "topic")) => match (routing_key, binding_key) {
             (false, false) => Spread::Own,
             (true, false) => Spread::Every,
             _ => Spread::Unknown,
@@ -338,9 +424,65 @@ mod tests {
             ("--round-robin --queues 4", Spread::Turns, Some(100)),
             ("--round-robin --queues 4 -t direct", Spread::Turns, Some(100)),
             ("--round-robin --queues 4 -t fanout", Spread::Every, Some(400)),
+            ("--queues 4 -y 4 -t x-consistent-hash --routing-keys 9", Spread::One, Some(100)),
+            ("--queues 4 -y 3 -t x-consistent-hash --routing-keys 9", Spread::One, None),
+            ("-t direct --routing-keys 9", Spread::Unknown, None),
+            ("--routing-keys 9", Spread::Unknown, None),
+            ("-t x-delayed-message --exchange-args x-delayed-type=fanout", Spread::Every, Some(100)),
+            ("-t x-delayed-message --exchange-args x-delayed-type=direct", Spread::Own, Some(100)),
+            ("-t x-delayed-message", Spread::Unknown, None),
+            ("--queues 2 -x 2 -y 2 --dead-letter-chain 3", Spread::Own, Some(100)),
         ] {
             let plan = plan(&format!("--messages 100 {line}")).unwrap();
             assert_eq!((plan.spread, plan.deliveries()), (spread, deliveries), "{line}");
+        }
+    }
+
+    #[test]
+    fn keys_are_numbered_and_a_hash_is_bound_with_a_weight() {
+        for (line, routing_keys, binding_key) in [
+            ("--queue q -t direct", vec!["q"], "q"),
+            ("--queue q -t direct -k key", vec!["key"], "key"),
+            ("--queue q -t direct --routing-keys 2 --binding-key b", vec!["q-1", "q-2"], "b"),
+            ("--queue q -t x-consistent-hash -k key --routing-keys 3", vec!["key-1", "key-2", "key-3"], "1"),
+            ("--queue q -t x-consistent-hash --binding-key 20", vec!["q"], "20"),
+            ("--queue q -t x-delayed-message --exchange-args x-delayed-type=x-consistent-hash", vec!["q"], "1"),
+        ] {
+            let plan = plan(line).unwrap();
+            assert_eq!(plan.routing_keys(0), routing_keys, "{line}");
+            assert_eq!(plan.binding_key(0), binding_key, "{line}");
+        }
+    }
+
+    #[test]
+    fn dead_letters_go_from_queue_to_queue() {
+        let next = |name: &str| vec!["x-dead-letter-exchange=".into(), format!("x-dead-letter-routing-key={name}")];
+        let with = |first: &str, rest: Vec<String>| [vec![first.to_owned()], rest].concat();
+        for (line, expected) in [
+            ("", vec![("q", vec![])]),
+            ("--queue-args x-max-length=5", vec![("q", vec!["x-max-length=5".to_owned()])]),
+            (
+                "--dead-letter-chain 2",
+                vec![
+                    ("q", with("x-message-ttl=0", next("q-dead-1"))),
+                    ("q-dead-1", with("x-message-ttl=0", next("q-dead-2"))),
+                    ("q-dead-2", vec![]),
+                ],
+            ),
+            (
+                "--dead-letter-chain 1 --queue-args x-max-length=5,x-queue-type=quorum",
+                vec![
+                    ("q", with("x-max-length=5", with("x-queue-type=quorum", next("q-dead-1")))),
+                    ("q-dead-1", vec!["x-queue-type=quorum".to_owned()]),
+                ],
+            ),
+        ] {
+            let plan = plan(&format!("--queue q {line}")).unwrap();
+            let links = plan.links(0);
+            let texts = |link: &Link| link.arguments.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let found: Vec<_> = links.iter().map(|link| (link.name.as_str(), texts(link))).collect();
+            assert_eq!(found, expected, "{line}");
+            assert_eq!(Some(&plan.consumed_queue(0)), links.last().map(|link| &link.name));
         }
     }
 
@@ -368,6 +510,9 @@ mod tests {
             ("--messages 1", 0, None),
             ("--messages 1 -z 5", 0, Some(5)),
             ("--drain", 0, None),
+            ("--delay-ms 1000..5000", 7, Some(10)),
+            ("--delay-ms 5000 --warm-up 1", 1, Some(10)),
+            ("--delay-ms 5000 --messages 1", 0, None),
         ] {
             let plan = plan(line).unwrap();
             let seconds = (plan.warm_up_ns / SECOND_NS, plan.duration_ns.map(|span| span / SECOND_NS));
@@ -398,6 +543,13 @@ mod tests {
             "--fill 10 --drain",
             "--round-robin --check",
             "--round-robin --routing-key key",
+            "--round-robin --routing-keys 3",
+            "--routing-keys 0",
+            "--delay-ms 1000 --drain",
+            "--delay-ms 1000 --fill 10",
+            "--dead-letter-chain 2 --exclusive",
+            "--dead-letter-chain 2 --predeclared",
+            "--dead-letter-chain 2 --queue-args x-dead-letter-exchange=x",
         ] {
             assert!(plan(line).is_err(), "{line}");
         }

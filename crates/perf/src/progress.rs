@@ -39,6 +39,8 @@ pub(crate) struct Interval<'a> {
     pub(crate) totals: Totals,
     /// End-to-end spans of the interval.
     pub(crate) latency: &'a Histogram,
+    /// Whether these are how late delayed messages were.
+    pub(crate) delayed: bool,
     /// Publish-to-confirm spans of the interval.
     pub(crate) confirm_latency: &'a Histogram,
     /// Whether the measuring has not begun.
@@ -94,7 +96,7 @@ impl Progress {
 }
 
 fn text(interval: &Interval<'_>) -> String {
-    let Interval { elapsed_ns, span_ns, totals, latency, confirm_latency, warming_up, blocked } = interval;
+    let Interval { elapsed_ns, span_ns, totals, latency, delayed, confirm_latency, warming_up, blocked } = interval;
     let per_second = |events| grouped(count(rate(events, *span_ns)));
     let mut text = format!(
         "{:5.1} s  in {:>9}/s  out {:>9}/s",
@@ -103,14 +105,16 @@ fn text(interval: &Interval<'_>) -> String {
         per_second(totals.consumed)
     );
     // Writing to a string cannot fail.
-    for (name, histogram) in [("latency", latency), ("confirm", confirm_latency)] {
+    for (name, histogram) in [(if *delayed { "late" } else { "latency" }, latency), ("confirm", confirm_latency)] {
         if histogram.samples() > 0 {
             let (p50, p99) = (span(histogram.quantile_ns(0.5)), span(histogram.quantile_ns(0.99)));
             let _ = write!(text, "  {name} p50 {p50:>7} p99 {p99:>7}");
         }
     }
-    if totals.returned > 0 {
-        let _ = write!(text, "  returned {}/s", per_second(totals.returned));
+    for (name, messages) in [("refused", totals.refused), ("returned", totals.returned), ("early", totals.early)] {
+        if messages > 0 {
+            let _ = write!(text, "  {name} {}/s", per_second(messages));
+        }
     }
     if *warming_up {
         text.push_str("  (warming up)");
@@ -136,6 +140,7 @@ mod tests {
             span_ns: 2_000_000_000,
             totals,
             latency: &none,
+            delayed: false,
             confirm_latency: &none,
             warming_up: true,
             blocked: None,
@@ -148,6 +153,13 @@ mod tests {
             text(&interval),
             "  3.0 s  in     1,500/s  out     1,000/s  latency p50 1.24 ms p99 1.24 ms  \
              BLOCKED by the broker: 2 publishers (low on memory)"
+        );
+        interval.delayed = true;
+        interval.blocked = None;
+        interval.totals = Totals { refused: 500, early: 4, ..totals };
+        assert_eq!(
+            text(&interval),
+            "  3.0 s  in     1,500/s  out     1,000/s  late p50 1.24 ms p99 1.24 ms  refused 250/s  early 2/s"
         );
     }
 }

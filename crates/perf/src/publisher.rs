@@ -37,8 +37,8 @@ pub(crate) struct Publisher {
     pub(crate) pace: Option<Pace>,
     /// Publishes that may wait for their confirm.
     pub(crate) window: Option<Window>,
-    /// The mark of the first message, if they are marked.
-    pub(crate) mark: Option<Mark>,
+    /// The mark of the first message.
+    pub(crate) mark: Mark,
     /// How many messages in all.
     pub(crate) quota: u64,
     /// What was done.
@@ -125,7 +125,7 @@ impl Publisher {
 
     /// Stamps the next messages with the time they were to be sent, not the time they are.
     fn stamp(&mut self, sent: u64, run: Run, now_ns: u64) {
-        let mark = self.mark.map(|mark| move |at| mark.of(sent + at));
+        let mark = |at| self.mark.of(sent + at);
         match self.pace {
             Some(pace) => self.batch.stamp(run, |at| pace.intended_ns(sent + at), mark),
             None => self.batch.stamp(run, |_| now_ns, mark),

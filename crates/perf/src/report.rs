@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 
 use serde::Serialize;
 
+use crate::clock::MILLISECOND_NS;
 use crate::error::Error;
 use crate::figures::{count, float, grouped, mib, rate, seconds, span};
 use crate::histogram::Histogram;
@@ -28,13 +29,17 @@ pub(crate) struct Report {
     /// Publishes confirmed.
     pub(crate) confirmed: Flow,
     /// Publishes refused by a nack.
-    pub(crate) refused: u64,
+    pub(crate) refused: Flow,
     /// Mandatory messages that came back.
     pub(crate) returned: u64,
     /// Time in which publishers were blocked, added up.
     pub(crate) blocked_seconds: f64,
-    /// From the intended send time to the arrival at the consumer.
+    /// From the intended send time to the arrival at the consumer, unless messages are delayed.
     pub(crate) latency: Option<Spans>,
+    /// From the end of its delay, counted from the intended send time, to the arrival of a delayed message.
+    pub(crate) lateness: Option<Spans>,
+    /// Delayed messages that arrived before that, by a millisecond or more.
+    pub(crate) early: u64,
     /// From the intended send time to the arrival of the confirm.
     pub(crate) confirm_latency: Option<Spans>,
     /// The broker's process.
@@ -63,6 +68,10 @@ pub(crate) struct Setting {
     prefetch: u16,
     exchange: String,
     exchange_type: Option<String>,
+    queue_args: Vec<String>,
+    exchange_args: Vec<String>,
+    dead_letter_chain: usize,
+    delay_max_ms: Option<u64>,
     drain: bool,
     round_robin: bool,
 }
@@ -86,6 +95,10 @@ impl Setting {
             prefetch: options.prefetch,
             exchange: plan.exchange.clone(),
             exchange_type: plan.declare_exchange.clone(),
+            queue_args: options.queue_args.iter().map(ToString::to_string).collect(),
+            exchange_args: options.exchange_args.iter().map(ToString::to_string).collect(),
+            dead_letter_chain: options.dead_letter_chain.unwrap_or_default(),
+            delay_max_ms: plan.delay_max_ns.map(|delay_ns| delay_ns / MILLISECOND_NS),
             drain: options.drain,
             round_robin: options.round_robin,
         }
@@ -240,6 +253,7 @@ impl Report {
         for (name, flow, always) in [
             ("published", &self.published, self.setting.publishers > 0),
             ("confirmed", &self.confirmed, false),
+            ("refused", &self.refused, false),
             ("consumed", &self.consumed, self.setting.consumers > 0),
         ] {
             if always || flow.messages > 0 {
@@ -247,7 +261,7 @@ impl Report {
                 lines.add(format_args!("{name:<16}{messages:>22}{per_second:>16}"));
             }
         }
-        for (name, messages) in [("refused", self.refused), ("returned", self.returned)] {
+        for (name, messages) in [("returned", self.returned), ("early", self.early)] {
             if messages > 0 {
                 lines.add(format_args!("{name:<16}{:>22}", grouped(messages)));
             }
@@ -271,7 +285,7 @@ impl Report {
     }
 
     fn add_latency(&self, lines: &mut Lines) {
-        let rows = [("end to end", &self.latency), ("confirm", &self.confirm_latency)];
+        let rows = [("end to end", &self.latency), ("late by", &self.lateness), ("confirm", &self.confirm_latency)];
         if rows.iter().all(|(_, spans)| spans.is_none()) {
             return;
         }

@@ -1,17 +1,18 @@
 //! Declares what a run needs and removes it.
 
 use leveret_protocol::amqp091::method::{ExchangeDeclare, ExchangeDelete, QueueBind, QueueDeclare, QueueDelete};
-use leveret_protocol::amqp091::{Method, Table, TableWriter, Value};
+use leveret_protocol::amqp091::{Method, Table};
 
+use crate::argument::{Argument, table};
 use crate::connection::Connection;
 use crate::error::Error;
-use crate::options::{Argument, ArgumentValue, Options};
+use crate::options::Options;
 use crate::plan::{Cleanup, Plan};
 
 /// Declares exchange, queues and bindings; exclusive queues are left to their consumers.
 pub(crate) fn prepare(connection: &mut Connection, plan: &Plan) -> Result<(), Error> {
     if let Some(kind) = &plan.declare_exchange {
-        let arguments = table(&plan.options.exchange_arg);
+        let arguments = table(&plan.options.exchange_args);
         let declare = ExchangeDeclare {
             ticket: 0,
             exchange: &plan.exchange,
@@ -40,25 +41,33 @@ pub(crate) fn declare_and_bind(connection: &mut Connection, plan: &Plan, queue: 
     if plan.options.predeclared {
         return Ok(());
     }
-    let name = plan.queue(queue);
-    declare_queue(connection, &plan.options, name)?;
+    // From the last one on, so that nothing that dies is dropped because its way is not there yet.
+    for link in plan.links(queue).iter().rev() {
+        declare_queue(connection, &plan.options, &link.name, &link.arguments)?;
+    }
     if plan.exchange.is_empty() {
         return Ok(());
     }
+    let arguments = table(&plan.options.binding_args);
     let bind = QueueBind {
         ticket: 0,
-        queue: name,
+        queue: plan.queue(queue),
         exchange: &plan.exchange,
         routing_key: plan.binding_key(queue),
         no_wait: false,
-        arguments: Table::default(),
+        arguments: Table::parse(&arguments)?,
     };
     connection.call(1, "queue.bind", &bind, |method| matches!(method, Method::QueueBindOk(_)).then_some(()))
 }
 
-/// Declares a queue as the options say.
-pub(crate) fn declare_queue(connection: &mut Connection, options: &Options, name: &str) -> Result<(), Error> {
-    let arguments = table(&options.queue_arg);
+/// Declares a queue with these arguments, and else as the options say.
+pub(crate) fn declare_queue(
+    connection: &mut Connection,
+    options: &Options,
+    name: &str,
+    arguments: &[Argument],
+) -> Result<(), Error> {
+    let arguments = table(arguments);
     let declare = QueueDeclare {
         ticket: 0,
         queue: name,
@@ -102,8 +111,8 @@ pub(crate) fn remove(connection: &mut Connection, plan: &Plan) -> Result<(), Err
         return Ok(());
     }
     // Deleting what is gone already, as exclusive and auto-delete queues are, is no error.
-    for name in &plan.queues {
-        delete_queue(connection, name)?;
+    for link in (0..plan.queues.len()).flat_map(|queue| plan.links(queue)) {
+        delete_queue(connection, &link.name)?;
     }
     if plan.declare_exchange.is_some() && plan.options.exchange.is_none() {
         let delete = ExchangeDelete { ticket: 0, exchange: &plan.exchange, if_unused: false, no_wait: false };
@@ -112,38 +121,4 @@ pub(crate) fn remove(connection: &mut Connection, plan: &Plan) -> Result<(), Err
         })?;
     }
     Ok(())
-}
-
-fn table(arguments: &[Argument]) -> Vec<u8> {
-    let mut octets = Vec::new();
-    let mut writer = TableWriter::new(&mut octets);
-    for Argument { key, value } in arguments {
-        writer.field(
-            key,
-            match value {
-                ArgumentValue::Bool(truth) => Value::Bool(*truth),
-                ArgumentValue::Integer(number) => Value::I64(*number),
-                ArgumentValue::Text(text) => Value::LongStr(text.as_bytes()),
-            },
-        );
-    }
-    octets
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn arguments_are_written_with_their_types() {
-        let arguments = ["x-queue-type=quorum", "x-max-length=7", "x-flag=true"].map(|text| text.parse().unwrap());
-        let octets = table(&arguments);
-        let fields: Vec<_> = Table::parse(&octets).unwrap().iter().collect();
-        let expected = [
-            ("x-queue-type", Value::LongStr(b"quorum")),
-            ("x-max-length", Value::I64(7)),
-            ("x-flag", Value::Bool(true)),
-        ];
-        assert_eq!(fields, expected);
-    }
 }

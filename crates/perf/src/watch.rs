@@ -114,7 +114,8 @@ impl<'a> Watch<'a> {
     /// Whether all messages the run is about have been dealt with.
     fn is_done(&self, meter: &Meter, now_ns: u64) -> bool {
         let totals = meter.totals();
-        let quiet = now_ns.saturating_sub(meter.last_delivery_ns().max(self.begun_ns)) > QUIET_NS;
+        let quiet_ns = QUIET_NS + self.plan.delay_max_ns.unwrap_or_default();
+        let quiet = now_ns.saturating_sub(meter.last_delivery_ns().max(self.begun_ns)) > quiet_ns;
         if let Some(backlog) = self.backlog {
             return totals.consumed >= backlog || quiet;
         }
@@ -122,8 +123,9 @@ impl<'a> Watch<'a> {
         if self.plan.publishers == 0 {
             return totals.consumed >= messages;
         }
-        let quiet = quiet && now_ns.saturating_sub(meter.last_publish_ns()) > QUIET_NS;
-        let arrived = self.plan.deliveries().is_some_and(|deliveries| totals.consumed >= deliveries);
+        let quiet = quiet && now_ns.saturating_sub(meter.last_publish_ns()) > quiet_ns;
+        let settled = totals.consumed + totals.refused;
+        let arrived = self.plan.deliveries().is_some_and(|deliveries| settled >= deliveries);
         meter.publishers_finished() && (self.plan.consumers == 0 || arrived || quiet)
     }
 
@@ -144,6 +146,7 @@ impl<'a> Watch<'a> {
                 span_ns,
                 totals: totals.since(self.shown),
                 latency: &latency,
+                delayed: self.plan.delay_max_ns.is_some(),
                 confirm_latency: &confirm_latency,
                 warming_up: self.warming_up,
                 blocked: (blocked > 0).then(|| (blocked, control.blocked_reason())),
@@ -161,6 +164,7 @@ impl<'a> Watch<'a> {
         let totals = end.totals.since(self.mark.totals);
         // What a number of messages ends is over with the last of them, not when that is noticed.
         let limited = self.plan.is_limited();
+        let delayed = self.plan.delay_max_ns.is_some();
         let span_to = |last_ns: u64| (if limited { last_ns } else { now_ns }).saturating_sub(self.mark.at_ns);
         let (publishing_ns, consuming_ns) = (span_to(meter.last_publish_ns()), span_to(meter.last_delivery_ns()));
         Report {
@@ -170,10 +174,12 @@ impl<'a> Watch<'a> {
             published: Flow::new(totals.published, publishing_ns),
             consumed: Flow::new(totals.consumed, consuming_ns),
             confirmed: Flow::new(totals.confirmed, publishing_ns),
-            refused: totals.refused,
+            refused: Flow::new(totals.refused, publishing_ns),
             returned: totals.returned,
             blocked_seconds: seconds(totals.blocked_ns),
-            latency: Spans::of(&self.latency),
+            latency: Spans::of(&self.latency).filter(|_| !delayed),
+            lateness: Spans::of(&self.latency).filter(|_| delayed),
+            early: totals.early,
             confirm_latency: Spans::of(&self.confirm_latency),
             broker: self.broker.map(|broker| self.broker_use(broker, end)),
             loader: LoaderUse::new(end.loader.since(self.mark.loader)),
