@@ -1,12 +1,10 @@
 //! The time, and the thread that wakes queues when theirs has come.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use leveret_broker::clock::{Clock, Timestamp};
+use leveret_broker::clock::{Alarms, Clock, Timestamp};
 use leveret_broker::node::Node;
 use leveret_broker::topology::QueueId;
 use parking_lot::{Condvar, Mutex};
@@ -25,7 +23,7 @@ pub(crate) struct SystemClock {
 
 #[derive(Debug, Default)]
 struct Asked {
-    due: BinaryHeap<Reverse<(Timestamp, QueueId)>>,
+    alarms: Alarms,
     is_stopping: bool,
 }
 
@@ -75,12 +73,11 @@ impl SystemClock {
             if asked.is_stopping {
                 return None;
             }
-            let Some(Reverse((due, queue))) = asked.due.peek().copied() else {
+            let Some(due) = asked.alarms.next_due() else {
                 self.changed.wait(&mut asked);
                 continue;
             };
-            if due <= self.now() {
-                asked.due.pop();
+            if let Some(queue) = asked.alarms.take_due(self.now()) {
                 return Some(queue);
             }
             let until = self.started + Duration::from_millis(due.ms_since(self.started_at));
@@ -95,13 +92,13 @@ impl Clock for SystemClock {
     }
 
     fn wake_at(&self, queue: QueueId, due: Timestamp) {
-        let mut asked = self.asked.lock();
-        let is_next = asked.due.peek().is_none_or(|Reverse((next, _))| due < *next);
-        asked.due.push(Reverse((due, queue)));
-        drop(asked);
-        if is_next {
+        if self.asked.lock().alarms.add(queue, due) {
             self.changed.notify_one();
         }
+    }
+
+    fn forget(&self, queue: QueueId) {
+        self.asked.lock().alarms.remove(queue);
     }
 }
 

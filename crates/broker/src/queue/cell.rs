@@ -683,6 +683,9 @@ impl QueueCell {
         if let Some(stored) = &mut state.stored {
             stored.delete();
         }
+        if state.alarm.take().is_some() {
+            self.context.clock.forget(self.info.id);
+        }
         let mut wakers: Vec<Waker> = Vec::new();
         for consumer in consumers {
             let event = Event::ConsumerCancelled { key: consumer.key, queue: self.info.id };
