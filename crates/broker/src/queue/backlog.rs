@@ -27,6 +27,13 @@ struct Cold {
     count: usize,
 }
 
+impl Cold {
+    /// Whether there is a message at each of the positions.
+    fn is_dense(&self) -> bool {
+        self.until - self.from == self.count as u64
+    }
+}
+
 /// What is read back from disk for a queue.
 #[derive(Debug, Default)]
 pub struct Loaded {
@@ -128,6 +135,13 @@ impl Backlog {
         self.body_bytes.is_some() && self.cold.count > 0 && self.cold.from < self.uncounted_before
     }
 
+    /// Begins anew with the octets of bodies once nothing waits: how large those were that the disk damaged is not known.
+    fn settle_count(&mut self) {
+        if self.body_bytes.is_some_and(|bytes| bytes > 0) && self.len() == 0 {
+            self.body_bytes = Some(0);
+        }
+    }
+
     /// The message that comes next, unless it is on disk only.
     #[inline]
     pub(super) fn peek(&self) -> Option<&Message> {
@@ -220,6 +234,7 @@ impl Backlog {
         self.bytes = self.bytes.saturating_sub(taken.1.size());
         if let Some(bytes) = &mut self.body_bytes {
             *bytes = bytes.saturating_sub(taken.1.body_size() as u64);
+            self.settle_count();
         }
         Some(taken)
     }
@@ -254,19 +269,27 @@ impl Backlog {
 
     /// Takes in what was read back. What was asked for before the backlog was dropped is not wanted any more.
     pub(super) fn loaded(&mut self, mut loaded: Loaded) {
-        if self.cold.count == 0 || loaded.from != self.cold.from {
+        let Cold { from, until, .. } = self.cold;
+        let is_whole = loaded.from == from;
+        if self.cold.count == 0 || (!is_whole && !(loaded.from..loaded.up_to).contains(&from)) {
             return;
         }
         if !self.holes.is_empty() {
             loaded.messages.retain(|(position, _)| !self.holes.contains(&position.0));
             self.holes = self.holes.split_off(&loaded.up_to);
         }
-        self.cold.count = self.cold.count.saturating_sub(loaded.messages.len() + loaded.lost);
-        self.cold.from = loaded.up_to.max(self.cold.from);
-        if self.cold.from >= self.cold.until {
+        self.cold.count = if is_whole {
+            self.cold.count.saturating_sub(loaded.messages.len() + loaded.lost)
+        } else {
+            // Some of it was dropped meanwhile, which takes that there was a message at each position.
+            let left = usize::try_from(until.saturating_sub(loaded.up_to)).unwrap_or(usize::MAX);
+            left.saturating_sub(self.holes.range(..until).count())
+        };
+        self.cold.from = loaded.up_to.max(from);
+        if self.cold.from >= until {
             self.cold.count = 0;
         }
-        for (Position(position), message) in loaded.messages {
+        for (Position(position), message) in loaded.messages.into_iter().filter(|(Position(at), _)| *at >= from) {
             self.bytes += message.size();
             self.head_bytes += message.size();
             if let Some(bytes) = &mut self.body_bytes
@@ -276,6 +299,31 @@ impl Backlog {
             }
             self.head.push_back((position, message));
         }
+        self.settle_count();
+    }
+
+    /// Drops up to so many of the messages that come next and are on disk only, if it is known which they are; says at which
+    /// positions.
+    pub(super) fn drop_cold(&mut self, max: u64) -> Option<Range<u64>> {
+        let count = self.cold.count as u64;
+        if self.has_next() || count == 0 || max == 0 {
+            return None;
+        }
+        let from = self.cold.from;
+        if count <= max {
+            let until = std::mem::take(&mut self.cold).until;
+            self.holes = self.holes.split_off(&self.front);
+            if self.body_bytes.take().is_some() {
+                self.count_bodies(true);
+            }
+            return Some(from..until);
+        }
+        if !self.cold.is_dense() || self.body_bytes.is_some() {
+            return None;
+        }
+        self.cold.from += max;
+        self.cold.count = self.cold.count.saturating_sub(usize::try_from(max).unwrap_or(usize::MAX));
+        Some(from..self.cold.from)
     }
 
     /// Keeps everything before a position, which has to be on disk, there only; but for so many octets at the front, which

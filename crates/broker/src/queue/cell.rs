@@ -389,14 +389,20 @@ impl QueueCell {
             batch.clear();
             return Enqueued { pace: Pace::Go, stored: None, refused };
         }
+        if self.wants_time() {
+            // Their publishers may not have known yet.
+            let now = self.context.clock.now();
+            let untimed = batch.iter_mut().filter(|message| message.published_at().is_none());
+            untimed.for_each(|message| *message = message.stamped(now));
+        }
+        let depended_on_time = state.queue.depends_on_time();
         let mut refused = Vec::new();
         let (appended, relieved) = if self.may_refuse() {
             self.append_admitted(state, batch, fanout, &mut refused)
         } else {
             self.append(state, batch, fanout)
         };
-        if state.queue.depends_on_time() {
-            // Perhaps it did not before the batch came.
+        if !depended_on_time && state.queue.depends_on_time() {
             state.queue.set_now(self.context.clock.now());
             state.queue.go_on();
         }
@@ -445,22 +451,21 @@ impl QueueCell {
     ) -> (Option<(StorePosition, StorePace)>, Option<StorePosition>) {
         let (mut appended, mut relieved) = (None, None);
         let mut index = 0;
-        let mut rest = std::mem::take(batch);
-        while !rest.is_empty() {
-            let admitted = state.queue.admits(&rest);
-            if admitted == 0 {
-                let count = rest.iter().take_while(|message| !state.queue.has_room_for(message)).count();
-                refused.extend(index..index + count);
-                index += count;
-                rest.drain(..count).for_each(|message| state.queue.refuse(message));
+        let mut rest = std::mem::take(batch).into_iter();
+        while !rest.as_slice().is_empty() {
+            let admitted = state.queue.admits(rest.as_slice());
+            index += admitted;
+            if admitted > 0 {
+                batch.extend(rest.by_ref().take(admitted));
+                let (stored, freed) = self.append(state, batch, fanout);
+                appended = stored.or(appended);
+                relieved = freed.or(relieved);
                 continue;
             }
-            index += admitted;
-            let behind = rest.split_off(admitted);
-            let (stored, freed) = self.append(state, &mut rest, fanout);
-            appended = stored.or(appended);
-            relieved = freed.or(relieved);
-            rest = behind;
+            let count = rest.as_slice().iter().take_while(|message| !state.queue.has_room_for(message)).count();
+            refused.extend(index..index + count);
+            index += count;
+            rest.by_ref().take(count).for_each(|message| state.queue.refuse(message));
         }
         (appended, relieved)
     }
@@ -614,16 +619,21 @@ impl QueueCell {
     /// Takes back messages that a consumer, or without one basic.get, does not want, and that somebody else does.
     pub fn reject(&self, consumer: Option<ConsumerId>, messages: Vec<(Position, Message)>) -> Option<StorePosition> {
         let mut state = self.lock();
-        let mut written = None;
-        if !self.keeps_rejected() {
-            // Nobody does any more.
-            let mut positions = Vec::new();
-            for (position, _) in &messages {
-                super::push_position(&mut positions, *position);
-            }
-            written = state.drop_stored(&positions);
+        if state.closed {
+            return None;
         }
-        state.queue.reject(consumer, messages);
+        if self.keeps_rejected() {
+            state.queue.reject(consumer, messages);
+            self.finish(state);
+            return None;
+        }
+        // Nobody wants them any more.
+        let mut positions = Vec::new();
+        for (position, _) in &messages {
+            super::push_position(&mut positions, *position);
+        }
+        let written = state.drop_stored(&positions);
+        state.queue.settle(consumer, u32::try_from(messages.len()).unwrap_or(u32::MAX));
         self.finish(state);
         written
     }
@@ -745,10 +755,10 @@ impl State {
     }
 
     fn pace(&mut self, publisher: &Arc<Mailbox>) -> Pace {
-        if !self.is_above(PAUSE_ABOVE)
-            || self.queue.consumer_count() == 0
-            || self.queue.delivered_count() < self.no_pause_before
-        {
+        let outruns_consumers = self.is_above(PAUSE_ABOVE)
+            && self.queue.consumer_count() > 0
+            && self.queue.delivered_count() >= self.no_pause_before;
+        if !outruns_consumers && !self.queue.is_too_long() {
             return Pace::Go;
         }
         // Connections that ended meanwhile have nobody to tell, and must not gather while the backlog lasts.
@@ -766,7 +776,7 @@ impl QueueCell {
         let state = &mut *guard;
         let mut wakers = state.queue.take_wakers();
         let has_consumers = state.queue.consumer_count() > 0;
-        if !state.paused.is_empty() && (!state.is_above(RESUME_BELOW) || !has_consumers) {
+        if !state.paused.is_empty() && (!state.is_above(RESUME_BELOW) || !has_consumers) && !state.queue.is_too_long() {
             wakers.extend(state.paused.drain(..).filter_map(|publisher| publisher.post(Event::PublishingResumed)));
         }
         if !state.queue.is_unscathed() {

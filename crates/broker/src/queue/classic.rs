@@ -202,6 +202,19 @@ impl<S: Sink> Classic<S> {
         is_wanted && (0..self.lanes.count()).any(is_hidden)
     }
 
+    /// Whether there is more than may be, as what has to go first is on disk only.
+    #[inline]
+    pub fn is_too_long(&self) -> bool {
+        (self.rules.max_length.is_some() || self.rules.max_length_bytes.is_some()) && self.is_above_limit()
+    }
+
+    fn is_above_limit(&self) -> bool {
+        let is_above = |max: Option<u64>, used: u64| max.is_some_and(|max| used > max);
+        self.rules.overflow == Overflow::DropHead
+            && (is_above(self.rules.max_length, self.ready_count() as u64)
+                || is_above(self.rules.max_length_bytes, self.body_bytes()))
+    }
+
     /// Takes the messages that died, for whoever wants them.
     pub fn take_dead(&mut self) -> Vec<Dead> {
         std::mem::take(&mut self.dead)
@@ -498,6 +511,7 @@ impl<S: Sink> Classic<S> {
                 self.consumers.settle(id, u32::try_from(messages.len()).unwrap_or(u32::MAX));
             }
             for (position, message) in messages {
+                // It was forgotten if nothing else waited meanwhile.
                 self.may_expire = self.may_expire || message.ttl_ms().is_some();
                 match &mut self.quorum {
                     None => self.lanes.put_back(position, message),
@@ -620,21 +634,34 @@ impl<S: Sink> Classic<S> {
         }
     }
 
-    fn is_too_long(&self) -> bool {
-        let is_above = |max: Option<u64>, used: u64| max.is_some_and(|max| used > max);
-        self.rules.overflow == Overflow::DropHead
-            && (is_above(self.rules.max_length, self.ready_count() as u64)
-                || is_above(self.rules.max_length_bytes, self.body_bytes()))
-    }
-
     /// Drops what is too much, from the front.
     #[inline]
     fn drop_excess(&mut self) {
-        while (self.rules.max_length.is_some() || self.rules.max_length_bytes.is_some())
-            && self.is_too_long()
+        if self.is_too_long() {
+            self.drop_firsts();
+            if self.is_too_long() && !self.rules.keeps_dead {
+                self.drop_unread();
+            }
+        }
+    }
+
+    fn drop_firsts(&mut self) {
+        while self.is_too_long()
             && let Some((position, message, _)) = self.pop()
         {
             self.bury(position, message, DeathReason::MaxLen);
+        }
+    }
+
+    /// Drops what is too much and on disk only without reading it, so that the queue does not grow while it waits for the
+    /// disk.
+    fn drop_unread(&mut self) {
+        let Some(max) = self.rules.max_length else { return };
+        while let excess = (self.ready_count() as u64).saturating_sub(max)
+            && let Some(positions) = self.lanes.drop_cold(excess)
+        {
+            self.dropped.push(positions);
+            self.drop_firsts();
         }
     }
 

@@ -220,6 +220,14 @@ impl Lanes {
         Some((place(lane, position), message, redelivered))
     }
 
+    /// Drops up to so many of the messages that come next and are on disk only, if it is known which they are; says at which
+    /// positions.
+    pub(super) fn drop_cold(&mut self, max: u64) -> Option<Range<u64>> {
+        let range = self.first().drop_cold(max)?;
+        let upper = (self.top as u64) << LANE_SHIFT;
+        Some(upper | range.start..upper | range.end)
+    }
+
     /// Drops everything; says which positions that were.
     pub(super) fn clear(&mut self) -> Vec<Range<u64>> {
         let mut dropped = self.lowest.clear();

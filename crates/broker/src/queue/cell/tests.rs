@@ -2,8 +2,10 @@
 
 mod deduplication;
 mod expiry;
+mod limits;
 mod random;
 mod stress;
+mod time;
 
 use super::*;
 use crate::mailbox::{Inbox, MAILBOX_BYTES};

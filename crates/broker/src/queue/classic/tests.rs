@@ -2,6 +2,9 @@
 //!
 //! Messages are single letters, and a consumer's deliveries are written as a word; `*` marks a redelivered one.
 
+mod expiry;
+mod limits;
+mod priorities;
 mod random;
 mod requeue;
 mod single_active;
@@ -13,8 +16,8 @@ use std::rc::Rc;
 use super::*;
 use crate::mailbox::cost;
 use crate::message::Draft;
-use crate::queue::Delivery;
 use crate::queue::backlog::Backlog;
+use crate::queue::{Delivery, Loaded};
 
 /// A mailbox of bounded room, for one thread.
 #[derive(Debug, Clone)]

@@ -9,7 +9,6 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError, TestCaseResult};
 
 use super::*;
-use crate::queue::Loaded;
 
 const CONSUMERS_MAX: usize = 4;
 
