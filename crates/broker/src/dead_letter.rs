@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -82,15 +82,23 @@ impl DeadLetters {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// The right to move them, for one thread at a time. None if another one has it and is keeping up: it goes on until
-    /// nothing is left.
+    /// The right to move them, for one thread at a time. None if another one has it and is keeping up: it looks once more
+    /// after it gave it up.
     pub(crate) fn begin(&self) -> Option<MutexGuard<'_, Leaving>> {
+        // With the one in `end`: either this thread finds that the right is free, or the other one finds what this one added.
+        fence(Ordering::SeqCst);
         if self.count.load(Ordering::Acquire) > WAITING_MAX { Some(self.moving.lock()) } else { self.moving.try_lock() }
     }
 
     /// The same, once whoever has it is through.
     pub(crate) fn begin_in_turn(&self) -> MutexGuard<'_, Leaving> {
         self.moving.lock()
+    }
+
+    /// Gives the right up; [`DeadLetters::is_empty`] has to be asked then.
+    pub(crate) fn end(right: MutexGuard<'_, Leaving>) {
+        drop(right);
+        fence(Ordering::SeqCst);
     }
 
     pub(crate) fn pop(&self) -> Option<Departed> {

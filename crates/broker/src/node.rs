@@ -45,6 +45,8 @@ use crate::{Error, Name};
 const MOVES: QueueId = QueueId(u64::MAX);
 /// The same for messages that stay in their queue until others have them.
 const LEAVING: QueueId = QueueId(u64::MAX - 1);
+/// The same for dead letters that wait for somebody to move them.
+const DEAD_LETTERS: QueueId = QueueId(u64::MAX - 2);
 
 #[derive(Debug, Default)]
 struct State {
@@ -402,6 +404,9 @@ impl Node {
         }
         if queue == LEAVING {
             self.retry_leavers();
+            return;
+        }
+        if queue == DEAD_LETTERS {
             self.deliver_dead_letters();
             return;
         }

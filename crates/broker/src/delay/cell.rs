@@ -297,6 +297,9 @@ impl DelayCell {
         }
         state.pending.clear();
         state.unread = 0..0;
+        if state.wake_at.take().is_some() {
+            self.clock.forget(self.info.id);
+        }
         state.loading = None;
         let listings = std::mem::take(&mut state.listings);
         if let Some(store) = &self.store {

@@ -2,31 +2,51 @@
 
 use std::sync::Arc;
 
-use super::{MOVES, Node};
+use super::{DEAD_LETTERS, MOVES, Node};
 use crate::clock::Timestamp;
-use crate::dead_letter::{Departed, is_cycle};
+use crate::dead_letter::{DeadLetters, Departed, is_cycle};
 use crate::delay::DelayCell;
+use crate::hash::Map;
 use crate::message::Message;
 use crate::properties::{Afterlife, Death};
-use crate::queue::{Dead, DeadLetterTo, Fanout, QueueCell, QueueSettings, push_position};
-use crate::store::StorePosition;
-use crate::topology::{Routes, RoutingInput};
+use crate::queue::{Dead, DeadLetterTo, Fanout, Pace, QueueCell, QueueSettings, push_position};
+use crate::store::{Area, StorePosition};
+use crate::topology::{QueueId, Routes, RoutingInput};
 
 /// Milliseconds between looks whether copies are on disk.
 const MOVES_INTERVAL_MS: u64 = 50;
+/// Batches that a thread moves before it leaves the rest to the clock's, so that one connection does not work for all others
+/// for good.
+const BATCHES_MAX: usize = 1024;
+/// Messages of a batch that are copied before the first of them are handed on.
+const MESSAGES_MAX: usize = 1024;
 
-/// The messages of a queue's dead, for each of those who get some.
+/// Copies of messages, for each of those who get some.
 #[derive(Default)]
 struct Copies {
     queues: Vec<(Arc<QueueCell>, Vec<Message>)>,
+    /// Where each of the queues is.
+    places: Map<QueueId, usize>,
     /// Exchanges that hold them back.
     delays: Vec<(Arc<DelayCell>, Vec<Message>)>,
 }
 
-fn add<C>(copies: &mut Vec<(Arc<C>, Vec<Message>)>, cell: &Arc<C>, message: Message) {
-    match copies.iter_mut().find(|(other, _)| Arc::ptr_eq(other, cell)) {
-        Some((_, batch)) => batch.push(message),
-        None => copies.push((Arc::clone(cell), vec![message])),
+impl Copies {
+    fn add(&mut self, cell: &Arc<QueueCell>, message: Message) {
+        let place = *self.places.entry(cell.info().id).or_insert_with(|| {
+            self.queues.push((Arc::clone(cell), Vec::new()));
+            self.queues.len() - 1
+        });
+        if let Some((_, batch)) = self.queues.get_mut(place) {
+            batch.push(message);
+        }
+    }
+
+    fn delay(&mut self, cell: &Arc<DelayCell>, message: Message) {
+        match self.delays.iter_mut().find(|(other, _)| Arc::ptr_eq(other, cell)) {
+            Some((_, batch)) => batch.push(message),
+            None => self.delays.push((Arc::clone(cell), vec![message])),
+        }
     }
 }
 
@@ -65,34 +85,55 @@ impl Node {
     /// no lock held.
     #[inline]
     pub fn deliver_dead_letters(&self) {
+        if !self.context.dead_letters.is_empty() {
+            self.deliver_batches();
+        }
+    }
+
+    fn deliver_batches(&self) {
+        let mut left = BATCHES_MAX;
         while !self.context.dead_letters.is_empty() {
             let Some(mut leaving) = self.context.dead_letters.begin() else { return };
             while let Some(departed) = self.context.dead_letters.pop() {
                 if departed.is_safe() {
                     self.add_leavers(departed, &mut leaving);
                 } else {
-                    self.republish(departed);
+                    self.republish(&departed);
+                }
+                left -= 1;
+                if left == 0 {
+                    self.context.clock.wake_at(DEAD_LETTERS, self.now());
+                    return;
                 }
             }
+            DeadLetters::end(leaving);
         }
     }
 
-    fn republish(&self, departed: Departed) {
+    fn republish(&self, departed: &Departed) {
         let Departed { vhost, queue, id, settings, messages, is_stored } = departed;
-        let mut positions = Vec::new();
-        messages.iter().filter_map(|dead| dead.position).for_each(|position| push_position(&mut positions, position));
-        let Copies { queues, delays } = self.copies(&vhost, &queue, &settings, &messages);
-        let mut written = None;
-        for (cell, mut batch) in queues {
-            // Several queues may get clones of one message.
-            written = cell.accept(&mut batch, Fanout::Many).stored.max(written);
-        }
-        for (cell, mut batch) in delays {
-            written = cell.hold(&mut batch).stored.max(written);
-        }
-        let source = if is_stored { self.state.read().cells.get(&id).map(Arc::clone) } else { None };
-        if let Some(source) = source {
-            self.let_go(source, positions, written);
+        let source = if *is_stored { self.state.read().cells.get(id).map(Arc::clone) } else { None };
+        for messages in messages.chunks(MESSAGES_MAX) {
+            let copies = self.copies(vhost, queue, settings, messages);
+            let (mut written, mut is_behind) = (None, false);
+            for (cell, mut batch) in copies.queues {
+                // Several queues may get clones of one message.
+                let enqueued = cell.accept(&mut batch, Fanout::Many);
+                written = enqueued.stored.max(written);
+                is_behind |= matches!(enqueued.pace, Pace::AwaitDisk(Area::Log, _));
+            }
+            for (cell, mut batch) in copies.delays {
+                let held = cell.hold(&mut batch);
+                written = held.stored.max(written);
+                is_behind |= matches!(held.pace, Pace::AwaitDisk(Area::Log, _));
+            }
+            let mut positions = Vec::new();
+            messages.iter().filter_map(|dead| dead.position).for_each(|at| push_position(&mut positions, at));
+            let Some(source) = source.as_ref().filter(|_| !positions.is_empty()) else { continue };
+            if let Some(position) = written.filter(|_| is_behind) {
+                source.hold_until(position);
+            }
+            self.let_go(Arc::clone(source), positions, written);
         }
     }
 
@@ -123,10 +164,10 @@ impl Node {
                 continue;
             };
             for (cell, held) in delays {
-                add(&mut copies.delays, &cell, held);
+                copies.delay(&cell, held);
             }
             for cell in queues.iter().filter(|cell| !router.is_cycle(self, cell, dead)) {
-                add(&mut copies.queues, cell, after.clone());
+                copies.add(cell, after.clone());
             }
         }
         copies

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::dead_letters::{DeathRouter, RoutedDead};
 use super::{LEAVING, Node};
-use crate::dead_letter::{Departed, Leaver, Leaving, Way};
+use crate::dead_letter::{DeadLetters, Departed, Leaver, Leaving, Way};
 use crate::queue::{DeadLetterStrategy, DeadLetterTo, Fanout, QueueCell, push_position};
 use crate::store::StorePosition;
 use crate::topology::QueueId;
@@ -46,6 +46,9 @@ impl Node {
         if !leaving.is_empty() {
             self.context.clock.wake_at(LEAVING, self.now().plus_ms(LEAVING_INTERVAL_MS));
         }
+        // What died meanwhile was left to this thread.
+        DeadLetters::end(leaving);
+        self.deliver_dead_letters();
     }
 
     /// Brings the first messages of a queue further. Says whether some are still there.

@@ -1,6 +1,8 @@
 //! Rules of a node: what a change does to queues and their consumers, and who gets replies.
 
+mod dead_letters;
 mod operations;
+mod time;
 
 use super::*;
 use crate::exchange::ExchangeKind;

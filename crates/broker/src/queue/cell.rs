@@ -159,6 +159,8 @@ struct State {
     last_used: Timestamp,
     /// When the clock was asked to wake it.
     alarm: Option<Timestamp>,
+    /// Set while its dead are copied faster than the disk takes them: no more are read back until it has these.
+    held_until: Option<StorePosition>,
     /// Who waits for the first message to be read from disk (basic.get).
     getters: Vec<Arc<Mailbox>>,
     /// Publishers that paused.
@@ -225,6 +227,7 @@ impl QueueCell {
             deduplication: None,
             last_used: Timestamp::default(),
             alarm: None,
+            held_until: None,
             getters: Vec::new(),
             paused: Vec::new(),
             no_pause_before: 0,
@@ -640,7 +643,21 @@ impl QueueCell {
 
     /// Drops what stood at these positions and counted as settled when it was handed out (`no_ack`), or is elsewhere by now.
     pub fn discard(&self, positions: &[Range<u64>]) {
-        self.state.lock().drop_stored(positions);
+        let mut state = self.state.lock();
+        state.drop_stored(positions);
+        if let (Some(position), Some(stored)) = (state.held_until, &state.stored)
+            && position <= stored.synced()
+        {
+            state.held_until = None;
+            self.finish(state);
+        }
+    }
+
+    /// Reads nothing back to let it die until the log is so far, as what died before waits for that. [`QueueCell::discard`] ends
+    /// it.
+    pub(crate) fn hold_until(&self, position: StorePosition) {
+        let mut state = self.state.lock();
+        state.held_until = state.held_until.max(Some(position));
     }
 
     /// Puts messages back where they stood, those of all consumers before anything is handed out again. A queue that was
@@ -782,7 +799,7 @@ impl QueueCell {
         if !state.queue.is_unscathed() {
             self.bury(state);
         }
-        let wants_first = state.queue.wants_first();
+        let wants_first = state.held_until.is_none() && state.queue.wants_first();
         if let Some(stored) = &mut state.stored
             && !state.closed
         {

@@ -125,6 +125,11 @@ impl StoredLanes {
         appended
     }
 
+    /// Up to which position the log is on disk.
+    pub(super) fn synced(&self) -> StorePosition {
+        self.store.synced()
+    }
+
     /// Whether the store may hold messages of this queue.
     #[inline]
     pub(super) fn holds_messages(&self) -> bool {
