@@ -89,6 +89,13 @@ fn text(value: Value<'_>) -> Option<String> {
     }
 }
 
+/// The milliseconds of an expiration, if it is one.
+pub(super) fn ttl_ms(expiration: &[u8]) -> Option<u64> {
+    // As signed, for a zero may have a sign.
+    let milliseconds: i64 = std::str::from_utf8(expiration).ok()?.parse().ok()?;
+    u64::try_from(milliseconds).ok()
+}
+
 /// Whether an expiration is a number of milliseconds; the reason it is not, in the words of Erlang's `string:to_integer`.
 fn check_expiration(text: &str) -> Result<(), String> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -129,6 +136,8 @@ mod tests {
         for (text, reason) in [
             ("0", None),
             ("60000", None),
+            ("+5", None),
+            ("-0", None),
             ("315360000000", None),
             ("315360000001", Some("{value_too_large,315360000001}")),
             ("-1", Some("{value_negative,-1}")),
@@ -139,6 +148,7 @@ mod tests {
             ("1.5", Some("{leftover_string,\".5\"}")),
         ] {
             assert_eq!(check_expiration(text).err().as_deref(), reason, "{text}");
+            assert_eq!(ttl_ms(text.as_bytes()).is_some(), reason.is_none() || text == "315360000001", "{text}");
         }
     }
 

@@ -84,7 +84,7 @@ impl Session {
         if let Some(priority) = properties.priority {
             publishing.draft.set_priority(priority);
         }
-        publishing.ttl_ms = properties.expiration.and_then(|ttl| std::str::from_utf8(ttl).ok()?.parse().ok());
+        publishing.ttl_ms = properties.expiration.and_then(properties::ttl_ms);
         publishing.body_size = size;
         if size == 0 {
             return self.published(number, publishing, out).map_err(|fault| (PUBLISH, fault));

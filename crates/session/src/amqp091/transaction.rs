@@ -24,7 +24,11 @@ impl Session {
 
     pub(super) fn tx_commit(&mut self, number: u16, out: &mut Vec<u8>) -> Handled {
         let transaction = self.take_transaction(number)?;
-        for (message, held, mandatory) in transaction.published {
+        for (mut message, held, mandatory) in transaction.published {
+            if message.published_at().is_some() {
+                // It comes into its queues now.
+                message = message.stamped(self.node.now());
+            }
             self.publish_held(number, &message, &held, mandatory, Some((number, 0)), out);
         }
         for (settlement, delivered) in transaction.settled {
