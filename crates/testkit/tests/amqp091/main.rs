@@ -12,6 +12,7 @@ mod consumer_timeout;
 mod copies;
 mod dead_letter;
 mod deaths;
+mod delayed;
 mod durable_messages;
 mod exchange_bindings;
 mod exchanges;
