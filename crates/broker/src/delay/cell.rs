@@ -16,11 +16,14 @@ use crate::Name;
 use crate::clock::{Clock, Timestamp};
 use crate::message::Message;
 use crate::queue::{Enqueued, Loaded, Pace, Position, Restored};
-use crate::store::{Area, MessageStore, StorePace, StorePosition};
+use crate::store::{Area, MemoryPressure, MessageStore, StorePace, StorePosition};
 use crate::topology::QueueId;
 
 /// Pause between looks whether what was taken out is on disk elsewhere, in milliseconds.
 const SETTLE_MS: u64 = 50;
+
+/// The longest time between looks at what is held back, in milliseconds.
+const LOOK_MS: u64 = 60 * 60 * 1000;
 
 /// What an exchange was declared as, as far as its cell needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -323,7 +326,10 @@ impl DelayCell {
             return;
         }
         let now = self.clock.now();
-        // First, as what is due soon had better not leave memory.
+        if let Some(store) = &self.store {
+            state.pending.set_short(store.pressure() == MemoryPressure::All);
+        }
+        // Before anything leaves memory, as what is due soon had better not.
         state.pending.advance(now);
         if let Some(store) = &self.store {
             state.pending.written(store.written(self.area()));
@@ -376,6 +382,9 @@ impl DelayCell {
     }
 
     fn wake_by(&self, state: &mut State, due: Timestamp) {
+        // What the clock was asked for stays with it until then, which must not be years for each message that is due earlier
+        // than those before.
+        let due = due.min(self.clock.now().plus_ms(LOOK_MS));
         if state.wake_at.is_none_or(|known| due < known) {
             state.wake_at = Some(due);
             self.clock.wake_at(self.info.id, due);

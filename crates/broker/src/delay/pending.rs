@@ -20,8 +20,10 @@ use crate::store::StorePosition;
 const HORIZON_MS: u64 = 2000;
 /// Messages that are read back before they are due, at most,
 const NEAR_MAX: usize = 16 * 1024;
-/// and their octets, with a load's worth above that.
+/// their octets, with a load's worth above that,
 const NEAR_BYTES: usize = 8 * 1024 * 1024;
+/// and when memory is short.
+const NEAR_BYTES_SHORT: usize = 128 * 1024;
 /// Messages that are read back at a time, at most, and at least unless they are due,
 const LOAD_MAX: usize = 4096;
 const LOAD_MIN: usize = 1024;
@@ -59,6 +61,8 @@ pub(super) struct Pending {
     fresh: VecDeque<Batch>,
     /// Octets of `near`,
     near_bytes: usize,
+    /// which are to be no more than this,
+    near_bytes_max: usize,
     /// and of `fresh`.
     fresh_bytes: usize,
     /// The position that the next message gets.
@@ -78,6 +82,7 @@ impl Pending {
             frontier: if has_store { start } else { END },
             fresh: VecDeque::new(),
             near_bytes: 0,
+            near_bytes_max: NEAR_BYTES,
             fresh_bytes: 0,
             next,
             seen: (0, 0),
@@ -169,8 +174,13 @@ impl Pending {
         }
     }
 
+    /// Whether memory is short, so that little may be read ahead.
+    pub(super) fn set_short(&mut self, is_short: bool) {
+        self.near_bytes_max = if is_short { NEAR_BYTES_SHORT } else { NEAR_BYTES };
+    }
+
     fn has_room(&self) -> bool {
-        self.is_below(NEAR_MAX, NEAR_BYTES)
+        self.is_below(NEAR_MAX, self.near_bytes_max)
     }
 
     fn is_below(&self, messages: usize, bytes: usize) -> bool {
@@ -184,7 +194,7 @@ impl Pending {
 
     /// Takes back what is due last of what is due soon, if that is by far too much.
     fn limit_near(&mut self) {
-        if self.frontier == END || self.is_below(NEAR_MAX * 2, NEAR_BYTES * 2) {
+        if self.frontier == END || self.is_below(NEAR_MAX * 2, self.near_bytes_max * 2) {
             return;
         }
         while !self.has_room() && self.near.len() > 1 {
@@ -222,7 +232,7 @@ impl Pending {
         let is_next = self.near.first_key_value().is_none_or(|(near, _)| first < near);
         let is_soon = first.due <= now.plus_ms(LOAD_BEFORE_MS);
         let waits_for_more = !is_soon && self.missing.len() < LOAD_MIN && self.has_room();
-        if waits_for_more || (self.near_bytes >= NEAR_BYTES && !is_next) {
+        if waits_for_more || (self.near_bytes >= self.near_bytes_max && !is_next) {
             return Vec::new();
         }
         let each = usize::try_from(self.seen.1 / self.seen.0.max(1)).unwrap_or(usize::MAX).max(1);
