@@ -3,6 +3,7 @@
 mod deduplication;
 mod expiry;
 mod limits;
+mod priorities;
 mod random;
 mod stress;
 mod time;
