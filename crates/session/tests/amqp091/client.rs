@@ -129,6 +129,21 @@ impl Client {
         );
     }
 
+    /// Declares a queue with arguments, without waiting for an answer.
+    pub(crate) fn declare_with(&mut self, channel: u16, queue: &str, arguments: &[(&str, Value<'_>)]) {
+        let mut octets = Vec::new();
+        let mut writer = TableWriter::new(&mut octets);
+        for (name, value) in arguments {
+            writer.field(name, *value);
+        }
+        let arguments = Table::parse(&octets).unwrap();
+        let (ticket, passive, durable, exclusive, auto_delete, no_wait) = (0, false, false, false, false, true);
+        self.send(
+            channel,
+            &QueueDeclare { ticket, queue, passive, durable, exclusive, auto_delete, no_wait, arguments },
+        );
+    }
+
     pub(crate) fn qos(&mut self, channel: u16, prefetch_count: u16, global: bool) {
         self.send(channel, &BasicQos { prefetch_size: 0, prefetch_count, global });
     }
@@ -264,6 +279,7 @@ fn describe(method: &Method<'_>) -> String {
         Method::ChannelClose(close) => format!("close {}", close.reply_text),
         Method::ConnectionCloseOk(_) | Method::ChannelCloseOk(_) => "close-ok".into(),
         Method::BasicAck(ack) => format!("ack {}{}", if ack.multiple { "to " } else { "" }, ack.delivery_tag),
+        Method::BasicNack(nack) => format!("nack {}{}", if nack.multiple { "to " } else { "" }, nack.delivery_tag),
         Method::BasicDeliver(deliver) => {
             format!("deliver {} {}{}", deliver.consumer_tag, deliver.delivery_tag, starred(deliver.redelivered))
         }

@@ -5,6 +5,7 @@
 mod channels;
 mod client;
 mod confirm;
+mod deaths;
 mod delayed;
 mod duplicates;
 mod ending;
@@ -17,6 +18,7 @@ mod limits;
 mod login;
 mod memory;
 mod parking;
+mod refusals;
 mod settle;
 mod stored;
 mod timeouts;
