@@ -43,7 +43,9 @@ impl World {
     /// Hands letters of a queue to a consumer on channel 1.
     fn deliver(&mut self, queue: &str, letters: &[&str]) {
         self.client.consume(1, queue, false);
-        letters.iter().for_each(|letter| self.client.publish(1, queue, letter));
+        for letter in letters {
+            self.client.publish(1, queue, letter);
+        }
         assert_eq!(self.client.turn().len(), letters.len());
     }
 
