@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use client::Client;
 use leveret_protocol::amqp091::method::{
-    BasicGet, BasicPublish, BasicQos, Encode, ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare, QueueDelete,
-    QueueUnbind, TxCommit, TxSelect,
+    BasicAck, BasicGet, BasicPublish, BasicQos, ConfirmSelect, Encode, ExchangeBind, ExchangeDeclare, QueueBind,
+    QueueDeclare, QueueDelete, QueueUnbind, TxCommit, TxSelect,
 };
 use leveret_protocol::amqp091::{Method, Properties, Table, TableWriter, Value, frame};
 use leveret_server::{Config, Running};
@@ -329,6 +329,53 @@ fn what_was_committed_survives_kill_dash_nine_whenever_it_is_synced() {
         let process = Process::start_with(folder.path(), &["--sync", sync]);
         assert_eq!(message_count(&mut Client::open_channel(process.address), "q"), 5, "{sync}");
     }
+}
+
+/// Takes the first message; its delivery tag, and whether it was handed out before.
+fn get(client: &mut Client, name: &str) -> Option<(u64, bool)> {
+    client.send(1, &BasicGet { ticket: 0, queue: name, no_ack: false });
+    let payload = client.payload();
+    match Method::decode(&payload) {
+        Ok(Method::BasicGetOk(ok)) => Some((ok.delivery_tag, ok.redelivered)),
+        Ok(Method::BasicGetEmpty(_)) => None,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_quorum_queue_keeps_what_is_confirmed_whatever_its_delivery_mode() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut arguments = Vec::new();
+    TableWriter::new(&mut arguments).field("x-queue-type", Value::LongStr(b"quorum"));
+    let declare = QueueDeclare { arguments: Table::parse(&arguments).unwrap(), ..queue("q") };
+    let process = Process::start_with(folder.path(), &[]);
+    let mut client = Client::open_channel(process.address);
+    assert_eq!(call(&mut client, &declare), "QueueDeclareOk");
+    assert_eq!(call(&mut client, &ConfirmSelect { no_wait: false }), "ConfirmSelectOk");
+    for priority in [None, Some(9), Some(1)] {
+        let mut properties = Vec::new();
+        Properties { priority, delivery_mode: Some(1), ..Properties::default() }.encode(&mut properties);
+        publish_with(&mut client, "", "q", &properties);
+        assert!(matches!(Method::decode(&client.payload()), Ok(Method::BasicAck(_))));
+    }
+    let (settled, _) = get(&mut client, "q").unwrap();
+    let (open, is_again) = get(&mut client, "q").unwrap();
+    assert_eq!((settled, open, is_again), (1, 2, false));
+    // The commit is answered once the acknowledgement is on disk, and with it that the others were handed out.
+    let mut other = Client::open_channel(process.address);
+    client.send(1, &BasicAck { delivery_tag: settled, multiple: false });
+    assert_eq!(message_count(&mut client, "q"), 1);
+    assert_eq!(call(&mut other, &TxSelect {}), "TxSelectOk");
+    publish_with(&mut other, "", "q", &[0, 0]);
+    assert_eq!(call(&mut other, &TxCommit {}), "TxCommitOk");
+    process.kill();
+
+    let process = Process::start_with(folder.path(), &[]);
+    let mut client = Client::open_channel(process.address);
+    assert_eq!(call(&mut client, &declare), "QueueDeclareOk");
+    assert_eq!(message_count(&mut client, "q"), 3, "one was settled");
+    let again: Vec<bool> = std::iter::from_fn(|| get(&mut client, "q")).map(|(_, again)| again).collect();
+    assert_eq!(again, [true, false, false]);
 }
 
 /// Clients declare and delete queues without a pause, a signal kills the broker in the middle of it, and everything that

@@ -1,6 +1,7 @@
 //! Rules of a node: what a change does to queues and their consumers, and who gets replies.
 
 mod dead_letters;
+mod leaving;
 mod operations;
 mod time;
 

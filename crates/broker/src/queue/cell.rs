@@ -3,6 +3,7 @@
 //! Publishers' and consumers' tasks call it directly with batches. Nothing inside waits, does I/O or takes a lock other
 //! than the store's or a mailbox's. Wakers are called after the lock is released.
 
+mod commands;
 mod operations;
 
 pub use operations::Browsed;
@@ -17,6 +18,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::consumer_rules::ConsumerRules;
 use super::consumers::ConsumerInfo;
 use super::deduplication::Deduplication;
+use super::quorum::Members;
 use super::stored_lanes::StoredLanes;
 use super::{
     Classic, ConsumerId, Fanout, Loaded, Overflow, Position, QueueKind, QueueSettings, Restored, ReturnCause, Returned,
@@ -301,6 +303,16 @@ impl QueueCell {
         self.consumer_rules.kind()
     }
 
+    /// The nodes that it is on if it is a quorum queue; `node` is this one.
+    pub fn members(&self, node: &Name) -> Option<Members> {
+        (self.kind() == QueueKind::Quorum).then(|| Members::only(node))
+    }
+
+    /// Messages that came back and are not to be handed out yet.
+    pub fn delayed_count(&self) -> usize {
+        self.state.lock().queue.delayed_count()
+    }
+
     /// What it was asked to do; none for a plain queue.
     pub(crate) fn settings(&self) -> Option<Arc<QueueSettings>> {
         self.state.lock().settings.clone()
@@ -436,7 +448,7 @@ impl QueueCell {
                 self.note_stored(state);
             }
         }
-        state.queue.enqueue(batch);
+        state.take_in(batch);
         if let Some(stored) = &mut state.stored {
             relieved = stored.page_out(state.queue.lanes_mut());
             self.note_stored(state);
@@ -500,7 +512,7 @@ impl QueueCell {
         state.alarm = None;
         let now = self.context.clock.now();
         state.queue.set_now(now);
-        state.queue.go_on();
+        state.wake();
         let is_over = !state.closed && state.lease_end().is_some_and(|end| end <= now);
         self.finish(state);
         if is_over { Lease::Over } else { Lease::Runs }
@@ -552,7 +564,7 @@ impl QueueCell {
     /// Adds a consumer, which at once gets what waits.
     pub fn subscribe(&self, subscription: Subscription<Arc<Mailbox>>) -> Result<ConsumerId, Error> {
         let mut state = self.open()?;
-        let subscribed = state.queue.subscribe(subscription);
+        let subscribed = state.subscribe(subscription);
         self.renew(&mut state);
         self.finish(state);
         subscribed.map_err(|_| Error::ExclusiveUse { queue: self.resource() })
@@ -561,9 +573,9 @@ impl QueueCell {
     /// Removes a consumer; what it was handed stays unsettled.
     pub fn unsubscribe(&self, consumer: ConsumerId) -> Unsubscribed {
         let mut state = self.lock();
-        let removed = state.queue.unsubscribe(consumer);
+        let removed = state.unsubscribe(consumer);
         let was_last = removed.is_some() && state.queue.consumer_count() == 0;
-        let was_active = removed.is_some_and(|(_, was_active)| was_active);
+        let was_active = removed == Some(true);
         self.renew(&mut state);
         self.finish(state);
         Unsubscribed { was_last, was_active }
@@ -572,7 +584,7 @@ impl QueueCell {
     /// What a consumer that is gone gives back has been put back: the next one may take its place.
     pub fn hand_over(&self, gone: ConsumerId) {
         let mut state = self.lock();
-        state.queue.hand_over(gone);
+        state.hand_over(gone);
         self.finish(state);
     }
 
@@ -599,7 +611,7 @@ impl QueueCell {
     /// again ([`Event::JournalMoved`]).
     pub fn take(&self, no_ack: bool, mailbox: &Arc<Mailbox>) -> Result<(Taken, usize), Error> {
         let mut state = self.open()?;
-        let taken = state.queue.take(no_ack);
+        let taken = state.take(no_ack);
         if taken == Taken::OnDisk && !state.getters.iter().any(|getter| Arc::ptr_eq(getter, mailbox)) {
             state.getters.push(Arc::clone(mailbox));
         }
@@ -614,7 +626,7 @@ impl QueueCell {
     pub fn settle(&self, consumer: Option<ConsumerId>, count: u32, positions: &[Range<u64>]) -> Option<StorePosition> {
         let mut state = self.lock();
         let written = state.drop_stored(positions);
-        state.queue.settle(consumer, count);
+        state.settle(consumer, count, positions);
         self.finish(state);
         written
     }
@@ -626,7 +638,7 @@ impl QueueCell {
             return None;
         }
         if self.keeps_rejected() {
-            state.queue.reject(consumer, messages);
+            state.reject(consumer, messages);
             self.finish(state);
             return None;
         }
@@ -636,7 +648,7 @@ impl QueueCell {
             super::push_position(&mut positions, *position);
         }
         let written = state.drop_stored(&positions);
-        state.queue.settle(consumer, u32::try_from(messages.len()).unwrap_or(u32::MAX));
+        state.settle(consumer, u32::try_from(messages.len()).unwrap_or(u32::MAX), &positions);
         self.finish(state);
         written
     }
@@ -644,6 +656,7 @@ impl QueueCell {
     /// Drops what stood at these positions and counted as settled when it was handed out (`no_ack`), or is elsewhere by now.
     pub fn discard(&self, positions: &[Range<u64>]) {
         let mut state = self.state.lock();
+        state.let_go(positions);
         state.drop_stored(positions);
         if let (Some(position), Some(stored)) = (state.held_until, &state.stored)
             && position <= stored.synced()
@@ -670,7 +683,7 @@ impl QueueCell {
         }
         // Time may begin to matter with what comes back.
         state.queue.set_now(self.context.clock.now());
-        state.queue.put_back(returned);
+        state.put_back(returned);
         self.finish(state);
     }
 
@@ -689,7 +702,7 @@ impl QueueCell {
     /// Drops everything that waits; says how much that was, and the position of the log with which that is on disk.
     pub fn purge(&self) -> Result<(usize, Option<StorePosition>), Error> {
         let mut state = self.open()?;
-        let (count, positions) = state.queue.purge();
+        let (count, positions) = state.purge();
         let written = state.drop_stored(&positions);
         self.finish(state);
         Ok((count, written))
@@ -761,7 +774,6 @@ impl State {
         if let Some(deduplication) = &mut self.deduplication {
             deduplication.remove(positions);
         }
-        self.queue.forget(positions);
         self.stored.as_mut()?.settle(positions)
     }
 

@@ -12,8 +12,8 @@ use std::task::Waker;
 
 use super::backlog::Restored;
 use super::consumers::{ConsumerInfo, Consumers, Turn};
-use super::lanes::{Lanes, split};
-use super::quorum::{Fate, Quorum};
+use super::lanes::{ColdLane, Lanes, split};
+use super::quorum::{Fate, Quorum, ReturnedLot};
 use super::{
     ConsumerId, DeadLetterStrategy, Overflow, Position, QueueSettings, ReturnCause, SharedPrefetch, Sink, Subscription,
 };
@@ -176,6 +176,17 @@ impl<S: Sink> Classic<S> {
         self.now = now;
     }
 
+    /// The time, as far as anything depends on it.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Whether it is a quorum queue.
+    #[inline]
+    pub fn is_quorum(&self) -> bool {
+        self.quorum.is_some()
+    }
+
     /// Whether a message that waits may expire, or one that comes back may have to wait.
     #[inline]
     pub fn depends_on_time(&self) -> bool {
@@ -266,8 +277,21 @@ impl<S: Sink> Classic<S> {
 
     /// Takes a message out of turn, if it waits in memory; says whether it was handed out before.
     pub fn take_at(&mut self, position: Position) -> Option<(Message, bool)> {
+        if let Some(message) = self.quorum.as_mut().and_then(|quorum| quorum.take_returned(position)) {
+            return Some((message, true));
+        }
         let (lane, Position(position)) = split(position);
         self.lanes.lane_mut_if_used(lane)?.take_at(position)
+    }
+
+    /// The messages that wait behind a position, or all, in the order in which they would be handed out, as far as they are in
+    /// memory; what follows may be on disk.
+    pub(super) fn list(&self, after: Option<Position>, count: usize) -> (Vec<Listed>, Option<ColdLane>) {
+        let Some(quorum) = &self.quorum else { return self.lanes.list(after, count) };
+        let (mut messages, after) = quorum.list(after, count);
+        let (others, cold) = self.lanes.list(after, count - messages.len());
+        messages.extend(others);
+        (messages, cold)
     }
 
     /// Takes a message out of turn that was read from disk, unless it is not there any more; says whether it was handed out before.
@@ -294,12 +318,16 @@ impl<S: Sink> Classic<S> {
     pub fn reject(&mut self, id: Option<ConsumerId>, messages: Vec<(Position, Message)>) {
         let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
         for (position, message) in messages {
-            // A quorum queue knows it as it came in.
-            let message = match &mut self.quorum {
-                Some(quorum) => quorum.take_held(position),
-                None => Some(message),
-            };
-            if let Some(message) = message {
+            self.bury(position, message, DeathReason::Rejected);
+        }
+        self.settle(id, count);
+    }
+
+    /// [`Classic::reject`] for a quorum queue, which knows the messages as they came in.
+    pub(super) fn reject_at(&mut self, id: Option<ConsumerId>, positions: Vec<Position>) {
+        let count = u32::try_from(positions.len()).unwrap_or(u32::MAX);
+        for position in positions {
+            if let Some(message) = self.quorum.as_mut().and_then(|quorum| quorum.take_held(position)) {
                 self.bury(position, message, DeathReason::Rejected);
             }
         }
@@ -503,26 +531,41 @@ impl<S: Sink> Classic<S> {
     /// whoever had it.
     pub fn put_back(&mut self, returned: &mut Vec<Returned>) {
         self.consumers.begin_batch();
-        for Returned { consumer, settled, cause, messages } in returned.drain(..) {
-            if !settled {
-                self.unsettled = self.unsettled.saturating_sub(messages.len());
-            }
-            if let Some(id) = consumer {
-                self.consumers.settle(id, u32::try_from(messages.len()).unwrap_or(u32::MAX));
-            }
+        for Returned { consumer, settled, cause: _, messages } in returned.drain(..) {
+            self.count_returned(consumer, settled, messages.len());
             for (position, message) in messages {
                 // It was forgotten if nothing else waited meanwhile.
                 self.may_expire = self.may_expire || message.ttl_ms().is_some();
-                match &mut self.quorum {
-                    None => self.lanes.put_back(position, message),
-                    Some(quorum) => match quorum.give_back(position, cause, self.now) {
-                        Fate::Waits | Fate::Unknown => {}
-                        Fate::Dies(message) => self.bury(position, message, DeathReason::DeliveryLimit),
-                    },
+                self.lanes.put_back(position, message);
+            }
+        }
+        self.dispatch();
+    }
+
+    /// [`Classic::put_back`] for a quorum queue: what comes back counts, and goes before all that was never handed out.
+    pub(super) fn take_back_lots(&mut self, lots: Vec<ReturnedLot>) {
+        self.consumers.begin_batch();
+        for ReturnedLot { consumer, settled, cause, positions } in lots {
+            self.count_returned(consumer, settled, positions.len());
+            for position in positions {
+                let Some(quorum) = &mut self.quorum else { continue };
+                match quorum.give_back(position, cause, self.now) {
+                    Fate::Waits { expires } => self.may_expire = self.may_expire || expires,
+                    Fate::Dies(message) => self.bury(position, message, DeathReason::DeliveryLimit),
+                    Fate::Unknown => {}
                 }
             }
         }
         self.dispatch();
+    }
+
+    fn count_returned(&mut self, consumer: Option<ConsumerId>, settled: bool, count: usize) {
+        if !settled {
+            self.unsettled = self.unsettled.saturating_sub(count);
+        }
+        if let Some(id) = consumer {
+            self.consumers.settle(id, u32::try_from(count).unwrap_or(u32::MAX));
+        }
     }
 
     /// Drops everything that waits; says how much that was, and which positions.
@@ -680,6 +723,9 @@ impl<S: Sink> Classic<S> {
     }
 }
 
+/// A message that waits: where it stands, itself, and whether it was handed out before.
+pub(super) type Listed = (Position, Message, bool);
+
 /// Priorities of a quorum queue: from 0 to 31, and 4 for messages without one.
 const QUORUM_PRIORITY_MAX: u8 = 31;
 const QUORUM_PRIORITY_USUAL: u8 = 4;
@@ -691,6 +737,14 @@ pub(crate) fn push_position(ranges: &mut Vec<Range<u64>>, Position(position): Po
     match ranges.last_mut() {
         Some(last) if last.end == position => last.end += 1,
         _ => ranges.push(position..position + 1),
+    }
+}
+
+#[cfg(test)]
+impl<S> Classic<S> {
+    /// What makes it a quorum queue.
+    pub(super) fn quorum_part(&self) -> &Quorum {
+        self.quorum.as_ref().unwrap()
     }
 }
 

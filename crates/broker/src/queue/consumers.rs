@@ -24,6 +24,19 @@ pub struct ConsumerId {
     serial: u32,
 }
 
+impl ConsumerId {
+    /// Its number, unlike that of any other consumer of its queue.
+    pub(super) fn number(self) -> u64 {
+        u64::from(self.serial) << u32::BITS | u64::from(self.index)
+    }
+
+    /// The consumer with a number.
+    pub(super) fn from_number(number: u64) -> Self {
+        let half = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        Self { index: half(number), serial: half(number >> u32::BITS) }
+    }
+}
+
 /// What a consumer asks for (basic.consume).
 #[derive(Debug, Clone)]
 pub struct Subscription<S> {

@@ -8,7 +8,7 @@ mod consumers;
 mod deduplication;
 mod lanes;
 mod prefetch;
-mod quorum;
+pub mod quorum;
 mod settings;
 mod stored;
 mod stored_lanes;

@@ -3,11 +3,19 @@
 //!
 //! A quorum queue keeps what it has handed out, so that positions suffice to speak of messages.
 
+mod command;
+mod format;
+
+pub use command::{Checkout, Command, Outcome, ReturnedLot};
+pub use format::CommandFormatError;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::classic::Listed;
 use super::{DelayedRetry, Position, QueueSettings, Retried};
+use crate::Name;
 use crate::clock::Timestamp;
 use crate::hash::Map;
 use crate::message::Message;
@@ -18,6 +26,25 @@ use crate::value::Value;
 const DELIVERY_COUNT: &str = "x-delivery-count";
 /// The header that says how often a message was handed out before.
 const ACQUIRED_COUNT: &str = "x-acquired-count";
+
+/// The nodes that a quorum queue is on, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Members {
+    /// The one that serves it.
+    pub leader: Name,
+    /// All of them.
+    pub members: Vec<Name>,
+    /// Those that are there.
+    pub online: Vec<Name>,
+}
+
+impl Members {
+    /// A queue that is on one node only.
+    pub fn only(node: &Name) -> Self {
+        let all = vec![Name::clone(node)];
+        Self { leader: Name::clone(node), members: all.clone(), online: all }
+    }
+}
 
 /// Why a message comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,7 +70,10 @@ pub(super) struct Attempts {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It waits, at once or after a while.
-    Waits,
+    Waits {
+        /// Whether its publisher gave it a time to live.
+        expires: bool,
+    },
     /// It was handed out in vain too often.
     Dies(Message),
     /// It was done with, and is not the queue's any more.
@@ -180,6 +210,7 @@ impl Quorum {
                 return Fate::Dies(message);
             }
         }
+        let expires = message.ttl_ms().is_some();
         self.bytes += message.size();
         if let Some(delay_ms) = self.delayed_retry.and_then(|retry| retry.delay_ms(cause, *attempts)) {
             self.serial += 1;
@@ -188,7 +219,29 @@ impl Quorum {
             self.body_bytes += message.body_size();
             self.returned.push_back((position, message));
         }
-        Fate::Waits
+        Fate::Waits { expires }
+    }
+
+    /// What came back and waits behind a position, or all of it; and the position behind which the lanes go on.
+    pub(super) fn list(&self, after: Option<Position>, count: usize) -> (Vec<Listed>, Option<Position>) {
+        let skipped = match after {
+            None => 0,
+            Some(after) => match self.returned.iter().position(|(position, _)| *position == after) {
+                Some(index) => index + 1,
+                None => return (Vec::new(), Some(after)),
+            },
+        };
+        let listed = self.returned.iter().skip(skipped).take(count);
+        (listed.map(|(position, message)| (*position, message.clone(), true)).collect(), None)
+    }
+
+    /// Takes a message out of turn, if it came back and waits.
+    pub(super) fn take_returned(&mut self, wanted: Position) -> Option<Message> {
+        let index = self.returned.iter().position(|(position, _)| *position == wanted)?;
+        let (_, message) = self.returned.remove(index)?;
+        self.bytes = self.bytes.saturating_sub(message.size());
+        self.body_bytes = self.body_bytes.saturating_sub(message.body_size());
+        Some(message)
     }
 
     /// The message as it came in, of one that was handed out.

@@ -29,7 +29,7 @@ impl QueueCell {
         while browsed.len() < count {
             let (messages, cold, store) = {
                 let state = self.open()?;
-                let (messages, cold) = state.queue.lanes().list(after, count - browsed.len());
+                let (messages, cold) = state.queue.list(after, count - browsed.len());
                 (messages, cold, state.stored.as_ref().map(StoredLanes::store))
             };
             let placed = |(position, message, redelivered)| Browsed { position, message, redelivered };

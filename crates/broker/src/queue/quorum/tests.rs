@@ -1,8 +1,12 @@
 //! Rules of what a quorum queue has beyond a classic one.
 
+mod random;
+
 use super::*;
 use crate::message::Draft;
 use crate::properties::NoProperties;
+
+const WAITS: Fate = Fate::Waits { expires: false };
 
 fn message(body: &str) -> Message {
     let mut draft = Draft::new(Vec::new(), "", "q");
@@ -26,11 +30,11 @@ fn a_message_dies_when_its_failures_exceed_the_limit() {
         (None, &[ReturnCause::Failed; 50], false),
     ] {
         let (mut quorum, position) = (quorum(limit, None), Position(7));
-        let (mut next, mut fate) = (message("m"), Fate::Waits);
+        let (mut next, mut fate) = (message("m"), WAITS);
         for (time, cause) in causes.iter().enumerate() {
             quorum.hand_out(position, next.clone(), time > 0);
             fate = quorum.give_back(position, *cause, Timestamp(0));
-            if fate == Fate::Waits {
+            if fate == WAITS {
                 (_, next) = quorum.pop().unwrap();
             }
         }
@@ -45,7 +49,7 @@ fn what_comes_back_goes_in_the_order_in_which_it_came() {
         quorum.hand_out(Position(position), message("m"), false);
     }
     for position in [2, 0, 3] {
-        assert_eq!(quorum.give_back(Position(position), ReturnCause::Requeued, Timestamp(0)), Fate::Waits);
+        assert_eq!(quorum.give_back(Position(position), ReturnCause::Requeued, Timestamp(0)), WAITS);
     }
     assert_eq!(quorum.give_back(Position(2), ReturnCause::Requeued, Timestamp(0)), Fate::Unknown, "it is back already");
     quorum.forget(std::slice::from_ref(&(0..3)));
