@@ -245,10 +245,10 @@ impl QueueCell {
     }
 
     /// Acts by other settings from now on, at once. Says whether those who publish to it have to look at it anew, as they want to
-    /// know whether it [wants](Self::wants_time) to be told the time.
+    /// know whether it [wants](Self::wants_time) to be told the time and [may refuse](Self::may_refuse) messages.
     pub fn configure(&self, settings: &QueueSettings) -> bool {
         let mut state = self.state.lock();
-        let wanted_time = self.wants_time();
+        let before = (self.wants_time(), self.may_refuse());
         let is_limited = settings.max_length.is_some() || settings.max_length_bytes.is_some();
         for (flag, is_set) in [
             (flag::MAY_REFUSE, is_limited && settings.overflow != Overflow::DropHead),
@@ -279,7 +279,7 @@ impl QueueCell {
         let told = self.configure_consumers(&state.queue, settings);
         self.finish(state);
         told.into_iter().for_each(Waker::wake);
-        wanted_time != self.wants_time()
+        before != (self.wants_time(), self.may_refuse())
     }
 
     /// Tells consumers if the time changes in which they have to settle. Gives back whom to wake.

@@ -12,7 +12,7 @@ use super::dispatch::expected_method;
 use super::fault::{self, Fault};
 use super::properties::{self, Examined};
 use super::reply_to::is_reply_token;
-use super::routes::Origin;
+use super::routes::{Hints, Origin};
 use super::settings::BODY_SIZE_MAX;
 use super::{BasicProperties, Handled, NO_METHOD, PUBLISH, Session};
 
@@ -134,7 +134,8 @@ impl Session {
         }
         // Most publishes go the way of one before.
         let known = self.routes.find(draft.exchange(), draft.routing_key());
-        if ttl_ms.is_some() || known.is_some_and(|route| self.routes.hints(route).wants_time) {
+        let hints = known.map(|route| self.routes.hints(route)).unwrap_or_default();
+        if hints.wants_time || ttl_ms.is_some() {
             draft.stamp(self.node.now(), ttl_ms);
         }
         let message = draft.message();
@@ -142,21 +143,12 @@ impl Session {
         if buffer.capacity() <= DRAFT_KEPT {
             self.draft = buffer;
         }
-        let (mut message, destination) = match known {
-            _ if properties::need_examination(message.properties()) => self.examine_and_route(number, message)?,
-            Some(route) => (message, Destination::Route(route)),
-            None => {
-                let destination = self.resolve(&message, &[])?;
-                (message, destination)
+        let (message, destination, hints) = match known {
+            Some(route) if !properties::need_examination(message.properties()) => {
+                (message, Destination::Route(route), hints)
             }
+            _ => self.find_way(number, message)?,
         };
-        let hints = match &destination {
-            Destination::Route(route) => self.routes.hints(*route),
-            Destination::Once(held) => held.hints(),
-        };
-        if hints.wants_time && message.published_at().is_none() {
-            message = message.stamped(self.node.now());
-        }
         let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
         let mut origin = None;
         match &mut channel.mode {
@@ -181,10 +173,35 @@ impl Session {
             Destination::Route(route) if self.routes.is_unroutable(route) => {
                 self.unroutable(number, &message, mandatory, out);
             }
-            Destination::Route(route) => self.routes.publish(route, message, origin),
+            Destination::Route(route) => {
+                if hints.may_refuse
+                    && let Some(origin) = origin
+                {
+                    self.routes.note_origin(route, origin);
+                }
+                self.routes.publish(route, message);
+            }
             Destination::Once(held) => self.publish_held(number, &message, &held, mandatory, origin, out),
         }
         Ok(())
+    }
+
+    /// Finds the way of a message that something has to be looked into for: its properties, or the topology.
+    fn find_way(&mut self, number: u16, message: Message) -> Result<(Message, Destination, Hints), Fault> {
+        let (mut message, destination) = if properties::need_examination(message.properties()) {
+            self.examine_and_route(number, message)?
+        } else {
+            let destination = self.resolve(&message, &[])?;
+            (message, destination)
+        };
+        let hints = match &destination {
+            Destination::Route(route) => self.routes.hints(*route),
+            Destination::Once(held) => held.hints(),
+        };
+        if hints.wants_time && message.published_at().is_none() {
+            message = message.stamped(self.node.now());
+        }
+        Ok((message, destination, hints))
     }
 
     /// Publishes a message whose way was found before: by a transaction, or along a route that is not kept.

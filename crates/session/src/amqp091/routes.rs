@@ -33,8 +33,16 @@ struct Route {
     hints: Hints,
 }
 
+impl Route {
+    #[inline]
+    fn is(&self, exchange: &str, routing_key: &str) -> bool {
+        same(&self.routing_key, routing_key) && same(&self.exchange, exchange)
+    }
+}
+
 /// What the queues of a route want of their messages.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
 pub(crate) struct Hints {
     /// One of the queues is durable.
     pub(crate) is_durable: bool,
@@ -42,6 +50,8 @@ pub(crate) struct Hints {
     pub(crate) stores_transient: bool,
     /// One of them wants to know when a message was published.
     pub(crate) wants_time: bool,
+    /// One of them may refuse messages.
+    pub(crate) may_refuse: bool,
 }
 
 impl Hints {
@@ -51,6 +61,7 @@ impl Hints {
             is_durable: queues.iter().any(|queue| queue.info().durable),
             stores_transient: queues.iter().any(|queue| queue.kind() == QueueKind::Quorum),
             wants_time: queues.iter().any(|queue| queue.wants_time()),
+            may_refuse: queues.iter().any(|queue| queue.may_refuse()),
         }
     }
 }
@@ -67,6 +78,15 @@ struct Target {
     fanout: Fanout,
     /// Where messages of the batch came from that may be refused, by their place in it.
     origins: Vec<(usize, Origin)>,
+}
+
+impl Target {
+    /// Remembers where the next message of the batch comes from, if it may be refused.
+    fn note_origin(&mut self, origin: Origin) {
+        if self.cell.may_refuse() {
+            self.origins.push((self.batch.len(), origin));
+        }
+    }
 }
 
 /// A publisher is asked to pause: by which queue, and how many messages that had handed out by then.
@@ -137,16 +157,18 @@ impl Routes {
     /// The route of an exchange and key, if known.
     #[inline]
     pub(crate) fn find(&mut self, exchange: &str, routing_key: &str) -> Option<u32> {
-        let is = |route: &Route| same(&route.routing_key, routing_key) && same(&route.exchange, exchange);
-        if self.routes.get(self.last as usize).is_some_and(is) {
+        if self.routes.get(self.last as usize).is_some_and(|route| route.is(exchange, routing_key)) {
             return Some(self.last);
         }
+        self.look_up(exchange, routing_key)
+    }
+
+    fn look_up(&mut self, exchange: &str, routing_key: &str) -> Option<u32> {
         let hash = self.hasher.hash_one((exchange, routing_key));
-        let found = self.by_name.find(hash, |index| self.routes.get(*index as usize).is_some_and(is));
-        if let Some(index) = found {
-            self.last = *index;
-        }
-        found.copied()
+        let is = |index: &u32| self.routes.get(*index as usize).is_some_and(|route| route.is(exchange, routing_key));
+        let found = self.by_name.find(hash, is).copied();
+        self.last = found.unwrap_or(self.last);
+        found
     }
 
     /// Keeps a route.
@@ -191,14 +213,24 @@ impl Routes {
 
     /// Puts a message into the batches of a route's queues.
     #[inline]
-    pub(crate) fn publish(&mut self, route: u32, message: Message, origin: Option<Origin>) {
+    pub(crate) fn publish(&mut self, route: u32, message: Message) {
         let Some(route) = self.routes.get(route as usize) else { return };
         let Some((last, others)) = route.targets.split_last() else { return };
         let fanout = if others.is_empty() { Fanout::One } else { Fanout::Many };
         for target in others {
-            push(&mut self.targets, &mut self.dirty, *target, message.clone(), fanout, origin);
+            push(&mut self.targets, &mut self.dirty, *target, message.clone(), fanout);
         }
-        push(&mut self.targets, &mut self.dirty, *last, message, fanout, origin);
+        push(&mut self.targets, &mut self.dirty, *last, message, fanout);
+    }
+
+    /// Remembers where the message comes from that is about to be published along a route, for queues that may refuse it.
+    pub(crate) fn note_origin(&mut self, route: u32, origin: Origin) {
+        let Some(route) = self.routes.get(route as usize) else { return };
+        for target in &route.targets {
+            if let Some(target) = self.targets.get_mut(*target as usize) {
+                target.note_origin(origin);
+            }
+        }
     }
 
     /// Puts a message into the batches of queues, for a route that is not kept.
@@ -206,7 +238,12 @@ impl Routes {
         let fanout = if queues.len() > 1 { Fanout::Many } else { Fanout::One };
         for queue in queues {
             let target = self.target(queue);
-            push(&mut self.targets, &mut self.dirty, target, message.clone(), fanout, origin);
+            if let Some(origin) = origin
+                && let Some(target) = self.targets.get_mut(target as usize)
+            {
+                target.note_origin(origin);
+            }
+            push(&mut self.targets, &mut self.dirty, target, message.clone(), fanout);
         }
     }
 
@@ -277,20 +314,8 @@ fn same(one: &str, two: &str) -> bool {
 }
 
 #[inline]
-fn push(
-    targets: &mut [Target],
-    dirty: &mut Vec<u32>,
-    index: u32,
-    message: Message,
-    fanout: Fanout,
-    origin: Option<Origin>,
-) {
+fn push(targets: &mut [Target], dirty: &mut Vec<u32>, index: u32, message: Message, fanout: Fanout) {
     let Some(target) = targets.get_mut(index as usize) else { return };
-    if let Some(origin) = origin
-        && target.cell.may_refuse()
-    {
-        target.origins.push((target.batch.len(), origin));
-    }
     if target.batch.is_empty() {
         dirty.push(index);
     }
