@@ -6,6 +6,7 @@ mod expiry;
 mod limits;
 mod priorities;
 mod random;
+mod random_rules;
 mod requeue;
 mod single_active;
 
