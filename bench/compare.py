@@ -88,6 +88,8 @@ class Leveret:
 
 class RabbitMq:
     name = "RabbitMQ"
+    # Those to enable of its own, with commas.
+    plugins = ""
 
     def __init__(self, server):
         self.folder = tempfile.mkdtemp()
@@ -104,7 +106,7 @@ class RabbitMq:
             "RABBITMQ_PID_FILE": f"{self.folder}/pid",
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{self.folder}/enabled_plugins",
         }
-        pathlib.Path(self.folder, "enabled_plugins").write_text("[].\n")
+        pathlib.Path(self.folder, "enabled_plugins").write_text(f"[{self.plugins}].\n")
         self.server = server
         self.start()
 
