@@ -816,6 +816,7 @@ impl QueueCell {
             && !state.closed
         {
             let is_asked = has_consumers || !state.getters.is_empty() || wants_first;
+            stored.count_beside(state.queue.returned_bytes());
             stored.finish(state.queue.lanes(), state.queue.unsettled_count() > 0, is_asked);
         }
         self.set_alarm(state);

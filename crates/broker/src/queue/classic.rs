@@ -361,7 +361,13 @@ impl<S: Sink> Classic<S> {
 
     /// Octets of the messages that wait in memory, names and properties included.
     pub fn ready_bytes(&self) -> usize {
-        self.lanes.bytes() + self.quorum.as_ref().map_or(0, |quorum| quorum.bytes())
+        self.lanes.bytes() + self.returned_bytes()
+    }
+
+    /// Octets of the messages that came back to a quorum queue.
+    #[inline]
+    pub(super) fn returned_bytes(&self) -> usize {
+        self.quorum.as_ref().map_or(0, |quorum| quorum.bytes())
     }
 
     /// Whether some messages are on disk only.

@@ -22,6 +22,8 @@ pub(super) struct StoredLanes {
     is_lazy: bool,
     keeps_all: bool,
     stores_transient: bool,
+    /// Octets in memory beside the lanes that the store was told of.
+    beside: usize,
 }
 
 impl StoredLanes {
@@ -37,6 +39,7 @@ impl StoredLanes {
             is_lazy: false,
             keeps_all: false,
             stores_transient: false,
+            beside: 0,
         }
     }
 
@@ -155,8 +158,18 @@ impl StoredLanes {
         settled
     }
 
+    /// Tells the store of messages that are in memory beside the lanes.
+    #[inline]
+    pub(super) fn count_beside(&mut self, octets: usize) {
+        if octets != self.beside {
+            self.store.count_memory(octets.cast_signed() - self.beside.cast_signed());
+            self.beside = octets;
+        }
+    }
+
     /// Drops everything.
     pub(super) fn delete(&mut self) {
+        self.count_beside(0);
         self.lowest.delete();
         self.higher.iter_mut().for_each(Stored::delete);
     }
@@ -186,6 +199,12 @@ impl StoredLanes {
     pub(super) fn loaded(&mut self, lanes: &mut Lanes, lane: usize, loaded: Loaded) {
         self.lane(lane).loaded();
         lanes.loaded(lane, loaded);
+    }
+}
+
+impl Drop for StoredLanes {
+    fn drop(&mut self) {
+        self.count_beside(0);
     }
 }
 

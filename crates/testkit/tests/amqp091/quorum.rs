@@ -272,10 +272,14 @@ fn what_comes_back_goes_first_in_the_order_in_which_it_came_back() {
     let tags: Vec<u64> = (0..4).map(|_| channel.get(&queue).unwrap().delivery_tag).collect();
     for (ready, index) in [(2, 2), (3, 0), (4, 3)] {
         nack(&channel, tags[index]);
-        // RabbitMQ lets basic.get overtake what was settled before.
+        // RabbitMQ may let basic.get overtake what was settled before.
         while channel.message_count(&queue) < ready {}
     }
-    assert_eq!(drain(&channel, &queue), ["3", "1", "4", "5"]);
+    let mut expected = ["3", "1", "4", "5"];
+    if broker::differs("what came back goes behind what never went out") {
+        expected.rotate_right(1);
+    }
+    assert_eq!(drain(&channel, &queue), expected);
     channel.delete_queue(&queue);
 }
 

@@ -170,6 +170,28 @@ fn what_fails_too_often_dies_and_a_purge_leaves_what_is_on_its_way() {
 }
 
 #[test]
+fn what_came_back_counts_as_memory_as_long_as_it_waits() {
+    let store = FakeStore::new();
+    let node = Node::within(Surroundings { store: Some(store.shared()), ..Surroundings::default() });
+    node.apply(declare("q", &[("x-queue-type", Value::text("quorum"))])).unwrap();
+    let cell = node.queue("/", "q", ONE).unwrap();
+    let size = message("q", 100).size().cast_signed();
+    cell.enqueue(&mut vec![message("q", 100); 2], Fanout::One, &Arc::default());
+    let take = || match cell.take(false, &Arc::default()).unwrap() {
+        (Taken::Message(position, message, _), _) => (position, message),
+        other => panic!("{other:?}"),
+    };
+    let taken = take();
+    assert_eq!((store.memory(), cell.is_stored()), (size, true));
+    cell.requeue(None, &mut vec![taken]);
+    assert_eq!(store.memory(), 2 * size);
+    take();
+    assert_eq!(store.memory(), size);
+    node.delete_queue(&vhost(), "q", ONE, CloseCondition::default()).unwrap();
+    assert_eq!(store.memory(), 0);
+}
+
+#[test]
 fn a_quorum_queue_says_where_it_is() {
     let bench = Bench::new();
     let members = bench.source.members(&"here".into()).unwrap();

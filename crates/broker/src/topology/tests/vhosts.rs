@@ -52,6 +52,7 @@ fn a_default_queue_type_is_one_that_exists() {
     bench.apply(describe("/", with("classic")));
     bench.queue("q");
     assert!(bench.vhost().any_queue("q").unwrap().arguments().is_empty());
+    bench.apply(describe("/", with("quorum")));
     let text = bench.refuse(describe("new", with("foo")));
     assert_eq!(text, "Validation failed\n\nunsupported queue type 'foo'");
     assert!(bench.0.vhost("new").is_err());
