@@ -25,7 +25,7 @@ pub(super) struct ColdLane {
 pub(super) struct Lanes {
     lowest: Backlog,
     /// The lanes of the priorities from 1 on, as far as they were ever used.
-    higher: Vec<Backlog>,
+    higher: Vec<Option<Box<Backlog>>>,
     /// The highest priority.
     max: u8,
     /// The priority of messages without one.
@@ -53,7 +53,7 @@ impl Lanes {
         if self.max == 0 { 0 } else { usize::from(message.priority().unwrap_or(self.usual).min(self.max)) }
     }
 
-    /// How many lanes were made so far.
+    /// Above every lane that was ever used.
     pub(super) fn count(&self) -> usize {
         1 + self.higher.len()
     }
@@ -62,7 +62,7 @@ impl Lanes {
     pub(super) fn lane(&self, index: usize) -> Option<&Backlog> {
         match index.checked_sub(1) {
             None => Some(&self.lowest),
-            Some(index) => self.higher.get(index),
+            Some(index) => self.higher.get(index)?.as_deref(),
         }
     }
 
@@ -71,20 +71,25 @@ impl Lanes {
     pub(super) fn lane_mut(&mut self, index: usize) -> &mut Backlog {
         let Some(index) = index.checked_sub(1) else { return &mut self.lowest };
         if self.higher.len() <= index {
-            self.higher.resize_with(index + 1, Backlog::default);
-            for lane in &mut self.higher {
-                lane.count_bodies(self.counts_bodies);
-            }
+            self.higher.resize_with(index + 1, || None);
         }
+        let counts_bodies = self.counts_bodies;
+        let made = self.higher.get_mut(index).map(|lane| {
+            lane.get_or_insert_with(|| {
+                let mut lane = Box::<Backlog>::default();
+                lane.count_bodies(counts_bodies);
+                lane
+            })
+        });
         // The lane is there by now; the lowest one stands in for what cannot be.
-        self.higher.get_mut(index).unwrap_or(&mut self.lowest)
+        made.map_or(&mut self.lowest, |lane| &mut **lane)
     }
 
     /// A lane, if it was ever used.
     pub(super) fn lane_mut_if_used(&mut self, index: usize) -> Option<&mut Backlog> {
         match index.checked_sub(1) {
             None => Some(&mut self.lowest),
-            Some(index) => self.higher.get_mut(index),
+            Some(index) => self.higher.get_mut(index)?.as_deref_mut(),
         }
     }
 
@@ -128,19 +133,19 @@ impl Lanes {
     }
 
     fn lanes(&self) -> impl Iterator<Item = &Backlog> {
-        std::iter::once(&self.lowest).chain(&self.higher)
+        std::iter::once(&self.lowest).chain(self.higher.iter().flatten().map(|lane| &**lane))
     }
 
     /// Messages that wait.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.lowest.len() + self.higher.iter().map(Backlog::len).sum::<usize>()
+        self.lowest.len() + self.higher.iter().flatten().map(|lane| lane.len()).sum::<usize>()
     }
 
     /// Octets of the messages in memory.
     #[inline]
     pub(super) fn bytes(&self) -> usize {
-        self.lowest.bytes() + self.higher.iter().map(Backlog::bytes).sum::<usize>()
+        self.lowest.bytes() + self.higher.iter().flatten().map(|lane| lane.bytes()).sum::<usize>()
     }
 
     /// Octets of the bodies of the messages that wait, if they are counted.
@@ -152,7 +157,7 @@ impl Lanes {
     pub(super) fn count_bodies(&mut self, is_counting: bool) {
         self.counts_bodies = is_counting;
         self.lowest.count_bodies(is_counting);
-        self.higher.iter_mut().for_each(|lane| lane.count_bodies(is_counting));
+        self.higher.iter_mut().flatten().for_each(|lane| lane.count_bodies(is_counting));
     }
 
     /// Whether some messages are on disk only.
@@ -232,6 +237,7 @@ impl Lanes {
     pub(super) fn clear(&mut self) -> Vec<Range<u64>> {
         let mut dropped = self.lowest.clear();
         for (lane, backlog) in (1_u64..).zip(&mut self.higher) {
+            let Some(backlog) = backlog else { continue };
             let upper = lane << LANE_SHIFT;
             dropped.extend(backlog.clear().into_iter().map(|range| upper | range.start..upper | range.end));
         }

@@ -102,6 +102,11 @@ impl Stored {
         }
     }
 
+    /// Messages come that need not survive.
+    pub(super) fn note_transient(&mut self) {
+        self.has_unspilled = true;
+    }
+
     /// Gives the store what has to survive of messages that are about to get positions from `first` on.
     pub(super) fn append(
         &mut self,

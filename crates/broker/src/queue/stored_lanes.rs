@@ -15,7 +15,7 @@ use crate::topology::QueueId;
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and they change at different times")]
 pub(super) struct StoredLanes {
     lowest: Stored,
-    higher: Vec<Stored>,
+    higher: Vec<Option<Box<Stored>>>,
     store: Arc<dyn MessageStore>,
     queue: QueueId,
     durable: bool,
@@ -56,21 +56,27 @@ impl StoredLanes {
     #[inline]
     fn lane(&mut self, index: usize) -> &mut Stored {
         let Some(index) = index.checked_sub(1) else { return &mut self.lowest };
-        while self.higher.len() <= index {
-            let id = QueueId(self.queue.0 + self.higher.len() as u64 + 1);
-            let mut stored = Stored::new(Arc::clone(&self.store), id, self.durable, false);
+        if self.higher.get(index).is_none_or(Option::is_none) {
+            let id = QueueId(self.queue.0 + index as u64 + 1);
+            let mut stored = Box::new(Stored::new(Arc::clone(&self.store), id, self.durable, false));
             stored.set_lazy(self.is_lazy);
             stored.set_keeps_all(self.keeps_all);
             if self.stores_transient {
                 stored.store_transient();
             }
-            self.higher.push(stored);
+            if self.higher.len() <= index {
+                self.higher.resize_with(index + 1, || None);
+            }
+            if let Some(lane) = self.higher.get_mut(index) {
+                *lane = Some(stored);
+            }
         }
-        self.higher.get_mut(index).unwrap_or(&mut self.lowest)
+        // The lane is there by now; the lowest one stands in for what cannot be.
+        self.higher.get_mut(index).and_then(Option::as_deref_mut).unwrap_or(&mut self.lowest)
     }
 
     fn lanes(&self) -> impl Iterator<Item = &Stored> {
-        std::iter::once(&self.lowest).chain(&self.higher)
+        std::iter::once(&self.lowest).chain(self.higher.iter().flatten().map(|lane| &**lane))
     }
 
     /// The store.
@@ -82,21 +88,21 @@ impl StoredLanes {
     pub(super) fn set_lazy(&mut self, is_lazy: bool) {
         self.is_lazy = is_lazy;
         self.lowest.set_lazy(is_lazy);
-        self.higher.iter_mut().for_each(|lane| lane.set_lazy(is_lazy));
+        self.higher.iter_mut().flatten().for_each(|lane| lane.set_lazy(is_lazy));
     }
 
     /// Whether all messages stay in memory, and those on disk are read back at once.
     pub(super) fn set_keeps_all(&mut self, keeps_all: bool) {
         self.keeps_all = keeps_all;
         self.lowest.set_keeps_all(keeps_all);
-        self.higher.iter_mut().for_each(|lane| lane.set_keeps_all(keeps_all));
+        self.higher.iter_mut().flatten().for_each(|lane| lane.set_keeps_all(keeps_all));
     }
 
     /// From now on all messages survive, whether their publishers ask for that or not.
     pub(super) fn store_transient(&mut self) {
         self.stores_transient = true;
         self.lowest.store_transient();
-        self.higher.iter_mut().for_each(Stored::store_transient);
+        self.higher.iter_mut().flatten().for_each(|lane| lane.store_transient());
     }
 
     /// Gives the store what has to survive of messages that are about to get the next positions of their lanes.
@@ -109,6 +115,12 @@ impl StoredLanes {
     ) -> Option<(StorePosition, StorePace)> {
         if !lanes.has_priorities() {
             return self.lowest.append(lanes.next_position(0), messages, fanout);
+        }
+        if !self.durable && !self.stores_transient {
+            for message in messages {
+                self.lane(lanes.lane_of(message)).note_transient();
+            }
+            return None;
         }
         let mut by_lane: Vec<Vec<Message>> = Vec::new();
         for message in messages {
@@ -171,7 +183,7 @@ impl StoredLanes {
     pub(super) fn delete(&mut self) {
         self.count_beside(0);
         self.lowest.delete();
-        self.higher.iter_mut().for_each(Stored::delete);
+        self.higher.iter_mut().flatten().for_each(|lane| lane.delete());
     }
 
     /// Lets messages leave memory if there is little of it. Gives back the position of the page-out area that publishers should
@@ -180,7 +192,9 @@ impl StoredLanes {
     pub(super) fn page_out(&mut self, lanes: &mut Lanes) -> Option<StorePosition> {
         let mut awaited = None;
         for lane in 0..lanes.count() {
-            awaited = self.lane(lane).page_out(lanes.lane_mut(lane)).or(awaited);
+            if let Some(backlog) = lanes.lane_mut_if_used(lane) {
+                awaited = self.lane(lane).page_out(backlog).or(awaited);
+            }
         }
         awaited
     }
