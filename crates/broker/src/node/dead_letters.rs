@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use memchr::memmem;
+
 use super::{DEAD_LETTERS, MOVES, Node};
 use crate::clock::Timestamp;
 use crate::dead_letter::{DeadLetters, Departed, is_cycle};
@@ -75,8 +77,12 @@ impl<'a> DeathRouter<'a> {
 
     /// Whether a message would go round for ever if it went to this queue.
     pub(super) fn is_cycle(&self, node: &Node, cell: &QueueCell, dead: &Dead) -> bool {
-        let deaths = if dead.message.has_died() { node.properties.deaths(&dead.message) } else { Vec::new() };
-        is_cycle(&cell.info().name, self.queue, dead.reason, &deaths)
+        let target = &cell.info().name;
+        // A history that tells of a queue has its name somewhere, and reading all of it costs more than the rest.
+        let may_tell = || memmem::find(dead.message.properties(), target.as_bytes()).is_some();
+        let deaths =
+            if dead.message.has_died() && may_tell() { node.properties.deaths(&dead.message) } else { Vec::new() };
+        is_cycle(target, self.queue, dead.reason, &deaths)
     }
 }
 
