@@ -64,6 +64,10 @@ impl Session {
             written = changed.written;
         }
         let queue = self.node.queue(&self.vhost, &name, self.id)?;
+        if declare.passive {
+            // Asking for it is using it, as declaring it anew is.
+            queue.touch();
+        }
         let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
         channel.last_queue = Some(Name::clone(&name));
         let counts = queue.counts();

@@ -155,10 +155,12 @@ fn what_uses_a_queue_renews_it() {
     let connection = Connection::open();
     let channel = connection.channel();
     let (got, declared) = (expiring_queue(&channel), expiring_queue(&channel));
+    let asked_for = expiring_queue(&channel);
     let start = Instant::now();
     while start.elapsed() < EXPIRES * 2 {
         assert!(channel.get(&got).is_none());
         channel.declare_queue_with(&declared, arguments());
+        assert_eq!(channel.message_count(&asked_for), 0, "a passive declaration");
     }
     for queue in [&got, &declared] {
         assert_eq!(channel.message_count(queue), 0);
