@@ -387,15 +387,27 @@ impl QueueCell {
 
     /// Appends messages in order, emptying `batch`. A queue that was deleted meanwhile drops them.
     pub fn enqueue(&self, batch: &mut Vec<Message>, fanout: Fanout, publisher: &Arc<Mailbox>) -> Enqueued {
-        self.enqueue_for(batch, fanout, Some(publisher))
+        self.enqueue_for(batch, fanout, Some(publisher), self.may_refuse())
+    }
+
+    /// [`QueueCell::enqueue`] for messages whose publishers do not know yet that the queue [may refuse](Self::may_refuse) some:
+    /// it refuses none.
+    pub fn enqueue_all(&self, batch: &mut Vec<Message>, fanout: Fanout, publisher: &Arc<Mailbox>) -> Enqueued {
+        self.enqueue_for(batch, fanout, Some(publisher), false)
     }
 
     /// [`QueueCell::enqueue`] for messages that come from the broker itself, which has nobody to pause.
     pub fn accept(&self, batch: &mut Vec<Message>, fanout: Fanout) -> Enqueued {
-        self.enqueue_for(batch, fanout, None)
+        self.enqueue_for(batch, fanout, None, self.may_refuse())
     }
 
-    fn enqueue_for(&self, batch: &mut Vec<Message>, fanout: Fanout, publisher: Option<&Arc<Mailbox>>) -> Enqueued {
+    fn enqueue_for(
+        &self,
+        batch: &mut Vec<Message>,
+        fanout: Fanout,
+        publisher: Option<&Arc<Mailbox>>,
+        may_refuse: bool,
+    ) -> Enqueued {
         let mut guard = self.lock();
         let state = &mut *guard;
         if state.closed {
@@ -412,7 +424,7 @@ impl QueueCell {
         }
         let depended_on_time = state.queue.depends_on_time();
         let mut refused = Vec::new();
-        let (appended, relieved) = if self.may_refuse() {
+        let (appended, relieved) = if may_refuse {
             self.append_admitted(state, batch, fanout, &mut refused)
         } else {
             self.append(state, batch, fanout)

@@ -76,6 +76,8 @@ struct Target {
     batch: Vec<Message>,
     /// Whether a message of the batch may go to other queues as well.
     fanout: Fanout,
+    /// Whether it may refuse messages, as far as their publishers know: what it refuses they would take for taken otherwise.
+    may_refuse: bool,
     /// Where messages of the batch came from that may be refused, by their place in it.
     origins: Vec<(usize, Origin)>,
 }
@@ -83,7 +85,7 @@ struct Target {
 impl Target {
     /// Remembers where the next message of the batch comes from, if it may be refused.
     fn note_origin(&mut self, origin: Origin) {
-        if self.cell.may_refuse() {
+        if self.may_refuse {
             self.origins.push((self.batch.len(), origin));
         }
     }
@@ -179,8 +181,10 @@ impl Routes {
             self.routed_queues = 0;
         }
         self.routed_queues += queues.len();
-        let targets = queues.iter().map(|queue| self.target(queue)).collect();
-        let hints = Hints::of(queues);
+        let targets: Box<[u32]> = queues.iter().map(|queue| self.target(queue)).collect();
+        let mut hints = Hints::of(queues);
+        let mut known = targets.iter().filter_map(|target| self.targets.get(*target as usize));
+        hints.may_refuse = known.any(|target| target.may_refuse);
         let index = u32::try_from(self.routes.len()).unwrap_or(u32::MAX);
         self.routes.push(Route { exchange: exchange.into(), routing_key: routing_key.into(), targets, hints });
         let (routes, hasher) = (&self.routes, &self.hasher);
@@ -264,7 +268,11 @@ impl Routes {
         while let Some(index) = self.dirty.pop() {
             let Some(target) = self.targets.get_mut(index as usize) else { continue };
             let fanout = std::mem::replace(&mut target.fanout, Fanout::One);
-            let Enqueued { pace, stored, refused } = target.cell.enqueue(&mut target.batch, fanout, publisher);
+            let Enqueued { pace, stored, refused } = if target.may_refuse {
+                target.cell.enqueue(&mut target.batch, fanout, publisher)
+            } else {
+                target.cell.enqueue_all(&mut target.batch, fanout, publisher)
+            };
             flushed.stored = flushed.stored.max(stored);
             if !target.origins.is_empty() {
                 let is_refused = |(place, _): &&(usize, Origin)| refused.binary_search(place).is_ok();
@@ -299,6 +307,7 @@ impl Routes {
                 cell: Arc::clone(queue),
                 batch: Vec::new(),
                 fanout: Fanout::One,
+                may_refuse: queue.may_refuse(),
                 origins: Vec::new(),
             });
             u32::try_from(self.targets.len() - 1).unwrap_or(u32::MAX)

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use leveret_broker::node::Node;
+use leveret_broker::topology::{ApplyTo, Change, Policy, PolicyKind};
+use leveret_broker::value;
 use leveret_protocol::amqp091::method::{BasicGet, QueueBind, TxCommit, TxSelect};
 use leveret_protocol::amqp091::{Table, Value};
 
@@ -132,4 +134,27 @@ fn a_transaction_of_which_something_is_refused_closes_the_channel() {
     assert_eq!(client.turn(), ["1: close PRECONDITION_FAILED - partial tx completion"]);
     let ready = ["one", "three", "all"].map(|queue| counts(&node, queue).ready);
     assert_eq!(ready, [1, 3, 1], "what was not refused stays");
+}
+
+#[test]
+fn what_came_before_its_queue_began_to_refuse_is_taken() {
+    let (node, mut client) = start();
+    client.confirm_select(1);
+    client.publish(1, "all", "m");
+    assert_eq!(client.turn(), ["1: ack 1"]);
+    for _ in 0..3 {
+        client.publish(1, "all", "m");
+    }
+    let used = client.session.receive(&client.to_server, &mut client.to_client);
+    client.to_server.drain(..used);
+    let limits = [("max-length", value::Value::I64(2)), ("overflow", value::Value::text("reject-publish"))];
+    let definition = limits.into_iter().map(|(key, value)| (key.into(), value)).collect();
+    let (name, pattern, apply_to, priority) = ("p".into(), "^all$".into(), ApplyTo::All, 0);
+    let policy = Policy { name, pattern, apply_to, priority, definition };
+    node.apply(Change::SetPolicy { vhost: "/".into(), kind: PolicyKind::User, policy }).unwrap();
+    client.session.end_turn(&mut client.to_client);
+    // Its publisher could not be told of a refusal, and would take it for a confirm.
+    assert_eq!((client.read(), counts(&node, "all").ready), (vec!["1: ack to 4".to_owned()], 4));
+    client.publish(1, "all", "m");
+    assert_eq!((client.turn(), counts(&node, "all").ready), (vec!["1: nack 5".to_owned()], 4));
 }
