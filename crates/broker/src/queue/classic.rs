@@ -305,6 +305,8 @@ impl<S: Sink> Classic<S> {
     /// Puts a message that was taken out of turn where it stood, as it was, and goes on.
     pub fn put_in_place(&mut self, taken: TakenOut) {
         let (lane, Position(position)) = split(taken.position);
+        // It was forgotten if nothing else waited meanwhile.
+        self.may_expire = self.may_expire || taken.message.ttl_ms().is_some();
         self.lanes.put_in_place(lane, position, taken.message, taken.redelivered);
         self.go_on();
     }

@@ -75,3 +75,16 @@ fn what_comes_back_in_time_is_woken_for() {
     assert_eq!(queue.cell.wake(), Lease::Runs);
     assert_eq!(queue.cell.counts().ready, 0);
 }
+
+#[test]
+fn what_is_put_in_place_again_expires_though_nothing_waited_meanwhile() {
+    let queue = fixture(None);
+    queue.publish(Some(50));
+    let taken = queue.cell.take_at(Position(0)).unwrap().unwrap();
+    // Nothing waits, and nothing depends on time.
+    assert_eq!(queue.get(), None);
+    queue.cell.put_in_place(taken);
+    queue.clock.advance(50);
+    queue.cell.wake();
+    assert_eq!(queue.get(), None);
+}
