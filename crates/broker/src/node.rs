@@ -419,7 +419,8 @@ impl Node {
             return;
         };
         if cell.wake() == Lease::Over {
-            self.delete_unused(&cell);
+            // Unless somebody has just used it.
+            self.delete_if(&cell, CloseCondition { if_over: true, ..CloseCondition::default() });
         }
         self.deliver_dead_letters();
     }
@@ -472,7 +473,7 @@ impl Node {
         let flag = match condition {
             CloseCondition { if_unused: true, .. } => Some("if-unused"),
             CloseCondition { if_empty: true, .. } => Some("if-empty"),
-            CloseCondition { if_unused: false, if_empty: false } => None,
+            CloseCondition { if_unused: false, if_empty: false, .. } => None,
         };
         if let (Some(flag), Some(cell)) = (flag, state.cells.get(&id))
             && cell.kind() == QueueKind::Quorum
@@ -482,13 +483,15 @@ impl Node {
         self.remove(&mut state, vhost, name, id, condition)
     }
 
-    /// Deletes a queue that is not used any more, an auto-delete queue that lost its last consumer or one whose lease is over,
-    /// unless it has a consumer again.
+    /// Deletes an auto-delete queue that lost its last consumer, unless it has one again.
     pub fn delete_unused(&self, cell: &QueueCell) {
+        self.delete_if(cell, CloseCondition { if_unused: true, ..CloseCondition::default() });
+    }
+
+    fn delete_if(&self, cell: &QueueCell, condition: CloseCondition) {
         let info = cell.info();
         let mut state = self.state.write();
-        let condition = CloseCondition { if_unused: true, if_empty: false };
-        // Refused if somebody consumes again or it is gone already; both are fine.
+        // Refused if the condition does not hold any more or it is gone already; both are fine.
         let _ = self.remove(&mut state, &info.vhost, &info.name, info.id, condition);
     }
 

@@ -155,7 +155,7 @@ fn exclusive_queues_are_their_connections_and_go_with_it() {
 
 #[test]
 fn a_queue_is_deleted_only_under_its_conditions() {
-    let condition = |if_unused, if_empty| CloseCondition { if_unused, if_empty };
+    let condition = |if_unused, if_empty| CloseCondition { if_unused, if_empty, if_over: false };
     for (consumers, messages, condition, deleted) in [
         (0, 3, condition(false, false), Ok(3)),
         (0, 3, condition(true, false), Ok(3)),

@@ -525,7 +525,7 @@ impl QueueCell {
         let now = self.context.clock.now();
         state.queue.set_now(now);
         state.wake();
-        let is_over = !state.closed && state.lease_end().is_some_and(|end| end <= now);
+        let is_over = !state.closed && state.is_lease_over(now);
         self.finish(state);
         if is_over { Lease::Over } else { Lease::Runs }
     }
@@ -730,6 +730,9 @@ impl QueueCell {
         if condition.if_empty && counts.ready > 0 {
             return Err(Error::NotEmpty { queue: self.resource() });
         }
+        if condition.if_over && !state.is_lease_over(self.context.clock.now()) {
+            return Err(Error::InUse { resource: self.resource() });
+        }
         state.closed = true;
         let (count, consumers) = state.queue.close();
         if let Some(stored) = &mut state.stored {
@@ -763,6 +766,8 @@ pub struct CloseCondition {
     pub if_unused: bool,
     /// Nothing waits in it.
     pub if_empty: bool,
+    /// Its lease is over.
+    pub if_over: bool,
 }
 
 impl State {
@@ -793,6 +798,10 @@ impl State {
     fn lease_end(&self) -> Option<Timestamp> {
         let expires_ms = self.settings.as_ref()?.expires_ms?;
         (self.queue.consumer_count() == 0).then(|| self.last_used.plus_ms(expires_ms))
+    }
+
+    fn is_lease_over(&self, now: Timestamp) -> bool {
+        self.lease_end().is_some_and(|end| end <= now)
     }
 
     fn pace(&mut self, publisher: &Arc<Mailbox>) -> Pace {

@@ -170,7 +170,7 @@ impl Session {
 
     pub(super) fn queue_delete(&mut self, number: u16, delete: &QueueDelete<'_>, out: &mut Vec<u8>) -> Handled {
         let name = self.queue_name(number, &clean_name(delete.queue))?;
-        let condition = CloseCondition { if_unused: delete.if_unused, if_empty: delete.if_empty };
+        let condition = CloseCondition { if_unused: delete.if_unused, if_empty: delete.if_empty, if_over: false };
         let deleted = self.node.delete_queue(&self.vhost, &name, self.id, condition)?;
         let ok = QueueDeleteOk { message_count: u32::try_from(deleted.messages).unwrap_or(u32::MAX) };
         self.answer_once_written(number, deleted.written.map(Wait::Journal), (!delete.no_wait).then_some(&ok), out)

@@ -273,7 +273,7 @@ fn consumers_that_share_a_mailbox_share_its_room() {
 
 #[test]
 fn a_queue_closes_only_under_its_conditions() {
-    let condition = |if_unused, if_empty| CloseCondition { if_unused, if_empty };
+    let condition = |if_unused, if_empty| CloseCondition { if_unused, if_empty, if_over: false };
     for (consumers, messages, condition, closed) in [
         (0, 2, condition(false, false), Ok(2)),
         (1, 3, condition(false, false), Ok(2)),

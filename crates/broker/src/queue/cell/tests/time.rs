@@ -218,3 +218,14 @@ fn what_is_rejected_in_a_queue_that_is_gone_goes_nowhere() {
     assert_eq!(bench.cell.reject(Some(id), held), None);
     assert_eq!(bench.dead(), 0);
 }
+
+#[test]
+fn a_queue_that_is_used_when_its_lease_ends_stays() {
+    let bench = Bench::new(&lease(100));
+    assert_eq!(bench.pass(100), (1, true));
+    bench.cell.touch();
+    let if_over = CloseCondition { if_over: true, ..CloseCondition::default() };
+    assert!(bench.cell.close(if_over).is_err(), "used again before it was closed");
+    bench.clock.advance(100);
+    assert_eq!(bench.cell.close(if_over), Ok(0));
+}
