@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use leveret_broker::Name;
 use leveret_broker::access::PeerLocation;
+use leveret_broker::clock::Timestamp;
 use leveret_broker::entropy::Entropy;
 use leveret_broker::mailbox::{CloseReason, Event, Inbox, Mailbox};
 use leveret_broker::node::Node;
@@ -137,6 +138,8 @@ pub struct Session {
     entropy: Entropy,
     inbox: Inbox,
     deadline: Deadline,
+    /// The time of this turn, once somebody asked for it.
+    turn_time: Option<Timestamp>,
     /// Buffer for the next draft.
     draft: Vec<u8>,
     /// Channels with publishes to confirm or shared prefetch to release.
@@ -182,6 +185,7 @@ impl Session {
             entropy,
             inbox: Inbox::default(),
             deadline: Deadline::default(),
+            turn_time: None,
             draft: Vec::new(),
             dirty_channels: Vec::new(),
             log: LogWait::default(),
@@ -256,6 +260,7 @@ impl Session {
         let output_max = out.len() + OUTPUT_MAX;
         self.held = false;
         self.methods = 0;
+        self.turn_time = None;
         self.routes.validate(self.node.generation());
         while self.phase != Phase::Over {
             if out.len() >= output_max || self.methods >= METHODS_MAX {
@@ -315,6 +320,7 @@ impl Session {
     /// Gives every queue its share of the turn's work and sends the confirms that follow from it.
     pub fn end_turn(&mut self, out: &mut Vec<u8>) {
         self.flush(out);
+        self.turn_time = None;
         if std::mem::take(&mut self.parking.has_moved) {
             self.log.is_told = false;
             self.unpark(out);

@@ -1,6 +1,7 @@
 //! From basic.publish and its content to the batches of the queues it is routed to.
 
 use leveret_broker::Name;
+use leveret_broker::clock::Timestamp;
 use leveret_broker::message::{Draft, Message};
 use leveret_broker::node::Routed;
 use leveret_broker::topology::RoutingInput;
@@ -136,7 +137,7 @@ impl Session {
         let known = self.routes.find(draft.exchange(), draft.routing_key());
         let hints = known.map(|route| self.routes.hints(route)).unwrap_or_default();
         if hints.wants_time || ttl_ms.is_some() {
-            draft.stamp(self.node.now(), ttl_ms);
+            draft.stamp(self.turn_time(), ttl_ms);
         }
         let message = draft.message();
         let buffer = draft.into_buffer();
@@ -144,10 +145,10 @@ impl Session {
             self.draft = buffer;
         }
         let (message, destination, hints) = match known {
-            Some(route) if !properties::need_examination(message.properties()) => {
+            Some(route) if !properties::need_examination(message.properties(), ttl_ms) => {
                 (message, Destination::Route(route), hints)
             }
-            _ => self.find_way(number, message)?,
+            _ => self.find_way(number, message, ttl_ms)?,
         };
         let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
         let mut origin = None;
@@ -187,8 +188,13 @@ impl Session {
     }
 
     /// Finds the way of a message that something has to be looked into for: its properties, or the topology.
-    fn find_way(&mut self, number: u16, message: Message) -> Result<(Message, Destination, Hints), Fault> {
-        let (mut message, destination) = if properties::need_examination(message.properties()) {
+    fn find_way(
+        &mut self,
+        number: u16,
+        message: Message,
+        ttl_ms: Option<u64>,
+    ) -> Result<(Message, Destination, Hints), Fault> {
+        let (mut message, destination) = if properties::need_examination(message.properties(), ttl_ms) {
             self.examine_and_route(number, message)?
         } else {
             let destination = self.resolve(&message, &[])?;
@@ -199,9 +205,15 @@ impl Session {
             Destination::Once(held) => held.hints(),
         };
         if hints.wants_time && message.published_at().is_none() {
-            message = message.stamped(self.node.now());
+            message = message.stamped(self.turn_time());
         }
         Ok((message, destination, hints))
+    }
+
+    /// When the messages of this turn are published: the clock is read once for all of them.
+    #[inline]
+    fn turn_time(&mut self) -> Timestamp {
+        *self.turn_time.get_or_insert_with(|| self.node.now())
     }
 
     /// Publishes a message whose way was found before: by a transaction, or along a route that is not kept.
