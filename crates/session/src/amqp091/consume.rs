@@ -14,7 +14,7 @@ use leveret_protocol::amqp091::{ReplyCode, Table, frame};
 use super::fault::Fault;
 use super::reply_to::{REPLY_TO, is_reply_name};
 use super::settings::generated_name;
-use super::sources::{Source, SourceKind};
+use super::sources::{HandOver, Source, SourceKind};
 use super::unsettled::Delivered;
 use super::{Handled, Session, table};
 
@@ -110,6 +110,7 @@ impl Session {
     pub(super) fn cancel(&mut self, number: u16, cancel: &BasicCancel<'_>, out: &mut Vec<u8>) {
         let Some(channel) = self.channels.get_mut(number) else { return };
         let mut unused = None;
+        let mut hand_over = HandOver::Nothing;
         if let Some(key) = channel.consumer(cancel.consumer_tag) {
             channel.consumers.retain(|(_, consumer)| *consumer != key);
             if channel.reply_consumer.as_ref().is_some_and(|(_, consumer)| *consumer == key) {
@@ -118,8 +119,11 @@ impl Session {
             match self.sources.get(key).map(Source::kind) {
                 Some(SourceKind::Consumer { queue, id }) => {
                     let Unsubscribed { was_last, was_active } = queue.unsubscribe(*id);
-                    if was_active {
+                    if was_last {
+                        // Nobody waits. Who comes next need not.
                         queue.hand_over(*id);
+                    } else if was_active {
+                        hand_over = HandOver::OnceSettled;
                     }
                     if was_last && queue.info().auto_delete {
                         unused = Some(Arc::clone(queue));
@@ -132,8 +136,9 @@ impl Session {
             self.deliver(out);
             if let Some(source) = self.sources.get_mut(key) {
                 source.live = false;
+                source.hand_over = hand_over;
             }
-            self.sources.drop_if_done(key);
+            self.sources.go_on_without(key);
         }
         if !cancel.no_wait {
             frame::write_method(out, number, &BasicCancelOk { consumer_tag: cancel.consumer_tag });

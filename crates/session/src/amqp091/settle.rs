@@ -9,7 +9,7 @@ use leveret_protocol::amqp091::{ReplyCode, frame};
 
 use super::channel::{Mode, Settlement};
 use super::fault::Fault;
-use super::sources::SourceKind;
+use super::sources::{HandOver, SourceKind};
 use super::unsettled::Delivered;
 use super::{Handled, Session};
 
@@ -132,11 +132,8 @@ impl Session {
     /// Lets the next consumers take the places of those that were stopped and have given everything back.
     pub(super) fn hand_over(&mut self, keys: &[u32]) {
         for key in keys {
-            if let Some(source) = self.sources.get_mut(*key)
-                && std::mem::take(&mut source.hands_over)
-                && let SourceKind::Consumer { queue, id } = source.kind()
-            {
-                queue.hand_over(*id);
+            if let Some(source) = self.sources.get_mut(*key) {
+                source.give_up_place();
             }
             self.sources.drop_if_done(*key);
         }
@@ -148,13 +145,18 @@ impl Session {
         for key in keys {
             let Some(source) = self.sources.get_mut(*key) else { continue };
             let was_live = std::mem::take(&mut source.live);
+            if source.hand_over == HandOver::OnceSettled {
+                source.hand_over = HandOver::OnceGivenBack;
+            }
             match source.kind() {
                 SourceKind::Consumer { queue, id } if was_live => {
                     let Unsubscribed { was_last, was_active } = queue.unsubscribe(*id);
                     if was_last && queue.info().auto_delete {
                         unused.push(Arc::clone(queue));
                     }
-                    source.hands_over = was_active;
+                    if was_active {
+                        source.hand_over = HandOver::OnceGivenBack;
+                    }
                 }
                 SourceKind::Replies { token } => self.node.unregister_reply(token),
                 SourceKind::Consumer { .. } | SourceKind::Get { .. } => {}

@@ -36,6 +36,18 @@ pub(crate) enum SourceKind {
     },
 }
 
+/// When another consumer may take the place of one that was the single active consumer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum HandOver {
+    /// It was not, or another one has.
+    #[default]
+    Nothing,
+    /// Once what it was delivered is settled, so that messages keep their order.
+    OnceSettled,
+    /// Once whoever stopped it has given everything back.
+    OnceGivenBack,
+}
+
 /// A source of deliveries. It outlives its consumer until everything it delivered is settled.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -47,8 +59,8 @@ pub(crate) struct Source {
     pub(crate) no_ack: bool,
     /// Whether more deliveries may come.
     pub(crate) live: bool,
-    /// Whether the queue waits to be told that everything is given back, before another consumer takes its place.
-    pub(crate) hands_over: bool,
+    /// What its queue waits for before another consumer takes its place.
+    pub(crate) hand_over: HandOver,
     /// Deliveries not settled.
     pub(crate) outstanding: u32,
     /// How long they may be that.
@@ -80,7 +92,16 @@ impl Source {
 
     /// Whether it may go.
     fn is_done(&self) -> bool {
-        !self.live && !self.hands_over && self.outstanding == 0 && self.is_clean()
+        !self.live && self.hand_over == HandOver::Nothing && self.outstanding == 0 && self.is_clean()
+    }
+
+    /// Lets the next consumer take its place, if its queue waits for that.
+    pub(crate) fn give_up_place(&mut self) {
+        if std::mem::take(&mut self.hand_over) != HandOver::Nothing
+            && let SourceKind::Consumer { queue, id } = &self.kind
+        {
+            queue.hand_over(*id);
+        }
     }
 
     /// Whether its queue has nothing to be told of deliveries.
@@ -148,7 +169,7 @@ impl Sources {
             tag,
             no_ack,
             live: true,
-            hands_over: false,
+            hand_over: HandOver::Nothing,
             outstanding: 0,
             timeout: Timeout::default(),
             settled: 0,
@@ -297,13 +318,23 @@ impl Sources {
                 positions.clear();
                 source.positions = positions;
             }
-            self.drop_if_done(*key);
+            self.go_on_without(*key);
         }
         if self.dirty.is_empty() {
             self.dirty = keys;
             self.dirty.clear();
         }
         written
+    }
+
+    /// Lets the next consumer take the place of one that was cancelled, if everything it was delivered is settled, and drops
+    /// the source if it is done.
+    pub(crate) fn go_on_without(&mut self, key: u32) {
+        let Some(source) = self.get_mut(key) else { return };
+        if source.hand_over == HandOver::OnceSettled && source.outstanding == 0 && source.is_clean() {
+            source.give_up_place();
+        }
+        self.drop_if_done(key);
     }
 
     /// Drops a source that delivers no more, has nothing outstanding and nothing to tell its queue.
