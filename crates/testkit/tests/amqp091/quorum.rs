@@ -74,6 +74,7 @@ fn arguments_of_other_types_are_refused_and_its_own_compared() {
     let queue = unique("quorum");
     for (argument, value) in [
         ("x-max-priority", Value::I32(5)),
+        ("x-max-priority", longstr("many")),
         ("x-queue-mode", longstr("lazy")),
         ("x-queue-version", Value::I32(2)),
         ("x-queue-master-locator", longstr("min-masters")),
