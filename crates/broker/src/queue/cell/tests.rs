@@ -8,10 +8,13 @@ mod random;
 mod stress;
 mod time;
 
+use super::enqueue::{PAUSE_ABOVE, PAUSE_AGAIN_AFTER, PAUSE_DELIVERIES, RESUME_BELOW};
 use super::*;
 use crate::mailbox::{Inbox, MAILBOX_BYTES};
 use crate::message::Draft;
+use crate::queue::Fanout;
 use crate::queue::stored::Stored;
+use crate::store::Area;
 use crate::wakes::Wakes;
 
 /// Octets of the messages that fill a queue up.
