@@ -286,8 +286,9 @@ impl DelayCell {
         }
         let Position(position) = place.position;
         let range = position..position + 1;
-        let settled =
-            self.store.as_ref().map(|store| store.settle(self.area(), self.info.id, std::slice::from_ref(&range)));
+        let area = self.area();
+        let settled = self.store.as_ref().map(|store| store.settle(area, self.info.id, std::slice::from_ref(&range)));
+        let settled = settled.filter(|_| area == Area::Log);
         self.finish(&mut state);
         (true, settled)
     }
