@@ -9,8 +9,8 @@
 //! Flags: 1 is persistent, 2 has a time, 4 has a priority, 8 has died, 16 is due later, 32 has hidden keys; the others are 0.
 //! The tail of a message with hidden keys is these, each behind an octet with its length, and how many octets they are, in 32
 //! bits; then, of one that has a time, when it was published and its time to live; then, of one that is due later, when that
-//! is. Times are numbers of 64 bits in milliseconds; all numbers are little-endian. The octets are also what stands on disk, so they only change with the version of the message
-//! log.
+//! is. Times are numbers of 64 bits in milliseconds; all numbers are little-endian. The octets are also what stands on disk, so
+//! they only change with the version of the message log.
 //!
 //! One allocation holds everything, so that fan-out copies a pointer and a queue entry is one. The properties are the
 //! protocol's own octets, forwarded as they came.

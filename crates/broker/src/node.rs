@@ -1,7 +1,8 @@
 //! What the connections of a node share: the topology, the queues behind it, the users.
 //!
-//! Lock order: changes of policies, the topology, then a queue, then the store, then a mailbox. Publishing takes the topology's lock only for a
-//! route that is not in the connection's cache; [`Node::generation`] tells whether the cache still holds.
+//! Lock order: changes of policies, the right to move the dead, the topology, then a queue, then the store, then a mailbox.
+//! Publishing takes the topology's lock only for a route that is not in the connection's cache; [`Node::generation`] tells
+//! whether the cache still holds.
 
 mod dead_letters;
 mod delays;
