@@ -182,8 +182,8 @@ fn another_channel_can_close_amid_content() {
     channel.send(&basic_publish("", &queue));
     other.close();
     channel.send_octets(&header_frame(channel.number(), 60, 0));
-    channel.round_trip();
-    assert_eq!(channel.message_count(&queue), 1);
+    // RabbitMQ's counts may lag behind; what it gives does not.
+    assert_eq!(channel.get(&queue).unwrap().body, b"");
 }
 
 #[test]
