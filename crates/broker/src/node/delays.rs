@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::delay::{DELAY_HEADER, DelayCell, DelayInfo, number};
 use crate::hash::Map;
 use crate::message::Message;
-use crate::queue::{Enqueued, Fanout, Pace, Position, QueueCell};
+use crate::queue::{Enqueued, Fanout, Pace, Position, QueueCell, push_position};
 use crate::store::StorePosition;
 use crate::topology::{QueueId, Removed, Routes, RoutingInput};
 use crate::value::{Table, Value};
@@ -105,11 +105,8 @@ impl Node {
         let due: Vec<_> = due.into_iter().map(|(position, message)| (position, self.release(&message, now))).collect();
         let state = self.state.read();
         let vhost = state.topology.vhost(&info.vhost).ok();
-        for (Position(position), (mut message, extra_keys)) in due {
-            match fired.positions.last_mut() {
-                Some(last) if last.end == position => last.end += 1,
-                _ => fired.positions.push(position..position + 1),
-            }
+        for (position, (mut message, extra_keys)) in due {
+            push_position(&mut fired.positions, position);
             let mut keys = vec![message.routing_key()];
             keys.extend(extra_keys.iter().map(|key| &**key));
             keys.extend(message.hidden_keys());

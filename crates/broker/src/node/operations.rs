@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{MOVES, Node};
+use super::Node;
 use crate::message::Message;
 use crate::queue::{Browsed, Fanout, Position, QueueCell, push_position};
 use crate::store::StorePosition;
@@ -87,14 +87,7 @@ impl Node {
                 Some(Copied { stored }) => {
                     result.moved += 1;
                     let range = position.0..position.0 + 1;
-                    match stored {
-                        Some(copied) => {
-                            if self.moves.add(copied, Arc::clone(&source), vec![range]) {
-                                self.context.clock.wake_at(MOVES, self.now());
-                            }
-                        }
-                        None => source.discard(&[range]),
-                    }
+                    self.let_go(Arc::clone(&source), vec![range], stored);
                 }
             }
         }

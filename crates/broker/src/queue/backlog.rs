@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
-use super::Position;
+use super::{Position, push_position};
 use crate::message::{Draft, Message};
 
 /// Messages that `ready` keeps room for when it is empty.
@@ -242,12 +242,7 @@ impl Backlog {
     /// Drops everything; says which positions that were.
     pub(super) fn clear(&mut self) -> Vec<Range<u64>> {
         let mut dropped: Vec<Range<u64>> = Vec::new();
-        for position in self.returned.keys() {
-            match dropped.last_mut() {
-                Some(last) if last.end == *position => last.end += 1,
-                _ => dropped.push(*position..position + 1),
-            }
-        }
+        self.returned.keys().for_each(|position| push_position(&mut dropped, Position(*position)));
         let never_handed_out = match self.head.front() {
             Some((position, _)) => *position,
             None if self.cold.count > 0 => self.cold.from,
