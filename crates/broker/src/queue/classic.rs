@@ -6,6 +6,8 @@
 //!
 //! Messages die here: their time is up, or there is no room. Where they go then is the cell's to know.
 
+mod dying;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::task::Waker;
@@ -191,88 +193,6 @@ impl<S: Sink> Classic<S> {
     #[inline]
     pub fn depends_on_time(&self) -> bool {
         self.may_expire || self.quorum.is_some()
-    }
-
-    /// When the first of the messages expires that may go next, or one may go that came back.
-    pub fn next_due(&self) -> Option<Timestamp> {
-        let quorum = self.quorum.as_deref();
-        let retry = quorum.and_then(Quorum::next_due);
-        if !self.may_expire {
-            return retry;
-        }
-        let firsts = (0..self.lanes.count()).filter_map(|lane| self.lanes.lane(lane)?.peek());
-        let firsts = firsts.chain(quorum.and_then(Quorum::peek));
-        firsts.filter_map(|message| message.expires_at(self.rules.ttl_ms)).chain(retry).min()
-    }
-
-    /// Whether what comes next is on disk only, and has to be looked at though nobody asks for it: it may be too old or too much.
-    pub fn wants_first(&self) -> bool {
-        let is_hidden = |lane| self.lanes.lane(lane).is_some_and(|lane| lane.len() > 0 && lane.peek().is_none());
-        let is_wanted =
-            (self.may_expire && (self.rules.keeps_dead || self.rules.ttl_ms.is_some())) || self.is_too_long();
-        is_wanted && (0..self.lanes.count()).any(is_hidden)
-    }
-
-    /// Whether there is more than may be, as what has to go first is on disk only.
-    #[inline]
-    pub fn is_too_long(&self) -> bool {
-        (self.rules.max_length.is_some() || self.rules.max_length_bytes.is_some()) && self.is_above_limit()
-    }
-
-    fn is_above_limit(&self) -> bool {
-        let is_above = |max: Option<u64>, used: u64| max.is_some_and(|max| used > max);
-        self.rules.overflow == Overflow::DropHead
-            && (is_above(self.rules.max_length, self.ready_count() as u64)
-                || is_above(self.rules.max_length_bytes, self.body_bytes()))
-    }
-
-    /// Takes the messages that died, for whoever wants them.
-    pub fn take_dead(&mut self) -> Vec<Dead> {
-        std::mem::take(&mut self.dead)
-    }
-
-    /// Takes the positions of messages that died and that nobody wants.
-    pub fn take_dropped(&mut self) -> Vec<Range<u64>> {
-        std::mem::take(&mut self.dropped)
-    }
-
-    /// Whether nothing died since the last look.
-    #[inline]
-    pub fn is_unscathed(&self) -> bool {
-        self.dead.is_empty() && self.dropped.is_empty()
-    }
-
-    /// How many of the messages, from the first on, the queue takes now: all, unless it refuses what is too much.
-    pub fn admits(&self, messages: &[Message]) -> usize {
-        if self.rules.overflow == Overflow::DropHead {
-            return messages.len();
-        }
-        let room = |max: Option<u64>, used: u64| max.map_or(u64::MAX, |max| max.saturating_sub(used));
-        let leaving = self.quorum.as_ref().map_or(0, |quorum| quorum.leaving_count());
-        let places = room(self.rules.max_length, (self.ready_count() + leaving) as u64);
-        let places = usize::try_from(places).unwrap_or(usize::MAX).min(messages.len());
-        if self.rules.max_length_bytes.is_none() {
-            return places;
-        }
-        let mut octets = room(self.rules.max_length_bytes, self.body_bytes());
-        let fits = |message: &&Message| {
-            let rest = octets.checked_sub(message.body_size() as u64);
-            octets = rest.unwrap_or(octets);
-            rest.is_some()
-        };
-        messages.iter().take(places).take_while(fits).count()
-    }
-
-    /// Whether there is room for a message.
-    pub fn has_room_for(&self, message: &Message) -> bool {
-        self.admits(std::slice::from_ref(message)) > 0
-    }
-
-    /// A message that the queue does not take.
-    pub fn refuse(&mut self, message: Message) {
-        if self.rules.keeps_dead && self.rules.overflow == Overflow::RejectPublishDeadLetter {
-            self.dead.push(Dead { position: None, message, reason: DeathReason::MaxLen });
-        }
     }
 
     /// Takes a message out of turn, if it waits in memory; says whether it was handed out before.
@@ -650,84 +570,6 @@ impl<S: Sink> Classic<S> {
     #[inline]
     fn has_first(&mut self) -> bool {
         self.quorum.as_ref().is_some_and(|quorum| quorum.returned_count() > 0) || self.lanes.has_next()
-    }
-
-    /// Drops what is too old, as far as it would go next.
-    #[inline]
-    fn drop_expired(&mut self) {
-        if let Some(quorum) = &mut self.quorum {
-            quorum.end_delays(self.now);
-        }
-        if self.may_expire {
-            self.drop_expired_firsts();
-        }
-    }
-
-    fn drop_expired_firsts(&mut self) {
-        let (now, ttl_ms) = (self.now, self.rules.ttl_ms);
-        for lane in 0..self.lanes.count() {
-            let is_old = |message: &Message| message.expires_at(ttl_ms).is_some_and(|due| due <= now);
-            while self.lanes.lane(lane).and_then(super::backlog::Backlog::peek).is_some_and(is_old)
-                && let Some((position, message, _)) = self.lanes.pop_from(lane)
-            {
-                self.bury(position, message, DeathReason::Expired);
-            }
-        }
-        let is_old = |message: &Message| message.expires_at(ttl_ms).is_some_and(|due| due <= now);
-        while let Some(quorum) = &mut self.quorum
-            && quorum.peek().is_some_and(is_old)
-            && let Some((position, message)) = quorum.pop()
-        {
-            self.bury(position, message, DeathReason::Expired);
-        }
-        if ttl_ms.is_none() && self.ready_count() + self.delayed_count() == 0 {
-            self.may_expire = false;
-        }
-    }
-
-    /// Drops what is too much, from the front.
-    #[inline]
-    fn drop_excess(&mut self) {
-        if self.is_too_long() {
-            self.drop_firsts();
-            if self.is_too_long() && !self.rules.keeps_dead {
-                self.drop_unread();
-            }
-        }
-    }
-
-    fn drop_firsts(&mut self) {
-        while self.is_too_long()
-            && let Some((position, message, _)) = self.pop()
-        {
-            self.bury(position, message, DeathReason::MaxLen);
-        }
-    }
-
-    /// Drops what is too much and on disk only without reading it, so that the queue does not grow while it waits for the
-    /// disk.
-    fn drop_unread(&mut self) {
-        let Some(max) = self.rules.max_length else { return };
-        while let excess = (self.ready_count() as u64).saturating_sub(max)
-            && let Some(positions) = self.lanes.drop_cold(excess)
-        {
-            self.dropped.push(positions);
-            self.drop_firsts();
-        }
-    }
-
-    fn bury(&mut self, position: Position, message: Message, reason: DeathReason) {
-        if let Some(quorum) = &mut self.quorum {
-            quorum.forget_attempts(position);
-            if self.rules.is_safe {
-                quorum.keep_leaving(position, &message);
-            }
-        }
-        if self.rules.keeps_dead {
-            self.dead.push(Dead { position: Some(position), message, reason });
-        } else {
-            push_position(&mut self.dropped, position);
-        }
     }
 }
 
