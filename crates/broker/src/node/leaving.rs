@@ -63,7 +63,7 @@ impl Node {
                 return false;
             };
             let first = waiting.len().min(LEAVERS_MAX);
-            let mut stuck = VecDeque::new();
+            let mut stuck = Vec::new();
             for mut leaver in waiting.drain(..first) {
                 self.find_way(&source, to, &mut leaver);
                 match self.hand_to_targets(&mut leaver) {
@@ -72,12 +72,12 @@ impl Node {
                     Progress::Stuck if to.strategy == DeadLetterStrategy::AtMostOnce => {
                         self.leave(&source, &leaver, None);
                     }
-                    Progress::Stuck => stuck.push_back(leaver),
+                    Progress::Stuck => stuck.push(leaver),
                 }
             }
             let has_moved = stuck.len() < first;
-            stuck.append(waiting);
-            *waiting = stuck;
+            // There may be a million behind them, which are best left where they are.
+            stuck.into_iter().rev().for_each(|leaver| waiting.push_front(leaver));
             if !has_moved {
                 return true;
             }
