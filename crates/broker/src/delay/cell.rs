@@ -22,6 +22,9 @@ use crate::topology::QueueId;
 /// Pause between looks whether what was taken out is on disk elsewhere, in milliseconds.
 const SETTLE_MS: u64 = 50;
 
+/// Pause between looks whether there is room to write what is due, in milliseconds.
+const REST_MS: u64 = 5;
+
 /// The longest time between looks at what is held back, in milliseconds.
 const LOOK_MS: u64 = 60 * 60 * 1000;
 
@@ -84,7 +87,9 @@ struct State {
     wake_at: Option<Timestamp>,
     /// Whether somebody takes out what is due.
     is_firing: bool,
-    /// Nothing is taken out before this, as who takes it has enough to write.
+    /// Nothing is taken out until an area of the store is so far, which has enough to write,
+    rests_for: Option<(Area, StorePosition)>,
+    /// nor before this, when the store is asked again.
     rests_until: Timestamp,
     is_closed: bool,
     /// Messages that were taken out: where their copies are on disk by, and what to settle then.
@@ -118,6 +123,7 @@ impl DelayCell {
             listings: VecDeque::new(),
             wake_at: None,
             is_firing: false,
+            rests_for: None,
             rests_until: Timestamp(0),
             is_closed: false,
             moved: VecDeque::new(),
@@ -229,9 +235,11 @@ impl DelayCell {
         due
     }
 
-    /// Nothing is taken out before a moment.
-    pub(crate) fn rest_until(&self, until: Timestamp) {
-        self.state.lock().rests_until = until;
+    /// Nothing is taken out until an area of the store is so far: on a full disk, what is due has to wait where it is.
+    pub(crate) fn rest_for(&self, area: Area, position: StorePosition) {
+        let mut state = self.state.lock();
+        state.rests_for = Some((area, position));
+        self.finish(&mut state);
     }
 
     /// The turn of the one who took out what is due is over.
@@ -327,6 +335,13 @@ impl DelayCell {
             return;
         }
         let now = self.clock.now();
+        if let Some((area, position)) = state.rests_for {
+            if self.store.as_ref().is_some_and(|store| store.written(area) < position) {
+                state.rests_until = now.plus_ms(REST_MS);
+            } else {
+                state.rests_for = None;
+            }
+        }
         if let Some(store) = &self.store {
             state.pending.set_short(store.pressure() == MemoryPressure::All);
         }

@@ -10,14 +10,12 @@ use crate::delay::{DELAY_HEADER, DelayCell, DelayInfo, number};
 use crate::hash::Map;
 use crate::message::Message;
 use crate::queue::{Enqueued, Fanout, Pace, Position, QueueCell, push_position};
-use crate::store::StorePosition;
+use crate::store::{Area, StorePosition};
 use crate::topology::{QueueId, Removed, Routes, RoutingInput};
 use crate::value::{Table, Value};
 
 /// Messages that are routed at a time.
 const FIRED_MAX: usize = 1024;
-/// How long nothing more is routed when a queue's log has enough to write, in milliseconds.
-const REST_MS: u64 = 5;
 
 /// What due messages came to for a queue.
 struct Share {
@@ -86,8 +84,8 @@ impl Node {
                     break;
                 }
                 let fired = self.route_due(cell.info(), due);
-                if hand_over(cell, fired) {
-                    cell.rest_until(self.now().plus_ms(REST_MS));
+                if let Some((area, position)) = hand_over(cell, fired) {
+                    cell.rest_for(area, position);
                     break;
                 }
             }
@@ -158,19 +156,22 @@ impl Node {
     }
 }
 
-/// Gives the queues their shares; says whether there is enough to write for now.
-fn hand_over(cell: &DelayCell, fired: Fired) -> bool {
+/// Gives the queues their shares; says what has to be written before there is more, if there is enough to write for now.
+fn hand_over(cell: &DelayCell, fired: Fired) -> Option<(Area, StorePosition)> {
     let Fired { shares, positions } = fired;
     let fanout = if shares.len() > 1 { Fanout::Many } else { Fanout::One };
     let mut stored: Option<StorePosition> = None;
-    let mut has_enough = false;
+    let mut awaited = None;
     for Share { cell, mut batch } in shares {
         let enqueued: Enqueued = cell.accept(&mut batch, fanout);
         stored = stored.max(enqueued.stored);
-        has_enough |= matches!(enqueued.pace, Pace::AwaitDisk(..));
+        awaited = match enqueued.pace {
+            Pace::AwaitDisk(area, position) => Some((area, position)),
+            Pace::Go | Pace::Pause => awaited,
+        };
     }
     cell.moved(stored, positions);
-    has_enough
+    awaited
 }
 
 /// Somebody's turn to take out what is due.

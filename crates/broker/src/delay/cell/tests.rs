@@ -301,16 +301,24 @@ fn publishers_wait_for_a_disk_that_has_enough_to_write() {
 #[test]
 fn while_somebody_rests_nothing_is_taken_out() {
     let clock = Arc::new(ManualClock::at(Timestamp(0)));
-    let cell = cell(&clock, None, None);
+    let store = FakeStore::new();
+    let cell = cell(&clock, Some(&store), None);
     hold(&cell, &[("a", 10), ("b", 10)]);
+    store.write_all();
     advance(&clock, &cell, 20);
     assert!(cell.start_firing());
     assert!(!cell.start_firing(), "one at a time");
     assert_eq!(cell.take_due(1).len(), 1);
-    cell.rest_until(Timestamp(30));
+    // Where they go, there is enough to write.
+    let position = hold(&cell, &[("c", 10_000)]).stored.unwrap();
+    cell.rest_for(Area::Log, position);
     cell.stop_firing();
-    assert!(!cell.start_firing());
-    assert_eq!(clock.next_due(), Some(Timestamp(30)));
-    advance(&clock, &cell, 10);
+    for _ in 0..10 {
+        assert!(!cell.start_firing());
+        advance(&clock, &cell, clock.next_due().unwrap().ms_since(clock.now()));
+    }
+    assert!(clock.now() >= Timestamp(50), "the disk is asked now and then only: {:?}", clock.now());
+    store.write_all();
+    advance(&clock, &cell, clock.next_due().unwrap().ms_since(clock.now()));
     assert_eq!(fire(&cell, None), ["b"]);
 }
