@@ -15,6 +15,8 @@ use crate::topology::QueueId;
 
 /// Messages of a queue that are on their way at a time.
 const LEAVERS_MAX: usize = 32;
+/// Messages of a queue that go on their way before the dead of other queues have a turn.
+const LEAVERS_AT_ONCE: usize = 4096;
 /// Milliseconds between tries.
 const LEAVING_INTERVAL_MS: u64 = 500;
 
@@ -32,37 +34,55 @@ impl Node {
         let leavers = departed.messages.into_iter().map(|dead| Leaver { dead, way: Way::Unknown });
         let waiting = leaving.entry(id).or_default();
         waiting.extend(leavers);
-        if !self.move_on(id, waiting) {
-            leaving.remove(&id);
-        } else if is_first {
-            self.context.clock.wake_at(LEAVING, self.now().plus_ms(LEAVING_INTERVAL_MS));
+        match self.move_on(id, waiting) {
+            Outlook::Done => {
+                leaving.remove(&id);
+            }
+            Outlook::MoreAtOnce => self.context.clock.wake_at(LEAVING, self.now()),
+            Outlook::Stuck if is_first => {
+                self.context.clock.wake_at(LEAVING, self.now().plus_ms(LEAVING_INTERVAL_MS));
+            }
+            Outlook::Stuck => {}
         }
     }
 
     /// Tries again what got stuck.
     pub(super) fn retry_leavers(&self) {
         let mut leaving = self.context.dead_letters.begin_in_turn();
-        leaving.retain(|id, waiting| self.move_on(*id, waiting));
+        let mut pause_ms = LEAVING_INTERVAL_MS;
+        leaving.retain(|id, waiting| match self.move_on(*id, waiting) {
+            Outlook::Done => false,
+            Outlook::Stuck => true,
+            Outlook::MoreAtOnce => {
+                pause_ms = 0;
+                true
+            }
+        });
         if !leaving.is_empty() {
-            self.context.clock.wake_at(LEAVING, self.now().plus_ms(LEAVING_INTERVAL_MS));
+            self.context.clock.wake_at(LEAVING, self.now().plus_ms(pause_ms));
         }
         // What died meanwhile was left to this thread.
         DeadLetters::end(leaving);
         self.deliver_dead_letters();
     }
 
-    /// Brings the first messages of a queue further. Says whether some are still there.
-    fn move_on(&self, id: QueueId, waiting: &mut VecDeque<Leaver>) -> bool {
+    /// Brings the first messages of a queue further.
+    fn move_on(&self, id: QueueId, waiting: &mut VecDeque<Leaver>) -> Outlook {
         let source = self.state.read().cells.get(&id).map(Arc::clone);
-        let Some(source) = source else { return false };
+        let Some(source) = source else { return Outlook::Done };
+        let mut left = LEAVERS_AT_ONCE;
         while !waiting.is_empty() {
+            if left == 0 {
+                return Outlook::MoreAtOnce;
+            }
             // Where they go is what the queue says now, not when they died.
             let settings = source.settings();
             let Some(to) = settings.as_ref().and_then(|settings| settings.dead_letter.as_ref()) else {
                 waiting.drain(..).for_each(|leaver| self.leave(&source, &leaver, None));
-                return false;
+                return Outlook::Done;
             };
             let first = waiting.len().min(LEAVERS_MAX);
+            left = left.saturating_sub(first);
             let mut stuck = Vec::new();
             for mut leaver in waiting.drain(..first) {
                 self.find_way(&source, to, &mut leaver);
@@ -79,10 +99,10 @@ impl Node {
             // There may be a million behind them, which are best left where they are.
             stuck.into_iter().rev().for_each(|leaver| waiting.push_front(leaver));
             if !has_moved {
-                return true;
+                return Outlook::Stuck;
             }
         }
-        false
+        Outlook::Done
     }
 
     fn find_way(&self, source: &QueueCell, to: &DeadLetterTo, leaver: &mut Leaver) {
@@ -140,6 +160,16 @@ impl Node {
         leaver.dead.position.into_iter().for_each(|position| push_position(&mut positions, position));
         self.let_go(Arc::clone(source), positions, written);
     }
+}
+
+/// What becomes of those of a queue that are still there.
+enum Outlook {
+    /// There are none.
+    Done,
+    /// They are tried again after a while.
+    Stuck,
+    /// They may go on as soon as others had their turn.
+    MoreAtOnce,
 }
 
 /// How far a message is.
