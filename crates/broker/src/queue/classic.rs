@@ -563,7 +563,7 @@ impl<S: Sink> Classic<S> {
     #[inline]
     fn has_next(&mut self) -> bool {
         // Nobody is handed what is too old, and a turn that was given out must be used.
-        self.drop_expired();
+        self.drop_expired_next();
         !self.rules.paused && self.has_first()
     }
 

@@ -184,6 +184,12 @@ impl Lanes {
         self.first().has_next()
     }
 
+    /// The first message, unless it is on disk only.
+    #[inline]
+    pub(super) fn peek(&mut self) -> Option<&Message> {
+        self.first().peek()
+    }
+
     /// The position of a message that is handed out at once, while nothing waits.
     #[inline]
     pub(super) fn pass(&mut self, message: &Message) -> Position {

@@ -93,36 +93,58 @@ impl<S: Sink> Classic<S> {
         }
     }
 
-    /// Drops what is too old, as far as it would go next.
+    /// Drops what is too old and would go next, so that what is handed out then is not.
+    #[inline]
+    pub(super) fn drop_expired_next(&mut self) {
+        self.end_delays();
+        if self.may_expire {
+            self.drop_expired_returned();
+            let (now, ttl_ms) = (self.now, self.rules.ttl_ms);
+            while self.lanes.peek().is_some_and(|message| is_old(message, ttl_ms, now))
+                && let Some((position, message, _)) = self.lanes.pop()
+            {
+                self.bury(position, message, DeathReason::Expired);
+            }
+        }
+    }
+
+    /// Drops what is too old at the front of every lane.
     #[inline]
     pub(super) fn drop_expired(&mut self) {
-        if let Some(quorum) = &mut self.quorum {
-            quorum.end_delays(self.now);
-        }
+        self.end_delays();
         if self.may_expire {
             self.drop_expired_firsts();
+        }
+    }
+
+    #[inline]
+    fn end_delays(&mut self) {
+        if let Some(quorum) = &mut self.quorum {
+            quorum.end_delays(self.now);
         }
     }
 
     fn drop_expired_firsts(&mut self) {
         let (now, ttl_ms) = (self.now, self.rules.ttl_ms);
         for lane in 0..self.lanes.count() {
-            let is_old = |message: &Message| message.expires_at(ttl_ms).is_some_and(|due| due <= now);
-            while self.lanes.lane(lane).and_then(Backlog::peek).is_some_and(is_old)
+            while self.lanes.lane(lane).and_then(Backlog::peek).is_some_and(|message| is_old(message, ttl_ms, now))
                 && let Some((position, message, _)) = self.lanes.pop_from(lane)
             {
                 self.bury(position, message, DeathReason::Expired);
             }
         }
-        let is_old = |message: &Message| message.expires_at(ttl_ms).is_some_and(|due| due <= now);
+        self.drop_expired_returned();
+        if ttl_ms.is_none() && self.ready_count() + self.delayed_count() == 0 {
+            self.may_expire = false;
+        }
+    }
+
+    fn drop_expired_returned(&mut self) {
         while let Some(quorum) = &mut self.quorum
-            && quorum.peek().is_some_and(is_old)
+            && quorum.peek().is_some_and(|message| is_old(message, self.rules.ttl_ms, self.now))
             && let Some((position, message)) = quorum.pop()
         {
             self.bury(position, message, DeathReason::Expired);
-        }
-        if ttl_ms.is_none() && self.ready_count() + self.delayed_count() == 0 {
-            self.may_expire = false;
         }
     }
 
@@ -170,4 +192,10 @@ impl<S: Sink> Classic<S> {
             push_position(&mut self.dropped, position);
         }
     }
+}
+
+/// Whether the time of a message is up, in a queue whose messages live so long.
+#[inline]
+fn is_old(message: &Message, queue_ttl_ms: Option<u64>, now: Timestamp) -> bool {
+    message.expires_at(queue_ttl_ms).is_some_and(|due| due <= now)
 }
