@@ -69,7 +69,13 @@ impl Lanes {
     /// A lane, made if need be.
     #[inline]
     pub(super) fn lane_mut(&mut self, index: usize) -> &mut Backlog {
-        let Some(index) = index.checked_sub(1) else { return &mut self.lowest };
+        match index.checked_sub(1) {
+            None => &mut self.lowest,
+            Some(index) => self.higher_mut(index),
+        }
+    }
+
+    fn higher_mut(&mut self, index: usize) -> &mut Backlog {
         if self.higher.len() <= index {
             self.higher.resize_with(index + 1, || None);
         }

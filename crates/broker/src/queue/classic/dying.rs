@@ -98,13 +98,17 @@ impl<S: Sink> Classic<S> {
     pub(super) fn drop_expired_next(&mut self) {
         self.end_delays();
         if self.may_expire {
-            self.drop_expired_returned();
-            let (now, ttl_ms) = (self.now, self.rules.ttl_ms);
-            while self.lanes.peek().is_some_and(|message| is_old(message, ttl_ms, now))
-                && let Some((position, message, _)) = self.lanes.pop()
-            {
-                self.bury(position, message, DeathReason::Expired);
-            }
+            self.drop_expired_in_turn();
+        }
+    }
+
+    fn drop_expired_in_turn(&mut self) {
+        let (now, ttl_ms) = (self.now, self.rules.ttl_ms);
+        self.drop_expired_returned();
+        while self.lanes.peek().is_some_and(|message| is_old(message, ttl_ms, now))
+            && let Some((position, message, _)) = self.lanes.pop()
+        {
+            self.bury(position, message, DeathReason::Expired);
         }
     }
 
