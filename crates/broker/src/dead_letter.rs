@@ -4,6 +4,7 @@
 //! `deliver_dead_letters`), one batch after the other and one thread at a time, so that they keep their order and a chain of
 //! queues needs no stack. A message leaves its queue's part of the store only once its copies are safe.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,6 +22,11 @@ use crate::topology::QueueId;
 
 /// Batches that may wait before whoever adds one waits for the thread that moves them.
 const WAITING_MAX: usize = 64;
+
+thread_local! {
+    /// Whether this thread added dead letters since it last asked for the right to move them.
+    static HAS_ADDED: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Messages that died in a queue, in order.
 #[derive(Debug)]
@@ -72,6 +78,7 @@ pub(crate) enum Way {
 
 impl DeadLetters {
     pub(crate) fn push(&self, departed: Departed) {
+        HAS_ADDED.set(true);
         let mut waiting = self.waiting.lock();
         waiting.push_back(departed);
         self.count.store(waiting.len(), Ordering::Release);
@@ -82,12 +89,13 @@ impl DeadLetters {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// The right to move them, for one thread at a time. None if another one has it and is keeping up: it looks once more
-    /// after it gave it up.
+    /// The right to move them, for one thread at a time. None if another one has it: it looks once more after it gave it up. But
+    /// whoever added some waits while that one is not keeping up, so that the list has a bound; others are not held up.
     pub(crate) fn begin(&self) -> Option<MutexGuard<'_, Leaving>> {
         // With the one in `end`: either this thread finds that the right is free, or the other one finds what this one added.
         fence(Ordering::SeqCst);
-        if self.count.load(Ordering::Acquire) > WAITING_MAX { Some(self.moving.lock()) } else { self.moving.try_lock() }
+        let waits = HAS_ADDED.take() && self.count.load(Ordering::Acquire) > WAITING_MAX;
+        if waits { Some(self.moving.lock()) } else { self.moving.try_lock() }
     }
 
     /// The same, once whoever has it is through.
@@ -163,6 +171,36 @@ impl Moves {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_who_adds_to_a_long_list_waits_for_it() {
+        let dead_letters = DeadLetters::default();
+        let departed = || Departed {
+            vhost: "/".into(),
+            queue: "q".into(),
+            id: QueueId(1),
+            settings: Arc::default(),
+            messages: Vec::new(),
+            is_stored: false,
+        };
+        for _ in 0..=WAITING_MAX {
+            dead_letters.push(departed());
+        }
+        let right = dead_letters.begin().unwrap();
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| dead_letters.begin().is_none());
+            assert!(other.join().unwrap(), "it added nothing");
+            let adder = scope.spawn(|| {
+                dead_letters.push(departed());
+                dead_letters.begin().is_some()
+            });
+            DeadLetters::end(right);
+            assert!(adder.join().unwrap());
+        });
+        // What was added before has been asked for once.
+        let _right = dead_letters.begin();
+        assert!(dead_letters.begin().is_none());
+    }
 
     #[test]
     fn a_message_may_not_go_round_unless_somebody_rejected_it_on_the_way() {
