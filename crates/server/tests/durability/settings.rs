@@ -154,22 +154,26 @@ fn what_has_expired_while_the_broker_was_down_is_not_delivered() {
 
 #[test]
 fn a_queue_that_expires_has_its_whole_time_again_after_a_restart() {
-    let expires = Duration::from_millis(300);
+    let expires = Duration::from_millis(1000);
     for end in ENDS {
         let folder = tempfile::tempdir().unwrap();
         let broker = Process::start(folder.path());
         let mut wire = Wire::open(broker.address).unwrap();
         // Another of the same name is no witness: what is asked for is whether its message is there.
-        let expiring = queue_with("expiring", &[("x-expires", Value::I32(300))]);
+        let expiring = queue_with("expiring", &[("x-expires", Value::I32(1000))]);
+        let declaring = Instant::now();
         wire.declare(&expiring).unwrap();
         publish(&mut wire, "expiring", &plain(&["witness"]));
         end.of(broker);
+        // On a machine that is too busy to be in time, it may have expired before or after.
+        let was_alive = declaring.elapsed() < expires;
         let restarting = Instant::now();
         let broker = Process::start(folder.path());
         let mut wire = Wire::open(broker.address).unwrap();
-        wire.declare(&queue_with("clock", &[("x-message-ttl", Value::I32(600))])).unwrap();
-        if restarting.elapsed() < expires {
-            assert_eq!(wire.declare(&expiring).unwrap(), 1, "{end:?}");
+        wire.declare(&queue_with("clock", &[("x-message-ttl", Value::I32(1500))])).unwrap();
+        let found = wire.declare(&expiring).unwrap();
+        if was_alive && restarting.elapsed() < expires {
+            assert_eq!(found, 1, "{end:?}");
         }
         publish(&mut wire, "clock", &plain(&["the time has passed"]));
         await_count(&mut wire, "clock", 0);
