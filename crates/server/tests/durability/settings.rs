@@ -154,7 +154,7 @@ fn what_has_expired_while_the_broker_was_down_is_not_delivered() {
 
 #[test]
 fn a_queue_that_expires_has_its_whole_time_again_after_a_restart() {
-    let expires = Duration::from_millis(1000);
+    let expires = Duration::from_secs(1);
     for end in ENDS {
         let folder = tempfile::tempdir().unwrap();
         let broker = Process::start(folder.path());
