@@ -5,8 +5,11 @@ use std::fmt;
 
 use crate::Name;
 use crate::clock::Timestamp;
-use crate::message::Message;
+use crate::message::{Draft, Message};
 use crate::value::{Table, Value};
+
+/// Octets that a draft of a message needs beside its parts, more or less.
+const DEATH_ROOM: usize = 64;
 
 /// Why a message died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +61,37 @@ pub struct Afterlife {
     pub routing_keys: Vec<String>,
 }
 
+impl Afterlife {
+    /// A message with its properties as they are after a death; `copies` are the keys that they name besides the message's own.
+    pub fn new<'a>(
+        message: &'a Message,
+        death: &Death<'_>,
+        properties: &[u8],
+        copies: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let routing_key = death.routing_key.unwrap_or(message.routing_key());
+        let size = properties.len() + message.body_size() + death.exchange.len() + routing_key.len() + DEATH_ROOM;
+        let mut draft = Draft::new(Vec::with_capacity(size), death.exchange, routing_key);
+        draft.properties(properties);
+        if message.is_persistent() {
+            draft.set_persistent();
+        }
+        if let Some(priority) = message.priority() {
+            draft.set_priority(priority);
+        }
+        draft.set_died();
+        draft.body(message.body());
+        let mut routing_keys = vec![routing_key.to_owned()];
+        // A key of the queue's own replaces all that the message had.
+        if death.routing_key.is_none() {
+            routing_keys.extend(copies.chain(message.hidden_keys()).map(str::to_owned));
+            draft.hide_keys(message.hidden_keys());
+        }
+        draft.stamp(death.time, None);
+        Self { message: draft.message(), routing_keys }
+    }
+}
+
 /// A property that the way of a message may depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Property {
@@ -105,22 +139,7 @@ impl Properties for NoProperties {
     }
 
     fn after_death(&self, message: &Message, death: &Death<'_>) -> Afterlife {
-        let routing_key = death.routing_key.unwrap_or(message.routing_key());
-        let mut draft = crate::message::Draft::new(Vec::new(), death.exchange, routing_key);
-        draft.properties(message.properties());
-        if message.is_persistent() {
-            draft.set_persistent();
-        }
-        message.priority().into_iter().for_each(|priority| draft.set_priority(priority));
-        draft.set_died();
-        draft.body(message.body());
-        let mut routing_keys = vec![routing_key.to_owned()];
-        if death.routing_key.is_none() {
-            routing_keys.extend(message.hidden_keys().map(str::to_owned));
-            draft.hide_keys(message.hidden_keys());
-        }
-        draft.stamp(death.time, None);
-        Afterlife { message: draft.message(), routing_keys }
+        Afterlife::new(message, death, message.properties(), std::iter::empty())
     }
 
     fn with_header(&self, message: &Message, _: &str, _: &Value) -> Message {

@@ -61,10 +61,11 @@ impl Node {
             let first = cell.browse(None, PIECE.min(count - purged))?;
             let positions: Vec<Position> = first.iter().map(|browsed| browsed.position).collect();
             let deleted = delete(&cell, &positions)?;
-            if positions.is_empty() {
+            purged += deleted;
+            // Nothing waits, or somebody else takes all of it away.
+            if deleted == 0 {
                 break;
             }
-            purged += deleted;
         }
         Ok(purged)
     }

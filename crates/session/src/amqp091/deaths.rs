@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use leveret_broker::Name;
-use leveret_broker::message::{Draft, Message};
+use leveret_broker::message::Message;
 use leveret_broker::properties::{Afterlife, Death, NoProperties, Properties, Property};
 use leveret_broker::value;
 use leveret_protocol::amqp091::{Array, RawProperties, Table, TableWriter, Value};
@@ -75,24 +75,8 @@ impl Properties for BasicProperties {
         let mut raw = Vec::with_capacity(headers.len() + message.properties().len());
         properties.encode(&mut raw);
 
-        let routing_key = death.routing_key.unwrap_or(message.routing_key());
-        let size = raw.len() + message.body_size() + death.exchange.len() + routing_key.len() + 64;
-        let mut draft = Draft::new(Vec::with_capacity(size), death.exchange, routing_key);
-        draft.properties(&raw);
-        if message.is_persistent() {
-            draft.set_persistent();
-        }
-        message.priority().into_iter().for_each(|priority| draft.set_priority(priority));
-        draft.set_died();
-        draft.body(message.body());
-        let mut routing_keys = vec![routing_key.to_owned()];
-        if death.routing_key.is_none() {
-            let copies = copies(before).filter_map(|key| std::str::from_utf8(key).ok());
-            routing_keys.extend(copies.chain(message.hidden_keys()).map(str::to_owned));
-            draft.hide_keys(message.hidden_keys());
-        }
-        draft.stamp(death.time, None);
-        Afterlife { message: draft.message(), routing_keys }
+        let copies = copies(before).filter_map(|key| std::str::from_utf8(key).ok());
+        Afterlife::new(message, death, &raw, copies)
     }
 
     fn with_header(&self, message: &Message, name: &str, value: &value::Value) -> Message {

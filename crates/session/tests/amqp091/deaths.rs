@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leveret_broker::clock::{ManualClock, Timestamp};
-use leveret_broker::node::{Node, Surroundings};
+use leveret_broker::node::{MoveTo, Moved, Node, Surroundings};
 use leveret_broker::topology::{ApplyTo, Change, Policy, PolicyKind};
 use leveret_broker::value;
 use leveret_protocol::amqp091::frame::write_content;
@@ -83,6 +83,24 @@ fn reject(delivery_tag: u64) -> BasicReject {
 
 fn nack_to(delivery_tag: u64) -> BasicNack {
     BasicNack { delivery_tag, multiple: true, requeue: false }
+}
+
+#[test]
+fn the_dead_can_be_moved_back_to_where_they_died() {
+    let mut world = start();
+    world.deliver("work", &["a"]);
+    world.client.send(1, &reject(1));
+    world.client.quiet_turn();
+    // This one died nowhere.
+    world.client.publish(1, "dead", "b");
+    world.client.quiet_turn();
+    let positions: Vec<_> =
+        world.node.browse("/", "dead", None, 10).unwrap().iter().map(|browsed| browsed.position).collect();
+    let moved = world.node.move_messages("/", "dead", &positions, &MoveTo::WhereTheyDied);
+    assert_eq!(moved, Ok(Moved { moved: 1, stayed: 1 }));
+    assert_eq!(world.client.turn().len(), 1, "its consumer gets it again");
+    assert_eq!(counts(&world.node, "work"), queue_counts(0, 1, 1));
+    assert_eq!(drain(&world.node, "dead"), ["b"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use leveret_broker::clock::Timestamp;
+use leveret_broker::message::Draft;
 use leveret_broker::properties::DeathReason;
 use leveret_protocol::amqp091::Properties as Text;
 use proptest::prelude::*;
