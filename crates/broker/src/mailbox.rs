@@ -9,6 +9,7 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
+use crate::access::Outcome;
 use crate::queue::{Delivery, Sink};
 use crate::topology::QueueId;
 
@@ -40,6 +41,13 @@ pub enum Event {
     JournalMoved,
     /// The node closes the connection, for this reason.
     Close(CloseReason),
+    /// The answer to something that was asked about users.
+    Access {
+        /// The number of the request.
+        ticket: u64,
+        /// What came of it.
+        outcome: Box<Outcome>,
+    },
 }
 
 /// Why the node closes a connection.

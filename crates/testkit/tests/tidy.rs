@@ -9,16 +9,28 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Which crate may use which; what is not here may not, be it for a test. A new crate needs a decision in `docs/adr`.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("leveret-protocol", &[]),
     ("leveret-broker", &[]),
     ("leveret-session", &["leveret-protocol", "leveret-broker"]),
+    ("leveret-auth", &["leveret-broker"]),
     ("leveret-storage", &[]),
     ("leveret-perf", &["leveret-protocol"]),
-    ("leveret-server", &["leveret-protocol", "leveret-broker", "leveret-session", "leveret-storage", "leveret-perf"]),
+    (
+        "leveret-server",
+        &["leveret-protocol", "leveret-broker", "leveret-session", "leveret-auth", "leveret-storage", "leveret-perf"],
+    ),
     (
         "leveret-testkit",
-        &["leveret-protocol", "leveret-broker", "leveret-session", "leveret-storage", "leveret-perf", "leveret-server"],
+        &[
+            "leveret-protocol",
+            "leveret-broker",
+            "leveret-session",
+            "leveret-auth",
+            "leveret-storage",
+            "leveret-perf",
+            "leveret-server",
+        ],
     ),
 ];
 

@@ -418,6 +418,8 @@ impl Session {
             Event::PublishingResumed => self.resumed = true,
             Event::JournalMoved => self.parking.has_moved = true,
             Event::Close(reason) => self.asked_to_close = Some(*reason),
+            // Nothing is asked yet.
+            Event::Access { .. } => {}
         }
     }
 
