@@ -4,6 +4,7 @@
 //! what the client wants. Either may answer at once or, if it has to ask somebody else in turn, later, by [`Reply`].
 
 mod authority;
+mod password;
 mod peer;
 mod question;
 mod secret;
@@ -12,6 +13,7 @@ mod users;
 pub use authority::{
     Authenticator, Authority, Identity, LoginAttempt, LoginFailure, Outcome, RenewalFailure, Reply, tags,
 };
+pub use password::{HashingAlgorithm, PasswordHash};
 pub use peer::{Peer, PeerCertificate, TlsPeer};
 pub use question::{Answer, Permission, Question, Reason};
 pub use secret::Secret;
