@@ -3,5 +3,6 @@
 //! Everything here runs off the message path. A session of `leveret-session` knows the traits of [`leveret_broker::access`] only.
 
 mod backend;
+pub mod hash;
 
 pub use backend::{Backend, Checked, Denial, Grant, LoggedIn, Pending, Renewal};
