@@ -103,7 +103,7 @@ impl Hashing {
             return Ok(PasswordHash::none());
         }
         let octets = match algorithm {
-            HashingAlgorithm::Sha256 | HashingAlgorithm::Sha512 => salted(algorithm, &random()?, password),
+            HashingAlgorithm::Sha256 | HashingAlgorithm::Sha512 => salted(algorithm, random()?, password),
             HashingAlgorithm::Md5 => return Err(HashError::Outdated),
             HashingAlgorithm::Argon2id => argon2id(argon2, &random()?, password)?,
         };
@@ -126,7 +126,7 @@ pub fn verify(hash: &PasswordHash, password: &Secret) -> bool {
     }
     match hash.algorithm {
         HashingAlgorithm::Sha256 | HashingAlgorithm::Sha512 | HashingAlgorithm::Md5 => {
-            let Some(salt) = hash.octets.first_chunk() else { return false };
+            let Some(&salt) = hash.octets.first_chunk() else { return false };
             salted(hash.algorithm, salt, password).ct_eq(&hash.octets).into()
         }
         HashingAlgorithm::Argon2id => match parse_argon2id(&hash.octets) {
@@ -179,19 +179,19 @@ fn random<const N: usize>() -> Result<[u8; N], HashError> {
     Ok(octets)
 }
 
-fn salted(algorithm: HashingAlgorithm, salt: &[u8; DIGEST_SALT_LEN], password: &Secret) -> Box<[u8]> {
+fn salted(algorithm: HashingAlgorithm, salt: [u8; DIGEST_SALT_LEN], password: &Secret) -> Box<[u8]> {
     let sha = |algorithm| {
         let mut context = digest::Context::new(algorithm);
-        context.update(salt);
+        context.update(&salt);
         context.update(password.expose());
-        [salt, context.finish().as_ref()].concat()
+        [&salt, context.finish().as_ref()].concat()
     };
     let octets = match algorithm {
         HashingAlgorithm::Sha256 => sha(&digest::SHA256),
         HashingAlgorithm::Sha512 => sha(&digest::SHA512),
         HashingAlgorithm::Md5 => {
-            let digest = Md5::new().chain_update(salt).chain_update(password.expose()).finalize();
-            [salt, digest.as_slice()].concat()
+            let digest = Md5::new().chain_update(salt.as_slice()).chain_update(password.expose()).finalize();
+            [salt.as_slice(), digest.as_slice()].concat()
         }
         HashingAlgorithm::Argon2id => Vec::new(),
     };
