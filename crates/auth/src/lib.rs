@@ -4,5 +4,6 @@
 
 mod backend;
 pub mod hash;
+pub mod ldap;
 
 pub use backend::{Backend, Checked, Denial, Grant, LoggedIn, Pending, Renewal};
