@@ -5,5 +5,6 @@
 mod backend;
 pub mod hash;
 pub mod ldap;
+pub mod oauth2;
 
 pub use backend::{Backend, Checked, Denial, Grant, LoggedIn, Pending, Renewal};
