@@ -4,6 +4,7 @@
 
 mod backend;
 pub mod hash;
+pub mod http;
 pub mod ldap;
 pub mod oauth2;
 
