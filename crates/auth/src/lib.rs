@@ -2,10 +2,20 @@
 //!
 //! Everything here runs off the message path. A session of `leveret-session` knows the traits of [`leveret_broker::access`] only.
 
+mod attempts;
+mod authority;
 mod backend;
+mod chain;
 pub mod hash;
 pub mod http;
 pub mod ldap;
 pub mod oauth2;
+mod promise;
+#[cfg(test)]
+mod testing;
+mod throttle;
 
+pub use attempts::{Attempts, Counts, Source, SourceTracking};
 pub use backend::{Backend, Checked, Denial, Grant, LoggedIn, Pending, Renewal};
+pub use chain::{Chain, Limits, Link};
+pub use throttle::ThrottleSettings;
