@@ -5,7 +5,10 @@
 mod attempts;
 mod authority;
 mod backend;
+mod cache;
 mod chain;
+mod digest;
+mod expiring;
 pub mod hash;
 pub mod http;
 pub mod ldap;
@@ -17,5 +20,6 @@ mod throttle;
 
 pub use attempts::{Attempts, Counts, Source, SourceTracking};
 pub use backend::{Backend, Checked, Denial, Grant, LoggedIn, Pending, Renewal};
+pub use cache::{Cache, CacheLimits, Refusals};
 pub use chain::{Chain, Limits, Link};
 pub use throttle::ThrottleSettings;

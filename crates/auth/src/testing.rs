@@ -79,6 +79,10 @@ impl FakeGrant {
     pub(crate) fn later(later: Does) -> Self {
         Self { now: None, later, ..Self::now("", Answer::Allowed) }
     }
+
+    pub(crate) fn times_asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
 }
 
 impl Backend for Fake {
