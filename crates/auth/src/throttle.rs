@@ -11,8 +11,9 @@
 //! * The failures of a user *from everywhere* count, a little, for addresses that have failed with this user themselves. A
 //!   stranger who fails as this user over and over does not slow down its owner, who comes from elsewhere.
 //!
-//! Nobody is refused for having failed, but for one thing: only so many attempts of an address wait at the same time, and more
-//! end when their wait is over. Waiting is a timer, not a thread. Failures are forgotten, half of them each minute.
+//! Nobody is refused for having failed, but for one thing: only so many attempts of an address wait at the same time. As many again
+//! wait for nothing, and further ones end at once. Waiting is a timer, not a thread. Failures are forgotten, half of them each
+//! minute.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
@@ -126,13 +127,14 @@ impl Throttle {
         if duration.is_zero() {
             return None;
         }
-        let waiting = state.waiting.entry(keys.address).or_default();
-        if *waiting >= waiting_max {
-            return Some(Wait { duration, then: Then::GiveUp, place: None });
+        let waiting = state.waiting.get(&keys.address).copied().unwrap_or(0);
+        if waiting >= waiting_max.saturating_mul(2) {
+            return Some(Wait { duration: Duration::ZERO, then: Then::GiveUp, place: None });
         }
-        *waiting += 1;
+        let then = if waiting < waiting_max { Then::Check } else { Then::GiveUp };
+        state.waiting.insert(keys.address, waiting + 1);
         let place = Place { address: keys.address, state: Arc::clone(&self.state) };
-        Some(Wait { duration, then: Then::Check, place: Some(place) })
+        Some(Wait { duration, then, place: Some(place) })
     }
 
     /// An attempt failed.

@@ -86,12 +86,15 @@ async fn only_so_many_wait_at_once() {
         throttle.failed(ip(HERE), "alice");
     }
     let enter = || throttle.enter(ip(HERE), "alice").unwrap();
-    let (first, second, third) = (enter(), enter(), enter());
-    assert_eq!([first.then, second.then, third.then], [Then::Check, Then::Check, Then::GiveUp]);
-    assert_eq!(third.end(), Then::GiveUp);
-    assert_eq!(first.end(), Then::Check);
-    assert_eq!(enter().then, Then::Check, "there is a place again");
-    drop(second);
+    let waits = [(); 5].map(|()| enter());
+    let expected = [Then::Check, Then::Check, Then::GiveUp, Then::GiveUp, Then::GiveUp];
+    assert_eq!(waits.each_ref().map(|wait| wait.then), expected);
+    assert_eq!(waits.each_ref().map(|wait| wait.duration.is_zero()), [false, false, false, false, true]);
+    assert_eq!(waits.map(Wait::end), expected);
+    let wait = enter();
+    assert_eq!(wait.then, Then::Check, "there is a place again");
+    assert_eq!(throttle.enter(ip(THERE), "alice").map(|wait| wait.then), None);
+    drop(wait);
     assert!(throttle.state.lock().waiting.is_empty());
 }
 
