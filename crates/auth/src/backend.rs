@@ -23,6 +23,9 @@ pub trait Backend: fmt::Debug + Send + Sync {
 
     /// Gets ready to say what somebody may do whom another back end let in.
     fn authorize(&self, attempt: &Arc<LoginAttempt>) -> Pending<Result<LoggedIn, Denial>>;
+
+    /// Forgets the answers it remembers, if it does remember any.
+    fn forget(&self) {}
 }
 
 /// Somebody whom a back end let in.

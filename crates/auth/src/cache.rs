@@ -85,12 +85,6 @@ impl Cache {
         Ok(Self { inner, memory: Arc::new(memory) })
     }
 
-    /// Forgets everything.
-    pub fn clear(&self) {
-        self.memory.logins.lock().clear();
-        self.memory.answers.lock().clear();
-    }
-
     fn ask(&self, asked: Asked, attempt: &Arc<LoginAttempt>) -> Pending<Result<LoggedIn, Denial>> {
         let (inner, memory, attempt) = (Arc::clone(&self.inner), Arc::clone(&self.memory), Arc::clone(attempt));
         Box::pin(async move {
@@ -122,6 +116,12 @@ impl Backend for Cache {
 
     fn authorize(&self, attempt: &Arc<LoginAttempt>) -> Pending<Result<LoggedIn, Denial>> {
         self.ask(Asked::Authorization, attempt)
+    }
+
+    fn forget(&self) {
+        self.memory.logins.lock().clear();
+        self.memory.answers.lock().clear();
+        self.inner.forget();
     }
 }
 

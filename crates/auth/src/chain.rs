@@ -119,6 +119,18 @@ impl Chain {
         &self.shared.attempts
     }
 
+    /// The ways to get in, in order.
+    pub fn links(&self) -> &[Link] {
+        &self.shared.links
+    }
+
+    /// Makes back ends forget the answers they remember, which is `rabbitmqctl clear_auth_backend_cache`.
+    pub fn forget(&self) {
+        for link in &self.shared.links {
+            link.backends().for_each(|backend| backend.forget());
+        }
+    }
+
     /// Logs somebody in, for those who can wait.
     pub async fn check(&self, attempt: LoginAttempt) -> Result<Identity, LoginFailure> {
         self.shared.log_in(&Arc::new(attempt)).await
@@ -220,6 +232,14 @@ impl Link {
         match self {
             Self::Whole(backend) | Self::Split { authentication: backend, .. } => backend,
         }
+    }
+
+    fn backends(&self) -> impl Iterator<Item = &Arc<dyn Backend>> {
+        let others: &[Arc<dyn Backend>] = match self {
+            Self::Whole(_) => &[],
+            Self::Split { authorization, .. } => authorization,
+        };
+        std::iter::once(self.authentication()).chain(others)
     }
 
     async fn log_in(&self, attempt: &Arc<LoginAttempt>) -> Result<Vec<Part>, (&'static str, Denial)> {
