@@ -7,9 +7,12 @@ use std::thread;
 use std::time::Duration;
 
 use crate::memory;
+use crate::tls::TlsSettings;
 
 /// The port that AMQP clients try when they are given none.
 pub const AMQP_PORT: u16 = 5672;
+/// The port that AMQP clients try with TLS when they are given none.
+pub const AMQPS_PORT: u16 = 5671;
 
 /// When the message log is synced to disk, and by that, what a confirm is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,12 @@ pub enum SyncMode {
 pub struct Config {
     /// Where to accept AMQP connections. Port 0 lets the system choose; see [`crate::Running::addresses`].
     pub listen: Vec<SocketAddr>,
+    /// Where to accept AMQP connections with TLS; see [`crate::Running::tls_addresses`]. Needs `tls`.
+    pub listen_tls: Vec<SocketAddr>,
+    /// Certificates and keys of the broker, and which clients it believes.
+    pub tls: Option<TlsSettings>,
+    /// Whether connections have to begin with a header of the PROXY protocol, version 1 or 2.
+    pub proxy_protocol: bool,
     /// The folder that holds all of the node's data; made if it is not there.
     pub data_dir: PathBuf,
     /// When what clients were told is durable has to be synced to disk.
@@ -64,6 +73,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, AMQP_PORT))],
+            listen_tls: Vec::new(),
+            tls: None,
+            proxy_protocol: false,
             data_dir: PathBuf::from("./leveret-data"),
             sync: SyncMode::Commit,
             memory_budget: memory::budget(),

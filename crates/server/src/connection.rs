@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use leveret_broker::clock::Timestamp;
@@ -17,9 +17,10 @@ use leveret_broker::mailbox::Mailbox;
 use leveret_session::amqp091::{Ending, Pause, Session};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::output::Output;
+use crate::tls::Channel;
 
 /// Octets read at a time. All connections of a thread share one buffer of this size.
 const READ_SIZE: usize = 256 * 1024;
@@ -32,7 +33,7 @@ const PUBLISH_PAUSE: Duration = Duration::from_millis(10);
 /// Pause between looks whether a client that is not read is still there.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Time a client has from connecting to connection.open.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time the last octets of a connection that is over have to leave; a client that reads nothing does not keep it for longer.
 const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Turns a task may take before others on its thread get theirs.
@@ -44,21 +45,26 @@ const SCRATCH_KEPT: usize = 4 * 1024 * 1024;
 
 thread_local! {
     /// Buffers that the connections of a thread share; a connection holds octets of its own only between turns.
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch { input: vec![0; READ_SIZE], output: Vec::new() });
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch { input: vec![0; READ_SIZE], output: Vec::new(), sealed: Vec::new() });
 }
 
 struct Scratch {
     input: Vec<u8>,
     output: Vec<u8>,
+    /// Ciphertext, as it comes in and as it goes out.
+    sealed: Vec<u8>,
 }
 
 /// A connection, as a future that ends with it.
 pub(crate) struct Connection {
     stream: TcpStream,
+    /// With TLS, what is between the stream and everything else here.
+    tls: Option<Box<Channel>>,
     session: Session,
     mailbox: Arc<Mailbox>,
     /// The start of a frame whose rest has yet to come.
     partial: Vec<u8>,
+    /// What could not be written yet; ciphertext with TLS.
     output: Output,
     /// Set while the client has a deadline: for the handshake, or for hanging up.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -88,14 +94,22 @@ enum Reading {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, session: Session, mailbox: Arc<Mailbox>) -> Self {
+    /// A connection whose client came at `since`.
+    pub(crate) fn new(
+        stream: TcpStream,
+        tls: Option<Box<Channel>>,
+        since: Instant,
+        session: Session,
+        mailbox: Arc<Mailbox>,
+    ) -> Self {
         Self {
             stream,
+            tls,
             session,
             mailbox,
             partial: Vec::new(),
             output: Output::default(),
-            deadline: Some(Box::pin(sleep(HANDSHAKE_TIMEOUT))),
+            deadline: Some(Box::pin(sleep_until(since + HANDSHAKE_TIMEOUT))),
             ending: None,
             tick: None,
             received: false,
@@ -117,11 +131,21 @@ impl Connection {
         self.pausing(cx);
         self.reading = self.read(cx, scratch)?;
         self.session.end_turn(&mut scratch.output);
-        let wrote = self.output.write(&mut self.stream, cx, &scratch.output)?;
+        let wrote = match &mut self.tls {
+            None => self.output.write(&mut self.stream, cx, &scratch.output)?,
+            Some(tls) => {
+                let length = tls.encrypt(&scratch.output, &mut scratch.sealed)?;
+                let sealed = scratch.sealed.get(..length).unwrap_or_default();
+                self.output.write(&mut self.stream, cx, sealed)?
+            }
+        };
         // A heartbeat is no reason to leave the next one out.
         self.sent = !ticked && (self.sent || wrote > 0);
         if scratch.output.capacity() > SCRATCH_KEPT {
             scratch.output = Vec::new();
+        }
+        if scratch.sealed.capacity() > SCRATCH_KEPT {
+            scratch.sealed = Vec::new();
         }
         self.note_progress();
         if self.reading == Reading::Ended || (self.ending == Some(Ending::Now) && self.output.len() == 0) {
@@ -162,12 +186,15 @@ impl Connection {
         let mut count = 0;
         // What the session left is enough for a turn.
         if !self.session.is_held() {
-            let mut buffer = ReadBuf::new(scratch.input.get_mut(kept..).unwrap_or_default());
-            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            let room = scratch.input.get_mut(kept..).unwrap_or_default();
+            let read = match &mut self.tls {
+                None => poll_read(&mut self.stream, cx, room),
+                Some(tls) => poll_read_sealed(&mut self.stream, tls, cx, &mut scratch.sealed, room),
+            };
+            count = match read {
                 Poll::Pending => return Ok(Reading::Waiting),
                 Poll::Ready(result) => result?,
-            }
-            count = buffer.filled().len();
+            };
             if count == 0 {
                 return Ok(Reading::Ended);
             }
@@ -294,6 +321,46 @@ impl Connection {
     }
 }
 
+/// Reads what is there; gives its length, 0 once the client sends no more.
+#[inline]
+fn poll_read(stream: &mut TcpStream, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<std::io::Result<usize>> {
+    let mut buffer = ReadBuf::new(room);
+    Pin::new(stream).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
+}
+
+/// The same through TLS: records come into `sealed`, and what was in them goes to `room`.
+fn poll_read_sealed(
+    stream: &mut TcpStream,
+    tls: &mut Channel,
+    cx: &mut Context<'_>,
+    sealed: &mut Vec<u8>,
+    room: &mut [u8],
+) -> Poll<std::io::Result<usize>> {
+    if sealed.len() < READ_SIZE {
+        sealed.resize(READ_SIZE, 0);
+    }
+    let size = room.len().min(READ_SIZE);
+    loop {
+        let early = tls.take_early(room);
+        if early > 0 || tls.has_ended() {
+            return Poll::Ready(Ok(early));
+        }
+        let kept = tls.partial().len();
+        if let Some(front) = sealed.get_mut(..kept) {
+            front.copy_from_slice(tls.partial());
+        }
+        let count = ready!(poll_read(stream, cx, sealed.get_mut(kept..size).unwrap_or_default()))?;
+        if count == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let opened = tls.decrypt(sealed.get_mut(..kept + count).unwrap_or_default(), room)?;
+        // A part of a record, or something that only concerns TLS, is nothing yet.
+        if opened > 0 {
+            return Poll::Ready(Ok(opened));
+        }
+    }
+}
+
 /// What a turn came to.
 enum Turn {
     /// There is more to do now.
@@ -343,6 +410,11 @@ impl Connection {
         }
         self.session.terminate();
         // The last octets leave before the socket does. What cannot be written now will not be.
+        if let Some(tls) = &mut self.tls
+            && self.output.len() == 0
+        {
+            let _ = self.stream.try_write(&tls.close());
+        }
         let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
         Poll::Ready(())
     }

@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::tls::TlsError;
+
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -89,6 +91,18 @@ pub enum StartError {
         /// Who uses it, such as `another broker, process 4711`.
         holder: String,
     },
+
+    /// Certificates or keys cannot be used.
+    #[error("cannot listen with TLS: {source}")]
+    Tls {
+        /// Which one, and why.
+        #[from]
+        source: TlsError,
+    },
+
+    /// There is to be TLS, but nothing says with which certificate.
+    #[error("cannot listen with TLS without a certificate and its key (give --tls-cert and --tls-key)")]
+    NoCertificate,
 
     /// The system gave no thread, or what a thread needs to wait for events.
     #[error("cannot start the threads that serve connections: {source}")]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 
+use crate::entrance::Entrance;
 use crate::worker::Worker;
 
 /// Connections the system queues for us while we are busy.
@@ -33,6 +34,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// Accepts until told to stop.
 pub(crate) async fn accept(
     listener: std::net::TcpListener,
+    entrance: Arc<Entrance>,
     workers: Arc<Vec<Worker>>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -49,7 +51,7 @@ pub(crate) async fn accept(
             accepted = listener.accept() => match accepted.and_then(|(stream, _)| stream.into_std()) {
                 Ok(stream) => {
                     if let Some(worker) = workers.iter().min_by_key(|worker| worker.connection_count()) {
-                        worker.hand_over(stream);
+                        worker.hand_over(stream, Arc::clone(&entrance));
                     }
                 }
                 Err(error) => {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 use tracing::{Level, error, info};
@@ -22,8 +22,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match cli.command.unwrap_or(Command::Server(cli.server)) {
-        Command::Server(options) => serve(options),
+    match cli.command.unwrap_or(Command::Server(Box::new(cli.server))) {
+        Command::Server(options) => serve(*options),
         Command::Perf(options) => exit_code(leveret_perf::run(*options), |error| eprintln!("leveret perf: {error}")),
         Command::Storage(command) => storage_tool::run(command),
     }
@@ -41,34 +41,39 @@ fn serve(options: ServerOptions) -> ExitCode {
 
 /// Runs the broker until a signal asks it to stop.
 fn run(options: ServerOptions) -> Result<(), Box<dyn std::error::Error>> {
-    let mut signals = stop_signals()?;
+    let mut signals = signals()?;
     let format = options.log_format;
-    let config = options.into_config();
+    let config = options.into_config()?;
     let (data_dir, sync) = (config.data_dir.clone(), config.sync);
     let node = leveret_server::start(&config)?;
     // Its full name can be had only now that `start` has made it.
     let data_dir = data_dir.canonicalize().unwrap_or(data_dir);
-    info!(addresses = ?node.addresses(), data_dir = %data_dir.display(), "started");
+    info!(addresses = ?node.addresses(), tls_addresses = ?node.tls_addresses(), data_dir = %data_dir.display(), "started");
     if format == LogFormat::Text {
-        banner::print(node.addresses(), &data_dir, sync);
+        banner::print(node.addresses(), node.tls_addresses(), &data_dir, sync);
     }
-    if let Some(signal) = signals.forever().next() {
-        info!(signal = low_level::signal_name(signal).unwrap_or("unknown"), "stopping");
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            info!(signal = low_level::signal_name(signal).unwrap_or("unknown"), "stopping");
+            break;
+        }
+        node.reload_tls();
     }
     node.stop();
     info!("stopped");
     Ok(())
 }
 
-/// Waits for the signals that ask for a clean stop; the second one ends the process at once.
-fn stop_signals() -> std::io::Result<Signals> {
+/// Waits for the signals that ask for a clean stop, of which the second one ends the process at once, and for the one that asks
+/// to read certificates again.
+fn signals() -> std::io::Result<Signals> {
     let stopping = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // In this order: the first signal must find the flag down, and then raise it.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopping))?;
         flag::register(signal, Arc::clone(&stopping))?;
     }
-    Signals::new([SIGINT, SIGTERM])
+    Signals::new([SIGHUP, SIGINT, SIGTERM])
 }
 
 fn exit_code<E>(result: Result<(), E>, report: impl FnOnce(E)) -> ExitCode {

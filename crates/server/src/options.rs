@@ -1,13 +1,17 @@
 //! The command line and the environment.
 
+mod tls;
+
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::RangedU64ValueParser;
+use clap::builder::{BoolishValueParser, RangedU64ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use leveret_server::{AMQP_PORT, Config, SyncMode};
 
+use self::tls::TlsOptions;
 use crate::logging::Filter;
 use crate::storage_tool;
 
@@ -41,7 +45,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the broker; the same as no command
     #[command(next_line_help = true, after_help = EXAMPLES)]
-    Server(ServerOptions),
+    Server(Box<ServerOptions>),
     /// Put load on a broker, this one or another, and measure it
     Perf(Box<leveret_perf::Options>),
     /// Look at a data folder that no broker uses: check it, print what is in it, repair it
@@ -51,7 +55,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerOptions {
-    /// Accept AMQP connections here; may be given more than once. `all` stands for every address of this machine
+    /// Accept AMQP connections here; may be given more than once. `all` stands for every address of this machine,
+    /// `none` for no connections without TLS
     #[arg(
         long,
         value_name = "ADDR[:PORT]",
@@ -60,9 +65,22 @@ pub(crate) struct ServerOptions {
         help_heading = "Network",
         value_delimiter = ',',
         value_parser = listen_address,
-        default_values_t = Config::default().listen,
+        default_values_t = Config::default().listen.into_iter().map(|address| Place(Some(address))),
     )]
-    listen: Vec<SocketAddr>,
+    listen: Vec<Place>,
+
+    /// Take connections only from a load balancer that begins each with a PROXY header, version 1 or 2
+    #[arg(
+        long,
+        env = "LEVERET_PROXY_PROTOCOL",
+        hide_env_values = true,
+        help_heading = "Network",
+        value_parser = BoolishValueParser::new()
+    )]
+    proxy_protocol: bool,
+
+    #[command(flatten)]
+    tls: TlsOptions,
 
     /// Heartbeat interval offered to clients; 0 offers none
     #[arg(
@@ -210,16 +228,14 @@ pub(crate) enum LogFormat {
 }
 
 impl ServerOptions {
-    pub(crate) fn into_config(self) -> Config {
-        let mut listen = Vec::new();
-        for address in self.listen {
-            // A second listener on one address would be told that another program has it. Port 0 is a new port each time.
-            if address.port() == 0 || !listen.contains(&address) {
-                listen.push(address);
-            }
-        }
-        Config {
-            listen,
+    /// What they come to; the error is a sentence for the person who gave them.
+    pub(crate) fn into_config(mut self) -> Result<Config, String> {
+        let listen_tls = once_each(std::mem::take(&mut self.tls.tls_listen));
+        Ok(Config {
+            listen: once_each(self.listen.into_iter().filter_map(|place| place.0)),
+            listen_tls,
+            tls: self.tls.into_settings()?,
+            proxy_protocol: self.proxy_protocol,
             data_dir: self.data_dir,
             sync: self.sync,
             memory_budget: self.memory_budget.unwrap_or(Config::default().memory_budget),
@@ -230,14 +246,43 @@ impl ServerOptions {
             channel_max: self.channel_max,
             product: self.advertised_product,
             version: self.advertised_version,
+        })
+    }
+}
+
+/// Where to listen; `None` for nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place(Option<SocketAddr>);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("none"),
         }
     }
 }
 
+/// A second listener on one address would be told that another program has it. Port 0 is a new port each time.
+fn once_each(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut listen = Vec::new();
+    for address in addresses {
+        if address.port() == 0 || !listen.contains(&address) {
+            listen.push(address);
+        }
+    }
+    listen
+}
+
+/// Reads where to listen without TLS.
+fn listen_address(text: &str) -> Result<Place, String> {
+    if text == "none" { Ok(Place(None)) } else { address(text, AMQP_PORT).map(|address| Place(Some(address))) }
+}
+
 /// Reads `ADDR[:PORT]`: an IPv4 address, an IPv6 address with or without brackets, `localhost` or `all`.
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
+fn address(text: &str, default_port: u16) -> Result<SocketAddr, String> {
     if let Some(host) = host(text) {
-        return Ok(SocketAddr::new(host, AMQP_PORT));
+        return Ok(SocketAddr::new(host, default_port));
     }
     // The port may stand alone, which is a mistake worth a sentence of its own.
     let (before, port) =
@@ -326,7 +371,7 @@ mod tests {
     #[test]
     fn no_argument_means_the_default_configuration() {
         let options = Cli::parse_from(["leveret"]).server;
-        assert_eq!(options.into_config(), Config::default());
+        assert_eq!(options.into_config(), Ok(Config::default()));
     }
 
     #[test]
@@ -342,14 +387,39 @@ mod tests {
             ("[::]", "[::]:5672"),
             ("[::1]:5673", "[::1]:5673"),
         ] {
-            assert_eq!(listen_address(text), Ok(address.parse().unwrap()), "{text}");
+            assert_eq!(listen_address(text), Ok(Place(Some(address.parse().unwrap()))), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_address_at_all_can_be_asked_for() {
+        let options = Cli::parse_from(["leveret", "--listen", "none"]).server;
+        assert_eq!(options.into_config().unwrap().listen, []);
+    }
+
+    #[test]
+    fn tls_has_its_own_port_and_needs_a_certificate_with_a_key() {
+        let files = ["--tls-cert", "c.pem", "--tls-key", "k.pem"];
+        let parse = |arguments: &[&str]| Cli::try_parse_from([&["leveret"], arguments].concat());
+        let options = parse(&[&files[..], &["--tls-listen", "::1", "--tls-min-version", "1.3"]].concat()).unwrap();
+        let config = options.server.into_config().unwrap();
+        assert_eq!(config.listen_tls, ["[::1]:5671".parse().unwrap()]);
+        assert_eq!(config.tls.unwrap().versions, [leveret_server::TlsVersion::V1_3]);
+        for (arguments, missing) in [
+            (&["--tls-listen", "::1"][..], "--tls-cert"),
+            (&["--tls-listen", "::1", "--tls-cert", "c.pem"], "--tls-key"),
+            (&files, "--tls-listen"),
+            (&["--tls-ca", "ca.pem"], "--tls-cert"),
+        ] {
+            let error = parse(arguments).unwrap_err().to_string();
+            assert!(error.contains(missing), "{arguments:?}: {error}");
         }
     }
 
     #[test]
     fn all_is_the_unspecified_address() {
         for (text, port) in [("all", 5672), ("all:5673", 5673)] {
-            let address = listen_address(text).unwrap();
+            let address = listen_address(text).unwrap().0.unwrap();
             assert!(address.ip().is_unspecified() && address.port() == port, "{address}");
         }
     }
@@ -377,7 +447,7 @@ mod tests {
     fn an_address_given_twice_is_listened_on_once() {
         let options =
             Cli::parse_from(["leveret", "--listen", "::1,127.0.0.1:0", "--listen", "127.0.0.1:0", "--listen", "::1"]);
-        let listen: Vec<_> = options.server.into_config().listen.iter().map(ToString::to_string).collect();
+        let listen: Vec<_> = options.server.into_config().unwrap().listen.iter().map(ToString::to_string).collect();
         assert_eq!(listen, ["[::1]:5672", "127.0.0.1:0", "127.0.0.1:0"]);
     }
 

@@ -1,6 +1,6 @@
 //! A node from its start to its stop.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,10 +16,12 @@ use tokio::sync::watch;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::entrance::{Entrance, ProxyProtocol};
 use crate::error::StartError;
 use crate::metadata::{self, MetadataJournal};
 use crate::seen::{self, SeenWriter};
 use crate::store::{self, Opened, Store};
+use crate::tls::Context;
 use crate::worker::Worker;
 use crate::{descriptors, listener};
 
@@ -32,6 +34,8 @@ const STOP_POLL: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct Running {
     addresses: Vec<SocketAddr>,
+    tls_addresses: Vec<SocketAddr>,
+    tls: Option<Arc<Context>>,
     node: Arc<Node>,
     workers: Arc<Vec<Worker>>,
     acceptor: Option<JoinHandle<()>>,
@@ -46,14 +50,12 @@ pub struct Running {
 /// Starts a node on threads of its own and returns when it accepts connections.
 pub fn start(config: &Config) -> Result<Running, StartError> {
     let data_dir = DataDir::open(&config.data_dir)?;
-    let mut listeners = Vec::new();
-    let mut addresses = Vec::new();
-    for address in &config.listen {
-        let failed = |source| StartError::listen(*address, source);
-        let listener = listener::bind(*address).map_err(failed)?;
-        addresses.push(listener.local_addr().map_err(failed)?);
-        listeners.push(listener);
+    let tls = config.tls.as_ref().map(Context::open).transpose()?;
+    if tls.is_none() && !config.listen_tls.is_empty() {
+        return Err(StartError::NoCertificate);
     }
+    let (plain_listeners, addresses) = bind(&config.listen)?;
+    let (tls_listeners, tls_addresses) = bind(&config.listen_tls)?;
     let descriptors = descriptors::raise_limit();
     tracing::debug!(?descriptors, "limit of open files");
     let threads = |source| StartError::Threads { source };
@@ -84,13 +86,23 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let (stop, stopped) = watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(threads)?;
     let to_workers = Arc::clone(&workers);
+    let proxy = if config.proxy_protocol { ProxyProtocol::Required } else { ProxyProtocol::Off };
+    let plain_entrance = Arc::new(Entrance { proxy, tls: None });
+    let tls_entrance = Arc::new(Entrance { proxy, tls: tls.clone() });
+    let plain_listeners = plain_listeners.into_iter().map(move |listener| (listener, Arc::clone(&plain_entrance)));
+    let tls_listeners = tls_listeners.into_iter().map(move |listener| (listener, Arc::clone(&tls_entrance)));
+    let listeners = plain_listeners.chain(tls_listeners);
+    let watched = tls.clone();
     let acceptor = std::thread::Builder::new()
         .name("leveret-accept".into())
         .spawn(move || {
             runtime.block_on(async {
                 let mut tasks = tokio::task::JoinSet::new();
-                for listener in listeners {
-                    tasks.spawn(listener::accept(listener, Arc::clone(&to_workers), stopped.clone()));
+                for (listener, entrance) in listeners {
+                    tasks.spawn(listener::accept(listener, entrance, Arc::clone(&to_workers), stopped.clone()));
+                }
+                if let Some(context) = watched {
+                    tasks.spawn(context.watch(stopped));
                 }
                 while tasks.join_next().await.is_some() {}
             });
@@ -98,6 +110,8 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         .map_err(threads)?;
     Ok(Running {
         addresses,
+        tls_addresses,
+        tls,
         node,
         workers,
         acceptor: Some(acceptor),
@@ -108,6 +122,19 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         seen,
         _data_dir: data_dir,
     })
+}
+
+/// Opens listening sockets; gives them and where they are.
+fn bind(places: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartError> {
+    let mut listeners = Vec::new();
+    let mut addresses = Vec::new();
+    for place in places {
+        let failed = |source| StartError::listen(*place, source);
+        let listener = listener::bind(*place).map_err(failed)?;
+        addresses.push(listener.local_addr().map_err(failed)?);
+        listeners.push(listener);
+    }
+    Ok((listeners, addresses))
 }
 
 fn settings(config: &Config) -> Settings {
@@ -138,6 +165,19 @@ impl Running {
     /// Where the node accepts AMQP connections, with the port that the system chose for port 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The same for AMQP connections with TLS.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls_addresses
+    }
+
+    /// Reads certificates, keys and authorities again. Connections that are there stay; if something is wrong, the log says so
+    /// and what was read before stays in use.
+    pub fn reload_tls(&self) {
+        if let Some(tls) = &self.tls {
+            tls.reload();
+        }
     }
 
     /// What the connections share, for whoever changes it from within the process.

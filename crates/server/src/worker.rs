@@ -6,19 +6,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use leveret_broker::access::PeerLocation;
+use leveret_broker::access::{Peer, PeerLocation};
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::node::Node;
 use leveret_session::amqp091::{Session, Settings};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
 
 use crate::connection::Connection;
+use crate::entrance::{Entrance, Guest, canonical};
+
+/// A connection and the listener that it came by.
+type Arrival = (std::net::TcpStream, Arc<Entrance>);
 
 /// A thread and the way to hand it connections.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    sender: UnboundedSender<std::net::TcpStream>,
+    sender: UnboundedSender<Arrival>,
     /// Connections handed over and not yet ended.
     connections: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
@@ -51,10 +56,10 @@ impl Worker {
     }
 
     /// Hands a connection over.
-    pub(crate) fn hand_over(&self, stream: std::net::TcpStream) {
+    pub(crate) fn hand_over(&self, stream: std::net::TcpStream, entrance: Arc<Entrance>) {
         self.connections.fetch_add(1, Ordering::Relaxed);
         // A worker ends only after the last sender is gone, so this cannot fail while there is one.
-        let _ = self.sender.send(stream);
+        let _ = self.sender.send((stream, entrance));
     }
 
     /// Takes no more connections and waits until the thread ended, which is when its connections have.
@@ -74,22 +79,38 @@ fn runtime() -> io::Result<tokio::runtime::LocalRuntime> {
 
 /// Serves what is handed over until nobody can hand over any more.
 async fn serve(
-    mut receiver: UnboundedReceiver<std::net::TcpStream>,
+    mut receiver: UnboundedReceiver<Arrival>,
     node: Arc<Node>,
     settings: Arc<Settings>,
     connections: Arc<AtomicUsize>,
 ) {
-    while let Some(stream) = receiver.recv().await {
+    while let Some((stream, entrance)) = receiver.recv().await {
         let counted = Counted(Arc::clone(&connections));
-        match accept(stream, &node, &settings) {
-            Ok(connection) => {
-                tokio::task::spawn_local(async move {
-                    let _counted = counted;
-                    connection.await;
-                });
+        let accepted = accept(stream);
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!("cannot serve a connection: {error}");
+                continue;
             }
-            Err(error) => tracing::warn!("cannot serve a connection: {error}"),
+        };
+        let since = Instant::now();
+        if entrance.is_open() {
+            let connection = connect(stream, Guest { peer: Peer::plain(address), tls: None }, since, &node, &settings);
+            tokio::task::spawn_local(async move {
+                let _counted = counted;
+                connection.await;
+            });
+            continue;
         }
+        let (node, settings) = (Arc::clone(&node), Arc::clone(&settings));
+        tokio::task::spawn_local(async move {
+            let _counted = counted;
+            // Boxed, or every connection would keep the room that only its first moments need.
+            if let Some(guest) = Box::pin(entrance.admit(&stream, address, since)).await {
+                connect(stream, guest, since, &node, &settings).await;
+            }
+        });
     }
 }
 
@@ -102,36 +123,40 @@ impl Drop for Counted {
     }
 }
 
-fn accept(stream: std::net::TcpStream, node: &Arc<Node>, settings: &Arc<Settings>) -> io::Result<Connection> {
-    let peer = stream.peer_addr()?;
+fn accept(stream: std::net::TcpStream) -> io::Result<(TcpStream, SocketAddr)> {
+    let address = canonical(stream.peer_addr()?);
     stream.set_nonblocking(true)?;
     stream.set_nodelay(true)?;
-    let stream = TcpStream::from_std(stream)?;
+    Ok((TcpStream::from_std(stream)?, address))
+}
+
+/// The connection of somebody who was let in.
+fn connect(
+    stream: TcpStream,
+    Guest { peer, tls }: Guest,
+    since: Instant,
+    node: &Arc<Node>,
+    settings: &Arc<Settings>,
+) -> Connection {
     let mailbox = Arc::new(Mailbox::default());
-    let session = Session::new(Arc::clone(node), Arc::clone(settings), Arc::clone(&mailbox), location(peer));
-    tracing::info!(connection = session.id().0, %peer, "accepted");
-    Ok(Connection::new(stream, session, mailbox))
-}
-
-fn location(peer: SocketAddr) -> PeerLocation {
-    if peer.ip().to_canonical().is_loopback() { PeerLocation::Loopback } else { PeerLocation::Remote }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn this_machine_is_recognised_in_both_address_families() {
-        for (address, expected) in [
-            ("127.0.0.1:1", PeerLocation::Loopback),
-            ("127.8.0.1:1", PeerLocation::Loopback),
-            ("[::1]:1", PeerLocation::Loopback),
-            ("[::ffff:127.0.0.1]:1", PeerLocation::Loopback),
-            ("10.0.0.1:1", PeerLocation::Remote),
-            ("[fe80::1]:1", PeerLocation::Remote),
-        ] {
-            assert_eq!(location(address.parse().unwrap()), expected, "{address}");
+    let location = if peer.is_loopback() { PeerLocation::Loopback } else { PeerLocation::Remote };
+    let session = Session::new(Arc::clone(node), Arc::clone(settings), Arc::clone(&mailbox), location);
+    let (connection, address) = (session.id().0, peer.address);
+    match peer.tls {
+        None => tracing::info!(connection, peer = %address, "accepted"),
+        Some(known) => {
+            let resumed = tls.as_ref().is_some_and(|tls| tls.is_resumed());
+            let certificate = known.certificate.map(|certificate| certificate.subject);
+            tracing::info!(
+                connection,
+                peer = %address,
+                tls = &*known.version,
+                cipher = &*known.cipher,
+                resumed,
+                certificate = certificate.as_deref(),
+                "accepted"
+            );
         }
     }
+    Connection::new(stream, tls, since, session, mailbox)
 }

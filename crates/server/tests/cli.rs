@@ -15,8 +15,18 @@ use rustix::process::{Pid, Signal, kill_process};
 const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Every option of the broker with its variable.
-const OPTIONS: [(&str, &str); 13] = [
+const OPTIONS: [(&str, &str); 23] = [
     ("--listen", "LEVERET_LISTEN"),
+    ("--proxy-protocol", "LEVERET_PROXY_PROTOCOL"),
+    ("--tls-listen", "LEVERET_TLS_LISTEN"),
+    ("--tls-cert", "LEVERET_TLS_CERT"),
+    ("--tls-key", "LEVERET_TLS_KEY"),
+    ("--tls-key-password-file", "LEVERET_TLS_KEY_PASSWORD_FILE"),
+    ("--tls-sni", "LEVERET_TLS_SNI"),
+    ("--tls-ca", "LEVERET_TLS_CA"),
+    ("--tls-verify", "LEVERET_TLS_VERIFY"),
+    ("--tls-fail-if-no-peer-cert", "LEVERET_TLS_FAIL_IF_NO_PEER_CERT"),
+    ("--tls-min-version", "LEVERET_TLS_MIN_VERSION"),
     ("--heartbeat", "LEVERET_HEARTBEAT"),
     ("--threads", "LEVERET_THREADS"),
     ("--data-dir", "LEVERET_DATA_DIR"),
@@ -154,7 +164,7 @@ fn help_names_every_option_with_its_variable() {
         assert!(help.status.success(), "{}", help.stderr);
         let words = words(&help.stdout);
         for (option, variable) in OPTIONS {
-            assert!(words.contains(&format!(" {option} <")), "{option} in {arguments:?}:\n{}", help.stdout);
+            assert!(words.contains(&format!(" {option} ")), "{option} in {arguments:?}:\n{}", help.stdout);
             assert!(words.contains(&format!("[env: {variable}]")), "{variable} in {arguments:?}:\n{}", help.stdout);
         }
         let (_, examples) = help.stdout.split_once("\nExamples:\n").expect("examples");
@@ -350,7 +360,11 @@ fn the_log_level_rules_what_is_logged() {
 fn the_readme_names_every_option_with_its_variable() {
     let readme = include_str!("../../../README.md");
     for (option, variable) in OPTIONS {
-        let row = readme.lines().find(|line| line.starts_with(&format!("| `{option} ")));
+        let row = readme.lines().find(|line| {
+            line.strip_prefix("| `")
+                .and_then(|line| line.strip_prefix(option))
+                .is_some_and(|rest| rest.starts_with([' ', '`']))
+        });
         assert!(row.is_some_and(|row| row.contains(&format!("| `{variable}` |"))), "{option}: {row:?}");
     }
 }

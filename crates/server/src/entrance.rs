@@ -1,0 +1,91 @@
+//! What a listener asks of who connects, before there is a session: a PROXY header, and TLS.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use leveret_broker::access::Peer;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::connection::HANDSHAKE_TIMEOUT;
+use crate::proxy;
+use crate::tls::{self, Channel, Context};
+
+/// Whether connections begin by saying for whom they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProxyProtocol {
+    Off,
+    Required,
+}
+
+/// What a listener asks of who connects.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    pub(crate) proxy: ProxyProtocol,
+    pub(crate) tls: Option<Arc<Context>>,
+}
+
+/// Somebody who was let in.
+pub(crate) struct Guest {
+    pub(crate) peer: Peer,
+    pub(crate) tls: Option<Box<Channel>>,
+}
+
+impl Entrance {
+    /// Whether it lets everybody in at once.
+    pub(crate) fn is_open(&self) -> bool {
+        self.proxy == ProxyProtocol::Off && self.tls.is_none()
+    }
+
+    /// Lets somebody in who came at `since`. `None` says that the connection is over, and the log says why.
+    pub(crate) async fn admit(&self, stream: &TcpStream, address: SocketAddr, since: Instant) -> Option<Guest> {
+        let mut peer = Peer::plain(address);
+        if self.proxy == ProxyProtocol::Required {
+            match timeout_at(since + HANDSHAKE_TIMEOUT, proxy::read_header(stream)).await {
+                Ok(Ok(Some(proxied))) => {
+                    peer.address = canonical(proxied);
+                    tracing::debug!(peer = %peer.address, proxy = %address, "connection through a proxy");
+                }
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(peer = %address, "connection closed: {error}");
+                    return None;
+                }
+                Err(_) => {
+                    tracing::warn!(peer = %address, "connection closed: its PROXY header took too long");
+                    return None;
+                }
+            }
+        }
+        let Some(context) = &self.tls else { return Some(Guest { peer, tls: None }) };
+        match tls::handshake(stream, context, since + HANDSHAKE_TIMEOUT).await {
+            Ok((channel, known)) => {
+                peer.tls = Some(known);
+                Some(Guest { peer, tls: Some(Box::new(channel)) })
+            }
+            Err(error) => {
+                tracing::warn!(peer = %peer.address, "TLS handshake failed: {error}");
+                None
+            }
+        }
+    }
+}
+
+/// An IPv4 address as such, also where the socket speaks both families.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_the_old_family_are_written_as_such() {
+        for (address, expected) in
+            [("[::ffff:10.0.0.1]:1", "10.0.0.1:1"), ("10.0.0.1:1", "10.0.0.1:1"), ("[::1]:1", "[::1]:1")]
+        {
+            assert_eq!(canonical(address.parse().unwrap()).to_string(), expected, "{address}");
+        }
+    }
+}
