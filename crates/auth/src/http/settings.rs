@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::endpoint::Endpoint;
+
 /// The settings. Defaults are RabbitMQ's.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpSettings {
@@ -139,12 +141,11 @@ impl fmt::Debug for HttpSettings {
 }
 
 /// A URL without its parts that may hold secrets: the user and password before the host, and the query.
-pub(super) fn without_secrets(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    if scheme.is_empty() { format!("{host}{path}") } else { format!("{scheme}://{host}{path}") }
+fn without_secrets(url: &str) -> String {
+    let Some(endpoint) = Endpoint::read(url) else {
+        return "not a URL".into();
+    };
+    endpoint.url.split('?').next().unwrap_or_default().into()
 }
 
 #[cfg(test)]
@@ -156,10 +157,11 @@ mod tests {
         for (url, shown) in [
             ("http://localhost:8000/auth/user", "http://localhost:8000/auth/user"),
             ("https://broker:swordfish@host/auth?key=swordfish", "https://host/auth"),
-            ("https://broker:sw@rdfish@host", "https://host"),
-            ("https://host?swordfish@example.org/", "https://host"),
-            ("broker:swordfish@host/x", "host/x"),
-            ("", ""),
+            ("https://broker:sword@fish@host/x", "https://host/x"),
+            ("https://host?swordfish@example.org/", "https://host/"),
+            ("broker:swordfish@host/x", "not a URL"),
+            ("https://broker:sword?fish@host/swordfish", "not a URL"),
+            ("", "not a URL"),
         ] {
             assert_eq!(without_secrets(url), shown, "{url}");
             let settings = HttpSettings { user_path: url.into(), ..HttpSettings::default() };
