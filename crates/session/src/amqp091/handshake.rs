@@ -234,9 +234,11 @@ impl Session {
 fn plain(response: &[u8]) -> Result<(&str, &[u8]), Refusal> {
     let malformed = || Refusal::Malformed("malformed PLAIN response".into());
     let mut parts = response.splitn(3, |octet| *octet == 0);
-    let (_, name, password) = (parts.next(), parts.next(), parts.next());
-    let (Some(name), Some(password)) = (name, password) else { return Err(malformed()) };
-    if password.contains(&0) {
+    let (Some(identity), Some(name), Some(password)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(malformed());
+    };
+    // Nobody acts for another one (RFC 4616 §2).
+    if password.contains(&0) || !(identity.is_empty() || identity == name) {
         return Err(malformed());
     }
     Ok((std::str::from_utf8(name).map_err(|_| malformed())?, password))
