@@ -1,6 +1,6 @@
 //! Which broker the tests drive, and what kind it is.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::OnceLock;
 
 use leveret_broker::node::Node;
@@ -63,14 +63,48 @@ pub fn shared_node() -> &'static Node {
     running.node()
 }
 
+/// An address of the broker under test on a network, for what is other than on the machine's own; `None` if it has none. The broker started in this process gets a companion that listens there.
+pub fn network_address() -> Option<&'static str> {
+    type Companion = Option<(Running, TempDir)>;
+    static ADDRESS: OnceLock<Option<(String, Companion)>> = OnceLock::new();
+    let address = ADDRESS.get_or_init(|| {
+        let ip = network_ip()?;
+        if is_foreign() {
+            let (_, port) = url().address.rsplit_once(':')?;
+            let address = format!("{ip}:{port}");
+            TcpStream::connect(&address).ok()?;
+            Some((address, None))
+        } else {
+            let (running, folder) = start(SocketAddr::from((ip, 0)));
+            let address = running.addresses().first()?.to_string();
+            Some((address, Some((running, folder))))
+        }
+    });
+    address.as_ref().map(|(address, _)| address.as_str())
+}
+
+/// The address this machine would send from to others. Nothing is sent.
+fn network_ip() -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // An address for documentation (RFC 5737), which is nobody's.
+    socket.connect((Ipv4Addr::new(203, 0, 113, 1), 9)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(ip) if !ip.is_loopback() && !ip.is_unspecified() => Some(ip),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+fn start(address: SocketAddr) -> (Running, TempDir) {
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder for the broker's data: {error}"));
+    let config = Config { listen: vec![address], data_dir: folder.path().join("data"), ..Config::default() };
+    let running = leveret_server::start(&config).unwrap_or_else(|error| panic!("the broker does not start: {error}"));
+    (running, folder)
+}
+
 fn started() -> &'static (Url, Running, TempDir) {
     static SHARED: OnceLock<(Url, Running, TempDir)> = OnceLock::new();
     SHARED.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder for the broker's data: {error}"));
-        let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-        let config = Config { listen, data_dir: folder.path().join("data"), ..Config::default() };
-        let running =
-            leveret_server::start(&config).unwrap_or_else(|error| panic!("the broker does not start: {error}"));
+        let (running, folder) = start(SocketAddr::from(([127, 0, 0, 1], 0)));
         let address = running.addresses().first().map(SocketAddr::to_string).unwrap_or_default();
         (Url { address, ..Url::parse("amqp://") }, running, folder)
     })

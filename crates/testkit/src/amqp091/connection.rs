@@ -29,6 +29,7 @@ const CAPABILITIES: [&str; 6] = [
 /// A handshake with a part or two changed.
 #[derive(Debug, Clone)]
 pub struct Builder {
+    address: String,
     properties: Vec<u8>,
     capabilities: Vec<&'static str>,
     mechanism: String,
@@ -46,6 +47,7 @@ impl Builder {
     fn new() -> Self {
         let url = broker::url();
         Self {
+            address: url.address.clone(),
             properties: Vec::new(),
             capabilities: CAPABILITIES.to_vec(),
             mechanism: "PLAIN".to_owned(),
@@ -58,6 +60,13 @@ impl Builder {
             heartbeat: 0,
             deadline: None,
         }
+    }
+
+    /// Connects to this host and port.
+    #[must_use]
+    pub fn address(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.address);
+        self
     }
 
     /// Adds a client property.
@@ -130,7 +139,7 @@ impl Builder {
     /// Shakes hands up to and including connection.start-ok.
     #[track_caller]
     pub fn through_start_ok(&self) -> RawConnection {
-        let (mut raw, _) = RawConnection::start();
+        let (mut raw, _) = RawConnection::start_at(&self.address);
         if let Some(deadline) = self.deadline {
             raw = raw.with_deadline(deadline);
         }

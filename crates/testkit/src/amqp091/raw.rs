@@ -51,7 +51,12 @@ impl RawConnection {
     /// Connects to the broker under test and sends nothing.
     #[track_caller]
     pub fn connect() -> Self {
-        let address = &broker::url().address;
+        Self::connect_to(&broker::url().address)
+    }
+
+    /// Connects to a host and port and sends nothing.
+    #[track_caller]
+    pub fn connect_to(address: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("no broker at {address}: {error}"));
         stream.set_nodelay(true).expect("TCP_NODELAY");
         stream.set_write_timeout(Some(DEADLINE)).expect("write timeout");
@@ -61,7 +66,13 @@ impl RawConnection {
     /// Connects, sends the protocol header and reads connection.start.
     #[track_caller]
     pub fn start() -> (Self, ConnectionStart<'static>) {
-        let mut connection = Self::connect();
+        Self::start_at(&broker::url().address)
+    }
+
+    /// Connects to a host and port, sends the protocol header and reads connection.start.
+    #[track_caller]
+    pub fn start_at(address: &str) -> (Self, ConnectionStart<'static>) {
+        let mut connection = Self::connect_to(address);
         connection.send(&ProtocolHeader::AMQP_0_9_1.octets());
         let start = connection.expect();
         (connection, start)
@@ -131,15 +142,22 @@ impl RawConnection {
     /// Reads a method of this type, on whichever channel; heartbeats are skipped.
     #[track_caller]
     pub fn expect<R: Reply>(&mut self) -> R {
+        self.expect_or_end().unwrap_or_else(|| panic!("awaited {}, the server hung up", R::NAME))
+    }
+
+    /// Reads a method of this type, on whichever channel, unless the server hangs up; heartbeats are skipped.
+    #[track_caller]
+    pub fn expect_or_end<R: Reply>(&mut self) -> Option<R> {
         let until = Instant::now() + self.deadline;
         loop {
             match self.read(until) {
                 Read::Frame(frame) if frame.kind == FrameKind::Heartbeat => {}
                 Read::Frame(frame) => {
                     let method = frame.method();
-                    return R::from_method(method).unwrap_or_else(|| panic!("awaited {}, got {method:?}", R::NAME));
+                    let wanted = R::from_method(method);
+                    return Some(wanted.unwrap_or_else(|| panic!("awaited {}, got {method:?}", R::NAME)));
                 }
-                Read::End => panic!("awaited {}, the server hung up", R::NAME),
+                Read::End => return None,
                 Read::Late => panic!("awaited {}, nothing came within {:?}", R::NAME, self.deadline),
             }
         }

@@ -22,6 +22,7 @@ mod handshake;
 mod headers;
 mod lazy;
 mod length_limits;
+mod mechanisms;
 mod order;
 mod other_exchanges;
 mod policies;
