@@ -30,6 +30,14 @@ struct Open {
     channels: u64,
 }
 
+/// An open connection, to be told something.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OpenOne<'a> {
+    pub(crate) mailbox: &'a Arc<Mailbox>,
+    pub(crate) vhost: &'a Name,
+    pub(crate) user: &'a Name,
+}
+
 /// What a user has open.
 #[derive(Debug, Clone, Copy, Default)]
 struct UserCounts {
@@ -50,14 +58,20 @@ impl Connections {
         self.all.values().map(|connection| &connection.mailbox)
     }
 
-    /// Lets a connection into a vhost, unless that would be one too many.
-    pub(crate) fn open(
-        &mut self,
-        id: ConnectionId,
+    /// The open ones.
+    pub(crate) fn open_ones(&self) -> impl Iterator<Item = OpenOne<'_>> {
+        self.all.values().filter_map(|Connection { mailbox, open }| {
+            let Open { vhost, user, .. } = open.as_ref()?;
+            Some(OpenOne { mailbox, vhost, user })
+        })
+    }
+
+    /// Whether the vhost or the user has as many as it may.
+    pub(crate) fn check(
+        &self,
         (vhost, in_vhost): (&Name, VhostLimits),
         (user, of_user): (&Name, UserLimits),
     ) -> Result<(), Error> {
-        let Some(connection) = self.all.get_mut(&id) else { return Ok(()) };
         let count = self.in_vhost.get(vhost).copied().unwrap_or_default();
         if let Some(limit) = in_vhost.max_connections.filter(|limit| count >= *limit) {
             let (vhost, user) = (Name::clone(vhost), Name::clone(user));
@@ -67,6 +81,18 @@ impl Connections {
         if let Some(limit) = of_user.max_connections.filter(|limit| count >= *limit) {
             return Err(Error::UserConnectionLimit { user: Name::clone(user), limit });
         }
+        Ok(())
+    }
+
+    /// Lets a connection into a vhost, unless that would be one too many.
+    pub(crate) fn open(
+        &mut self,
+        id: ConnectionId,
+        (vhost, in_vhost): (&Name, VhostLimits),
+        (user, of_user): (&Name, UserLimits),
+    ) -> Result<(), Error> {
+        self.check((vhost, in_vhost), (user, of_user))?;
+        let Some(connection) = self.all.get_mut(&id) else { return Ok(()) };
         *self.in_vhost.entry(Name::clone(vhost)).or_default() += 1;
         self.of_user.entry(Name::clone(user)).or_default().connections += 1;
         connection.open = Some(Open { vhost: Name::clone(vhost), user: Name::clone(user), channels: 0 });

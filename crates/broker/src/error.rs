@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::Name;
+use crate::access::{Answer, Question};
 use crate::topology::ValidationError;
 
 /// The kind of a [`Resource`].
@@ -41,6 +42,25 @@ pub enum Error {
     VhostNotFound {
         /// Its name.
         vhost: Name,
+    },
+    /// A user was to be created that is there already.
+    #[error("user '{user}' already exists")]
+    UserExists {
+        /// Its name.
+        user: Name,
+    },
+    /// A user was to be created without a name.
+    #[error("a user must have a name")]
+    NamelessUser,
+    /// A user may not do what it wants to.
+    #[error("{}", question.refusal(user, answer))]
+    Refused {
+        /// The user.
+        user: Name,
+        /// What it wanted to do.
+        question: Box<Question>,
+        /// The answer to that, which is no permission.
+        answer: Box<Answer>,
     },
     /// Something durable was to be changed, but the disk failed.
     #[error("the change is not on disk: writing to it failed, and the broker has to be started again")]

@@ -9,6 +9,7 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
+use crate::Name;
 use crate::access::Outcome;
 use crate::queue::{Delivery, Sink};
 use crate::topology::QueueId;
@@ -41,6 +42,8 @@ pub enum Event {
     JournalMoved,
     /// The node closes the connection, for this reason.
     Close(CloseReason),
+    /// What the connection's user may do has changed.
+    AccessChanged,
     /// The answer to something that was asked about users.
     Access {
         /// The number of the request.
@@ -51,10 +54,20 @@ pub enum Event {
 }
 
 /// Why the node closes a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CloseReason {
     /// The node stops.
     Shutdown,
+    /// The vhost it works in is gone.
+    VhostDeleted {
+        /// Its name.
+        vhost: Name,
+    },
+    /// The user it logged in as is gone.
+    UserDeleted {
+        /// Its name.
+        user: Name,
+    },
 }
 
 /// What came in since the last look. Reuse one over many looks: its memory changes places with the mailbox's.

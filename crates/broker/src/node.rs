@@ -4,6 +4,7 @@
 //! Publishing takes the topology's lock only for a route that is not in the connection's cache; [`Node::generation`] tells
 //! whether the cache still holds.
 
+mod connections;
 mod dead_letters;
 mod delays;
 mod history;
@@ -11,16 +12,16 @@ mod leaving;
 mod operations;
 mod seen;
 
+pub use connections::Opening;
 pub use operations::{MoveTo, Moved};
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Waker;
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::access::Users;
+use crate::access::PasswordHash;
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::connections::Connections;
 use crate::dead_letter::Moves;
@@ -30,7 +31,7 @@ use crate::entropy::Entropy;
 use crate::error::Resource;
 use crate::hash::Map;
 use crate::journal::{Journal, JournalPosition, Written};
-use crate::mailbox::{CloseReason, Event, Mailbox};
+use crate::mailbox::Mailbox;
 use crate::message::Message;
 use crate::properties::{NoProperties, Properties};
 use crate::queue::{
@@ -38,7 +39,7 @@ use crate::queue::{
 };
 use crate::store::{Area, MessageStore, StorePosition};
 use crate::topology::{
-    Applied, Change, ConnectionId, QueueId, Record, Removed, Routes, RoutingInput, Topology, clean_name,
+    Applied, Change, ConnectionId, Defaults, QueueId, Record, Removed, Routes, RoutingInput, Topology, clean_name,
 };
 use crate::{Error, Name};
 
@@ -91,7 +92,8 @@ pub struct Node {
     reconfiguring: Mutex<()>,
     /// The topology's generation, readable without its lock.
     generation: AtomicU64,
-    users: Users,
+    /// The topology's generation of users, readable without its lock.
+    access_generation: AtomicU64,
     /// Who gets the replies to a direct reply-to token.
     replies: Mutex<Map<Name, ReplyConsumer>>,
     connections: Mutex<Connections>,
@@ -121,12 +123,20 @@ pub struct Surroundings {
     pub journal: Option<Arc<dyn Journal>>,
     /// Where messages are kept beside memory; a node without one keeps them in memory only.
     pub store: Option<Arc<dyn MessageStore>>,
+    /// What it begins with if it is new.
+    pub defaults: Defaults,
 }
 
 impl Default for Surroundings {
-    /// A clock that stands still, no properties, no disk.
+    /// A clock that stands still, no properties, no disk, and a user `guest` that has no password.
     fn default() -> Self {
-        Self { clock: Arc::new(ManualClock::default()), properties: Arc::new(NoProperties), journal: None, store: None }
+        Self {
+            clock: Arc::new(ManualClock::default()),
+            properties: Arc::new(NoProperties),
+            journal: None,
+            store: None,
+            defaults: Defaults::guest(PasswordHash::none()),
+        }
     }
 }
 
@@ -188,12 +198,12 @@ impl Node {
         surroundings: Surroundings,
         mut messages: impl FnMut(QueueId) -> Option<Restored>,
     ) -> Self {
-        let Surroundings { clock, properties, journal, store } = surroundings;
+        let Surroundings { clock, properties, journal, store, defaults } = surroundings;
         let context = Arc::new(QueueContext::new(Arc::clone(&clock), Arc::clone(&properties)));
         let delays = Map::default();
         let mut state = State { topology, cells: Map::default(), last_ids: BTreeMap::new(), delays };
-        // It is there already, or can be created: neither is refused.
-        let _ = state.topology.apply(Change::CreateVhost { vhost: "/".into() });
+        // They are there already, or can be created: neither is refused.
+        let _ = state.topology.apply(Change::CreateDefaults(Box::new(defaults)));
         state.topology.number_delays();
         let records = state.topology.take_records();
         if let Some(journal) = &journal
@@ -225,11 +235,12 @@ impl Node {
             state.delays.insert(id, Arc::new(DelayCell::new(info, Arc::clone(&clock), store.clone(), restored)));
         }
         let generation = AtomicU64::new(state.topology.generation());
+        let access_generation = AtomicU64::new(state.topology.access_generation());
         Self {
             state: RwLock::new(state),
             reconfiguring: Mutex::new(()),
             generation,
-            users: Users::with_guest(),
+            access_generation,
             replies: Mutex::new(Map::default()),
             connections: Mutex::new(Connections::default()),
             next_connection: AtomicU64::new(1),
@@ -258,14 +269,14 @@ impl Node {
         self.entropy.lock().draw()
     }
 
-    /// The users.
-    pub fn users(&self) -> &Users {
-        &self.users
-    }
-
     /// Goes up with every change to the topology.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// Goes up with every change of a user and of what one may do; answers from before may be out of date.
+    pub fn access_generation(&self) -> u64 {
+        self.access_generation.load(Ordering::Acquire)
     }
 
     /// Reads the topology.
@@ -275,15 +286,13 @@ impl Node {
 
     /// Makes a change, with all that follows from it for the queues.
     pub fn apply(&self, change: Change) -> Result<Changed, Error> {
-        if let Change::SetUserLimits { user, .. } = &change
-            && !self.users.contains(user)
-        {
-            return Err(Error::UserNotFound { user: Name::clone(user) });
-        }
         let is_policy =
             matches!(change, Change::SetPolicy { .. } | Change::ClearPolicy { .. } | Change::PauseQueue { .. });
         let _in_order = is_policy.then(|| self.reconfiguring.lock());
         let mut state = self.state.write();
+        if let Change::SetUserLimits { user, .. } = &change {
+            state.topology.user(user)?;
+        }
         let durable = state.topology.concerns_durable(&change);
         if durable {
             self.check_journal()?;
@@ -292,6 +301,7 @@ impl Node {
             Change::DeclareQueue { vhost, name, .. } => Some((Name::clone(vhost), clean_name(name).into_owned())),
             _ => None,
         };
+        let news = connections::News::of(&change);
         let begun = seen::begun(&change);
         let ends = history::Ends::of(&change);
         let applied = state.topology.apply(change)?;
@@ -310,6 +320,7 @@ impl Node {
         }
         self.add_delays(&mut state);
         self.generation.store(state.topology.generation(), Ordering::Release);
+        self.access_generation.store(state.topology.access_generation(), Ordering::Release);
         let written = match applied {
             // It was so already, but perhaps not on disk yet: somebody else may have just asked for it.
             Applied::Unchanged | Applied::QueueExists { .. } => {
@@ -335,6 +346,9 @@ impl Node {
         } else if !recalled.is_empty() {
             drop(state);
             self.accept_recalled(recalled);
+        } else if let Some(news) = news.filter(|_| applied.moves_routes()) {
+            drop(state);
+            self.tell_connections(&news);
         }
         Ok(Changed { applied, written })
     }
@@ -556,51 +570,6 @@ impl Node {
         let delays = routes.delays.iter().filter_map(|id| state.delays.get(id).map(Arc::clone)).collect();
         let (cacheable, is_withheld) = (routes.cacheable, routes.is_withheld);
         Ok(Routed { queues, delays, due: routes.due, cacheable, is_withheld })
-    }
-
-    /// Registers a connection, which can then be told to close.
-    pub fn connect(&self, mailbox: &Arc<Mailbox>) -> ConnectionId {
-        let id = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
-        self.connections.lock().insert(id, Arc::clone(mailbox));
-        id
-    }
-
-    /// Forgets a connection.
-    pub fn disconnect(&self, id: ConnectionId) {
-        self.connections.lock().remove(id);
-    }
-
-    /// Lets a connection into a vhost, unless the vhost or the user has as many as it may; gives the vhost's name to keep.
-    pub fn open_connection(&self, id: ConnectionId, vhost: &str, user: &Name) -> Result<Name, Error> {
-        let (vhost, in_vhost, of_user) = self.read(|topology| {
-            let vhost = topology.vhost(vhost)?;
-            Ok::<_, Error>((Name::clone(vhost.name()), vhost.limits(), topology.user_limits(user)))
-        })?;
-        self.connections.lock().open(id, (&vhost, in_vhost), (user, of_user))?;
-        Ok(vhost)
-    }
-
-    /// Lets a connection have one more channel, unless its user has as many as it may.
-    pub fn open_channel(&self, id: ConnectionId, user: &str) -> Result<(), Error> {
-        let limits = self.read(|topology| topology.user_limits(user));
-        self.connections.lock().open_channel(id, limits)
-    }
-
-    /// A connection has that many channels less.
-    pub fn close_channels(&self, id: ConnectionId, count: usize) {
-        self.connections.lock().close_channels(id, u64::try_from(count).unwrap_or(u64::MAX));
-    }
-
-    /// Connections there are.
-    pub fn connection_count(&self) -> usize {
-        self.connections.lock().len()
-    }
-
-    /// Tells every connection to close.
-    pub fn close_connections(&self, reason: CloseReason) {
-        let wakers: Vec<Waker> =
-            self.connections.lock().mailboxes().filter_map(|mailbox| mailbox.post(Event::Close(reason))).collect();
-        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Makes a token under which replies reach a consumer.

@@ -8,6 +8,7 @@ mod descriptors;
 mod entrance;
 mod error;
 mod listener;
+mod login;
 mod memory;
 mod metadata;
 mod output;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use leveret_broker::access::Authenticator;
 use leveret_broker::clock::Clock;
 use leveret_broker::journal::Journal;
 use leveret_broker::mailbox::CloseReason;
 use leveret_broker::node::{Node, Surroundings};
 use leveret_broker::store::MessageStore;
-use leveret_session::amqp091::{BasicProperties, Settings};
+use leveret_broker::topology::Defaults;
+use leveret_session::amqp091::{BasicProperties, Mechanism, Settings};
 use tokio::sync::watch;
 
 use crate::clock::SystemClock;
@@ -18,6 +20,7 @@ use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::entrance::{Entrance, ProxyProtocol};
 use crate::error::StartError;
+use crate::login::{self, NodeUsers};
 use crate::metadata::{self, MetadataJournal};
 use crate::seen::{self, SeenWriter};
 use crate::store::{self, Opened, Store};
@@ -70,6 +73,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         properties: Arc::new(BasicProperties),
         journal: Some(Arc::clone(&journal) as Arc<dyn Journal>),
         store: Some(Arc::clone(&store) as Arc<dyn MessageStore>),
+        defaults: Defaults::guest(login::default_password()),
     };
     let node = Arc::new(Node::restored(topology, surroundings, |id| queues.remove(&id)));
     journal.serve(&node);
@@ -77,7 +81,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     seen.serve(&node);
     clock.serve(&node).map_err(threads)?;
     node.start_delays();
-    let settings = Arc::new(settings(config));
+    let settings = Arc::new(settings(config, Arc::new(NodeUsers::new(&node))));
     let workers = (0..config.threads.max(1))
         .map(|number| Worker::start(number, Arc::clone(&node), Arc::clone(&settings)))
         .collect::<Result<Vec<_>, _>>()
@@ -137,7 +141,7 @@ fn bind(places: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), St
     Ok((listeners, addresses))
 }
 
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config, authenticator: Arc<dyn Authenticator>) -> Settings {
     Settings {
         frame_max: config.frame_max,
         channel_max: config.channel_max,
@@ -147,6 +151,9 @@ fn settings(config: &Config) -> Settings {
         version: config.version.clone(),
         cluster_name: "leveret".into(),
         leveret_version: env!("CARGO_PKG_VERSION").into(),
+        authenticator,
+        mechanisms: vec![Mechanism::Plain, Mechanism::Amqplain],
+        anonymous: None,
         random,
     }
 }
@@ -188,7 +195,7 @@ impl Running {
     /// Closes every connection with reply code 320 and waits a few seconds for the clients' answers.
     pub fn stop(mut self) {
         self.end();
-        self.node.close_connections(CloseReason::Shutdown);
+        self.node.close_connections(&CloseReason::Shutdown);
         let deadline = Instant::now() + STOP_TIMEOUT;
         while self.node.connection_count() > 0 && Instant::now() < deadline {
             std::thread::sleep(STOP_POLL);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use leveret_broker::access::{Peer, PeerLocation};
+use leveret_broker::access::Peer;
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::node::Node;
 use leveret_session::amqp091::{Session, Settings};
@@ -139,8 +139,7 @@ fn connect(
     settings: &Arc<Settings>,
 ) -> Connection {
     let mailbox = Arc::new(Mailbox::default());
-    let location = if peer.is_loopback() { PeerLocation::Loopback } else { PeerLocation::Remote };
-    let session = Session::new(Arc::clone(node), Arc::clone(settings), Arc::clone(&mailbox), location);
+    let session = Session::new(Arc::clone(node), Arc::clone(settings), Arc::clone(&mailbox), peer.clone());
     let (connection, address) = (session.id().0, peer.address);
     match peer.tls {
         None => tracing::info!(connection, peer = %address, "accepted"),

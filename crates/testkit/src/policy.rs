@@ -6,6 +6,7 @@
 use std::fmt::Write;
 use std::process::Command;
 
+use leveret_broker::access::Permissions;
 use leveret_broker::topology::{ApplyTo, Change, Policy, PolicyKind};
 use leveret_broker::value::{Table, Value};
 
@@ -119,6 +120,8 @@ pub fn own_vhost() -> OwnVhost {
         rabbitmqctl("set_permissions", Some(&name), &[&broker::url().user, ".*", ".*", ".*"]);
     } else {
         apply(Change::CreateVhost { vhost: name.as_str().into() });
+        let (user, vhost) = (broker::url().user.as_str().into(), name.as_str().into());
+        apply(Change::SetPermissions { user, vhost, permissions: Permissions::all() });
     }
     OwnVhost { name }
 }

@@ -4,17 +4,21 @@
 //! what the client wants. Either may answer at once or, if it has to ask somebody else in turn, later, by [`Reply`].
 
 mod authority;
+mod internal;
 mod password;
+mod pattern;
 mod peer;
+mod permissions;
 mod question;
 mod secret;
-mod users;
 
 pub use authority::{
     Authenticator, Authority, Identity, LoginAttempt, LoginFailure, Outcome, RenewalFailure, Reply, tags,
 };
+pub use internal::InternalAuthority;
 pub use password::{HashingAlgorithm, PasswordHash};
+pub use pattern::{Pattern, PatternError, Variable};
 pub use peer::{Peer, PeerCertificate, TlsPeer};
+pub use permissions::{Permissions, TopicPermissions};
 pub use question::{Answer, Permission, Question, Reason};
 pub use secret::Secret;
-pub use users::{LoginError, PeerLocation, Users};

@@ -63,6 +63,35 @@ pub enum Question {
 }
 
 impl Question {
+    /// What somebody is told who may not, in RabbitMQ's words.
+    pub fn refusal(&self, user: &str, answer: &Answer) -> String {
+        let mut text = match self {
+            Self::Vhost { vhost } => format!("access to vhost '{vhost}' refused for user '{user}'"),
+            Self::Resource { resource, permission } => {
+                format!("{permission} access to {resource} refused for user '{user}'")
+            }
+            Self::Topic { exchange, routing_key, permission } => {
+                format!("{permission} access to topic '{routing_key}' in {exchange} refused for user '{user}'")
+            }
+        };
+        match answer {
+            Answer::Allowed | Answer::Refused { reason: None } => {}
+            Answer::Refused { reason: Some(Reason { backend, text: reason }) } => {
+                text.push_str(" by backend ");
+                text.push_str(backend);
+                text.push_str(": ");
+                text.push_str(reason);
+            }
+            Answer::Failed(Reason { backend, text: reason }) => {
+                text.push_str(", backend ");
+                text.push_str(backend);
+                text.push_str(" returned an error: ");
+                text.push_str(reason);
+            }
+        }
+        text
+    }
+
     /// The vhost that is asked about.
     pub fn vhost(&self) -> &Name {
         match self {

@@ -1,5 +1,6 @@
 //! Rules of a node: what a change does to queues and their consumers, and who gets replies.
 
+mod access;
 mod dead_letters;
 mod leaving;
 mod operations;
@@ -8,7 +9,7 @@ mod time;
 use super::*;
 use crate::exchange::ExchangeKind;
 use crate::fake_store::FakeStore;
-use crate::mailbox::{Inbox, MAILBOX_BYTES};
+use crate::mailbox::{CloseReason, Event, Inbox, MAILBOX_BYTES};
 use crate::message::Draft;
 use crate::queue::{ConsumerId, Enqueued, Fanout, Pace, Subscription, Taken};
 use crate::store::Area;
@@ -296,7 +297,7 @@ fn connections_are_told_to_close_until_they_are_forgotten() {
     node.disconnect(ids[1]);
     let wakes = Wakes::new();
     assert!(mailboxes[0].register(&wakes.waker()));
-    node.close_connections(CloseReason::Shutdown);
+    node.close_connections(&CloseReason::Shutdown);
     let told = mailboxes.each_ref().map(|mailbox| {
         let events = take(mailbox).events;
         events.iter().filter(|event| matches!(event, Event::Close(CloseReason::Shutdown))).count()

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::{Binding, ConnectionId, Policy, PolicyKind, QueueId, Reconfigured, VhostMetadata};
+use super::{Defaults, Existing};
 use crate::Name;
+use crate::access::{PasswordHash, Permissions, TopicPermissions};
 use crate::exchange::ExchangeKind;
 use crate::value::{Table, Value};
 
@@ -179,6 +181,74 @@ pub enum Change {
         /// The limits.
         limits: Table,
     },
+    /// Creates what a fresh broker begins with, unless it has, or had, that.
+    CreateDefaults(Box<Defaults>),
+    /// Creates a user who may do nothing, or replaces the password and tags of the one with its name.
+    SetUser {
+        /// Its name.
+        user: Name,
+        /// The hash of its password.
+        password: PasswordHash,
+        /// All of its tags.
+        tags: Vec<Name>,
+        /// What becomes of one that is there already.
+        existing: Existing,
+    },
+    /// Gives a user another password, or takes it away. Its connections stay.
+    SetPassword {
+        /// Its name.
+        user: Name,
+        /// The hash of its password.
+        password: PasswordHash,
+    },
+    /// Gives a user other tags.
+    SetTags {
+        /// Its name.
+        user: Name,
+        /// All of its tags.
+        tags: Vec<Name>,
+    },
+    /// Deletes a user, with all that it may do.
+    DeleteUser {
+        /// Its name.
+        user: Name,
+    },
+    /// Says what a user may do in a vhost.
+    SetPermissions {
+        /// The user.
+        user: Name,
+        /// Where.
+        vhost: Name,
+        /// All that it may do there.
+        permissions: Permissions,
+    },
+    /// Takes away what a user may do in a vhost; having had none is no error.
+    ClearPermissions {
+        /// The user.
+        user: Name,
+        /// Where.
+        vhost: Name,
+    },
+    /// Says which routing keys a user may use with a topic exchange, which need not be there yet.
+    SetTopicPermissions {
+        /// The user.
+        user: Name,
+        /// Where.
+        vhost: Name,
+        /// The exchange.
+        exchange: Name,
+        /// Which keys.
+        permissions: TopicPermissions,
+    },
+    /// Lets a user use all routing keys again; having had no topic permissions is no error.
+    ClearTopicPermissions {
+        /// The user.
+        user: Name,
+        /// Where.
+        vhost: Name,
+        /// With which exchange; `None` with all of them.
+        exchange: Option<Name>,
+    },
 }
 
 impl Change {
@@ -199,7 +269,18 @@ impl Change {
             | Self::ClearPolicy { vhost, .. }
             | Self::SetParameter { vhost, .. }
             | Self::ClearParameter { vhost, .. } => Some(vhost),
-            Self::SetGlobalParameter { .. } | Self::ClearGlobalParameter { .. } | Self::SetUserLimits { .. } => None,
+            Self::SetGlobalParameter { .. }
+            | Self::ClearGlobalParameter { .. }
+            | Self::SetUserLimits { .. }
+            | Self::CreateDefaults(_)
+            | Self::SetUser { .. }
+            | Self::SetPassword { .. }
+            | Self::SetTags { .. }
+            | Self::DeleteUser { .. }
+            | Self::SetPermissions { .. }
+            | Self::ClearPermissions { .. }
+            | Self::SetTopicPermissions { .. }
+            | Self::ClearTopicPermissions { .. } => None,
         }
     }
 }
@@ -247,6 +328,16 @@ pub enum Applied {
     Deleted(Removed),
     /// Something was set or cleared that concerns nothing that is there: a parameter, limits, what is said of a vhost.
     Set,
+    /// What a user may do, its password or its tags are others now.
+    AccessChanged {
+        /// The user.
+        user: Name,
+    },
+    /// A user is gone.
+    UserDeleted {
+        /// Its name.
+        user: Name,
+    },
     /// Policies changed, and this is what follows from it.
     Reconfigured(Reconfigured),
 }
@@ -260,7 +351,10 @@ impl Applied {
             | Self::ExchangeDeclared
             | Self::QueueDeclared { .. }
             | Self::Bound
-            | Self::Deleted(_) => true,
+            | Self::Deleted(_)
+            // Routes were checked when they were found.
+            | Self::AccessChanged { .. }
+            | Self::UserDeleted { .. } => true,
             Self::Reconfigured(reconfigured) => reconfigured.routes,
         }
     }

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use super::name::clean_name;
 use super::vhost::BindingRequest;
 use super::{
-    Applied, Binding, Change, Destination, Origin, Parameter, Policy, PolicyKind, QueueId, QueueRecord, Removed,
-    Topology, Vhost, VhostMetadata,
+    Applied, Binding, Change, Destination, Existing, Origin, Parameter, Policy, PolicyKind, QueueId, QueueRecord,
+    Removed, Topology, Vhost, VhostMetadata,
 };
+use crate::access::{PasswordHash, Permissions, TopicPermissions};
 use crate::exchange::{Exchange, ExchangeKind};
 use crate::value::{Table, Value};
 use crate::{Error, Name};
@@ -159,6 +160,58 @@ pub enum Record {
         /// All of them.
         limits: Table,
     },
+    /// What a fresh broker begins with was created.
+    DefaultsCreated,
+    /// A user was created, or its password or tags were replaced.
+    UserSet {
+        /// Its name.
+        user: Name,
+        /// The hash of its password.
+        password: PasswordHash,
+        /// All of its tags.
+        tags: Vec<Name>,
+    },
+    /// A user was deleted, with all that it might do.
+    UserDeleted {
+        /// Its name.
+        user: Name,
+    },
+    /// It was said what a user may do in a vhost.
+    PermissionsSet {
+        /// The user.
+        user: Name,
+        /// Where.
+        vhost: Name,
+        /// All that it may do there.
+        permissions: Permissions,
+    },
+    /// A user may do nothing in a vhost any more.
+    PermissionsCleared {
+        /// The user.
+        user: Name,
+        /// Where.
+        vhost: Name,
+    },
+    /// It was said which routing keys a user may use with a topic exchange.
+    TopicPermissionsSet {
+        /// The user.
+        user: Name,
+        /// Where.
+        vhost: Name,
+        /// The exchange.
+        exchange: Name,
+        /// Which keys.
+        permissions: TopicPermissions,
+    },
+    /// A user may use all routing keys with a topic exchange again.
+    TopicPermissionsCleared {
+        /// The user.
+        user: Name,
+        /// Where.
+        vhost: Name,
+        /// The exchange.
+        exchange: Name,
+    },
 }
 
 /// A binding between durable things.
@@ -201,7 +254,16 @@ impl Topology {
             | Change::ClearParameter { .. }
             | Change::SetGlobalParameter { .. }
             | Change::ClearGlobalParameter { .. }
-            | Change::SetUserLimits { .. } => true,
+            | Change::SetUserLimits { .. }
+            | Change::CreateDefaults(_)
+            | Change::SetUser { .. }
+            | Change::SetPassword { .. }
+            | Change::SetTags { .. }
+            | Change::DeleteUser { .. }
+            | Change::SetPermissions { .. }
+            | Change::ClearPermissions { .. }
+            | Change::SetTopicPermissions { .. }
+            | Change::ClearTopicPermissions { .. } => true,
             Change::DeclareExchange { durable, .. } => *durable,
             Change::DeclareQueue { durable, exclusive, .. } => *durable && exclusive.is_none(),
             Change::DeleteExchange { name, .. } => exchange(name),
@@ -238,6 +300,7 @@ impl Topology {
             records.push(Record::VhostCreated { vhost: Name::clone(vhost.name()) });
             vhost.durable_records(&mut records);
         }
+        self.user_records(&mut records);
         records
     }
 
@@ -309,6 +372,24 @@ impl Topology {
             Record::GlobalParameterSet { name, value } => self.apply(Change::SetGlobalParameter { name, value }),
             Record::GlobalParameterCleared { name } => self.apply(Change::ClearGlobalParameter { name }),
             Record::UserLimitsSet { user, limits } => self.apply(Change::SetUserLimits { user, limits }),
+            Record::DefaultsCreated => {
+                self.note_defaults();
+                Ok(Applied::Set)
+            }
+            Record::UserSet { user, password, tags } => {
+                self.apply(Change::SetUser { user, password, tags, existing: Existing::Replace })
+            }
+            Record::UserDeleted { user } => self.apply(Change::DeleteUser { user }),
+            Record::PermissionsSet { user, vhost, permissions } => {
+                self.apply(Change::SetPermissions { user, vhost, permissions })
+            }
+            Record::PermissionsCleared { user, vhost } => self.apply(Change::ClearPermissions { user, vhost }),
+            Record::TopicPermissionsSet { user, vhost, exchange, permissions } => {
+                self.apply(Change::SetTopicPermissions { user, vhost, exchange, permissions })
+            }
+            Record::TopicPermissionsCleared { user, vhost, exchange } => {
+                self.apply(Change::ClearTopicPermissions { user, vhost, exchange: Some(exchange) })
+            }
         };
         self.is_restoring = false;
         // What is restored is written down already.

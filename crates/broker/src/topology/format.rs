@@ -13,6 +13,7 @@
 use super::durable::{BindingRecord, Record};
 use super::{ApplyTo, Destination, Policy, PolicyKind, Protection, QueueId, VhostMetadata};
 use crate::Name;
+use crate::access::{HashingAlgorithm, PasswordHash, Pattern, Permissions, TopicPermissions};
 use crate::exchange::ExchangeKind;
 use crate::value::{Table, Value};
 
@@ -33,6 +34,7 @@ pub enum FormatError {
 
 impl Record {
     /// Appends the record's octets.
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind, and each is short")]
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
         match self {
@@ -131,6 +133,41 @@ impl Record {
                 out.push(17);
                 numbered(out, vhost, exchange, *id);
             }
+            Self::DefaultsCreated => out.push(21),
+            Self::UserSet { user, password, tags } => {
+                out.push(22);
+                name(out, user);
+                out.push(algorithm_number(password.algorithm));
+                octets(out, &password.octets);
+                names(out, tags);
+            }
+            Self::UserDeleted { user } => {
+                out.push(23);
+                name(out, user);
+            }
+            Self::PermissionsSet { user, vhost, permissions: Permissions { configure, write, read } } => {
+                out.push(24);
+                for text in [user, vhost, configure.text(), write.text(), read.text()] {
+                    name(out, text);
+                }
+            }
+            Self::PermissionsCleared { user, vhost } => {
+                out.push(25);
+                name(out, user);
+                name(out, vhost);
+            }
+            Self::TopicPermissionsSet { user, vhost, exchange, permissions: TopicPermissions { write, read } } => {
+                out.push(26);
+                for text in [user, vhost, exchange, write.text(), read.text()] {
+                    name(out, text);
+                }
+            }
+            Self::TopicPermissionsCleared { user, vhost, exchange } => {
+                out.push(27);
+                for text in [user, vhost, exchange] {
+                    name(out, text);
+                }
+            }
         }
     }
 
@@ -175,6 +212,27 @@ impl Record {
             16 => Self::UserLimitsSet { user: reader.name()?, limits: reader.table(0)? },
             20 => Self::QueuePaused { vhost: reader.name()?, name: reader.name()?, paused: reader.u8()? & 1 != 0 },
             17 => Self::DelayNumbered { vhost: reader.name()?, exchange: reader.name()?, id: QueueId(reader.u64()?) },
+            21 => Self::DefaultsCreated,
+            22 => {
+                let (user, algorithm) = (reader.name()?, reader.algorithm()?);
+                let password = PasswordHash { algorithm, octets: reader.octets()? };
+                Self::UserSet { user, password, tags: reader.names()? }
+            }
+            23 => Self::UserDeleted { user: reader.name()? },
+            24 => {
+                let (user, vhost) = (reader.name()?, reader.name()?);
+                let (configure, write, read) = (reader.pattern()?, reader.pattern()?, reader.pattern()?);
+                Self::PermissionsSet { user, vhost, permissions: Permissions { configure, write, read } }
+            }
+            25 => Self::PermissionsCleared { user: reader.name()?, vhost: reader.name()? },
+            26 => {
+                let (user, vhost, exchange) = (reader.name()?, reader.name()?, reader.name()?);
+                let permissions = TopicPermissions { write: reader.pattern()?, read: reader.pattern()? };
+                Self::TopicPermissionsSet { user, vhost, exchange, permissions }
+            }
+            27 => {
+                Self::TopicPermissionsCleared { user: reader.name()?, vhost: reader.name()?, exchange: reader.name()? }
+            }
             _ => return Err(FormatError::Malformed),
         };
         if reader.rest.is_empty() { Ok(record) } else { Err(FormatError::Malformed) }
@@ -215,6 +273,15 @@ fn apply_to_number(apply_to: ApplyTo) -> u8 {
     }
 }
 
+fn algorithm_number(algorithm: HashingAlgorithm) -> u8 {
+    match algorithm {
+        HashingAlgorithm::Sha256 => 1,
+        HashingAlgorithm::Sha512 => 2,
+        HashingAlgorithm::Md5 => 3,
+        HashingAlgorithm::Argon2id => 4,
+    }
+}
+
 fn policy(out: &mut Vec<u8>, policy: &Policy) {
     name(out, &policy.name);
     name(out, &policy.pattern);
@@ -226,10 +293,7 @@ fn policy(out: &mut Vec<u8>, policy: &Policy) {
 fn metadata(out: &mut Vec<u8>, metadata: &VhostMetadata) {
     let VhostMetadata { description, tags, default_queue_type, protection } = metadata;
     name(out, description);
-    length(out, tags.len());
-    for tag in tags {
-        name(out, tag);
-    }
+    names(out, tags);
     // No type has an empty name.
     name(out, default_queue_type.as_deref().unwrap_or_default());
     out.push(match protection {
@@ -243,6 +307,13 @@ fn name(out: &mut Vec<u8>, name: &str) {
     let name = name.get(..name.floor_char_boundary(usize::from(u16::MAX))).unwrap_or_default();
     out.extend_from_slice(&u16::try_from(name.len()).unwrap_or(u16::MAX).to_le_bytes());
     out.extend_from_slice(name.as_bytes());
+}
+
+fn names(out: &mut Vec<u8>, names: &[Name]) {
+    length(out, names.len());
+    for one in names {
+        name(out, one);
+    }
 }
 
 /// What something in a vhost is called, and its number.
@@ -407,8 +478,7 @@ impl<'a> Reader<'a> {
 
     fn metadata(&mut self) -> Result<VhostMetadata, FormatError> {
         let description = self.name()?;
-        let count = self.u32()?;
-        let tags = (0..count).map(|_| self.name()).collect::<Result<_, _>>()?;
+        let tags = self.names()?;
         let default_queue_type = Some(self.name()?).filter(|name| !name.is_empty());
         let protection = match self.u8()? {
             0 => Protection::None,
@@ -416,6 +486,22 @@ impl<'a> Reader<'a> {
             _ => return Err(FormatError::Malformed),
         };
         Ok(VhostMetadata { description, tags, default_queue_type, protection })
+    }
+
+    fn names(&mut self) -> Result<Vec<Name>, FormatError> {
+        let count = self.u32()?;
+        (0..count).map(|_| self.name()).collect()
+    }
+
+    fn algorithm(&mut self) -> Result<HashingAlgorithm, FormatError> {
+        let number = self.u8()?;
+        let found = HashingAlgorithm::ALL.into_iter().find(|algorithm| algorithm_number(*algorithm) == number);
+        found.ok_or(FormatError::Malformed)
+    }
+
+    /// It was a pattern when it was set.
+    fn pattern(&mut self) -> Result<Pattern, FormatError> {
+        Pattern::new(self.name()?).map_err(|_| FormatError::Malformed)
     }
 
     fn binding(&mut self) -> Result<BindingRecord, FormatError> {

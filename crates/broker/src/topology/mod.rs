@@ -20,6 +20,7 @@ mod removal;
 mod routing;
 mod seen;
 mod settings;
+mod users;
 mod vhost;
 
 pub use arguments::milliseconds;
@@ -35,6 +36,7 @@ pub use parameters::Parameter;
 pub use policy::{AppliedPolicies, ApplyTo, Policy, PolicyKind, Reconfigured, ValidationError};
 pub use queue::{ConnectionId, QueueId, QueueRecord};
 pub use routing::{Routes, RoutingInput};
+pub use users::{Defaults, Existing, User};
 pub use vhost::Vhost;
 
 use std::collections::BTreeMap;
@@ -54,11 +56,16 @@ pub struct Topology {
     vhosts: Map<Name, Vhost>,
     /// The parameters of all of the broker.
     globals: BTreeMap<Name, Value>,
+    users: BTreeMap<Name, User>,
     /// The users that have limits.
     user_limits: BTreeMap<Name, (Table, UserLimits)>,
     /// The id the next queue gets. Ids are not used again, over all vhosts.
     next_queue: u64,
     generation: u64,
+    /// Goes up with every change of users and of what they may do.
+    access_generation: u64,
+    /// Whether it has, or had, what a fresh broker begins with.
+    has_defaults: bool,
     /// What happened to durable things and was not yet taken to be written down.
     records: Vec<Record>,
     /// Exchanges that were given a number for what they hold back, until they are taken.
@@ -177,6 +184,19 @@ impl Topology {
             Change::SetGlobalParameter { name, value } => Ok(self.set_global(name, value)),
             Change::ClearGlobalParameter { name } => self.clear_global(name),
             Change::SetUserLimits { user, limits } => self.set_user_limits(user, limits),
+            Change::CreateDefaults(defaults) => Ok(self.create_defaults(*defaults)),
+            Change::SetUser { user, password, tags, existing } => self.create_user(user, password, tags, existing),
+            Change::SetPassword { user, password } => self.set_password(user, password),
+            Change::SetTags { user, tags } => self.set_tags(user, tags),
+            Change::DeleteUser { user } => self.delete_user(user),
+            Change::SetPermissions { user, vhost, permissions } => self.set_permissions(&user, vhost, permissions),
+            Change::ClearPermissions { user, vhost } => self.clear_permissions(&user, vhost),
+            Change::SetTopicPermissions { user, vhost, exchange, permissions } => {
+                self.set_topic_permissions(&user, vhost, exchange, permissions)
+            }
+            Change::ClearTopicPermissions { user, vhost, exchange } => {
+                self.clear_topic_permissions(&user, &vhost, exchange.as_ref())
+            }
         }
     }
 
@@ -231,6 +251,7 @@ impl Topology {
             return Err(Error::ProtectedVhost { vhost: name });
         }
         let vhost = self.vhosts.remove(&name).ok_or_else(|| Error::VhostNotFound { vhost: Name::clone(&name) })?;
+        self.forget_permissions_in(&name);
         self.records.push(Record::VhostDeleted { vhost: name });
         Ok(Applied::Deleted(vhost.into_removed()))
     }

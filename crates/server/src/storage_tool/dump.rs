@@ -71,6 +71,9 @@ impl DumpOptions {
         let (vhost, queue) = match record {
             Record::GlobalParameterSet { .. }
             | Record::GlobalParameterCleared { .. }
+            | Record::DefaultsCreated
+            | Record::UserSet { .. }
+            | Record::UserDeleted { .. }
             | Record::UserLimitsSet { .. } => return self.vhost.is_none() && !self.is_about_a_queue(),
             Record::VhostCreated { vhost }
             | Record::VhostDeleted { vhost }
@@ -81,7 +84,11 @@ impl DumpOptions {
             | Record::PolicyCleared { vhost, .. }
             | Record::VhostDescribed { vhost, .. }
             | Record::ParameterSet { vhost, .. }
-            | Record::ParameterCleared { vhost, .. } => (vhost, None),
+            | Record::ParameterCleared { vhost, .. }
+            | Record::PermissionsSet { vhost, .. }
+            | Record::PermissionsCleared { vhost, .. }
+            | Record::TopicPermissionsSet { vhost, .. }
+            | Record::TopicPermissionsCleared { vhost, .. } => (vhost, None),
             Record::QueueDeclared { vhost, name, .. }
             | Record::QueueDeleted { vhost, name, .. }
             | Record::QueuePaused { vhost, name, .. } => (vhost, Some(name)),
@@ -142,6 +149,7 @@ impl Lines<'_> {
         self.output.write_all(line.end().as_bytes()).map_err(Failure::Output)
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind, and each is short")]
     fn definition(&mut self, record: &Record) -> Result<(), Failure> {
         let line = match record {
             Record::VhostCreated { vhost } => {
@@ -218,6 +226,33 @@ impl Lines<'_> {
                 line.add("limits", arguments(limits));
                 line
             }
+            Record::DefaultsCreated => Line::new("defaults_created"),
+            // Not the hash: what is printed is shown to others when something is wrong.
+            Record::UserSet { user, password, tags } => {
+                let mut line = Line::new("user");
+                line.add("name", &**user);
+                line.add("hashing_algorithm", (!password.is_none()).then(|| password.algorithm.as_str()));
+                line.add("tags", tags.iter().map(|tag| &**tag).collect::<Vec<&str>>());
+                line
+            }
+            Record::PermissionsSet { user, vhost, permissions } => {
+                let mut line = Line::new("permissions");
+                line.add("user", &**user);
+                line.add("vhost", &**vhost);
+                line.add("configure", &**permissions.configure.text());
+                line.add("write", &**permissions.write.text());
+                line.add("read", &**permissions.read.text());
+                line
+            }
+            Record::TopicPermissionsSet { user, vhost, exchange, permissions } => {
+                let mut line = Line::new("topic_permissions");
+                line.add("user", &**user);
+                line.add("vhost", &**vhost);
+                line.add("exchange", &**exchange);
+                line.add("write", &**permissions.write.text());
+                line.add("read", &**permissions.read.text());
+                line
+            }
             Record::QueuePaused { vhost, name, paused } => {
                 let mut line = Line::new("paused_queue");
                 line.add("vhost", &**vhost);
@@ -232,6 +267,9 @@ impl Lines<'_> {
             | Record::Unbound(_)
             | Record::PolicyCleared { .. }
             | Record::ParameterCleared { .. }
+            | Record::UserDeleted { .. }
+            | Record::PermissionsCleared { .. }
+            | Record::TopicPermissionsCleared { .. }
             | Record::GlobalParameterCleared { .. } => return Ok(()),
         };
         self.print(line)

@@ -129,6 +129,8 @@ pub(crate) struct Channel {
     pub(crate) mode: Mode,
     /// The queue that an empty name stands for.
     pub(crate) last_queue: Option<Name>,
+    /// The name of the queue that is about to be declared without one.
+    pub(crate) generated: Option<Name>,
     /// Prefetch of consumers to come (`basic.qos`).
     pub(crate) prefetch: u16,
     /// Prefetch that the channel's consumers share (`basic.qos` with `global`).
@@ -152,6 +154,7 @@ impl Channel {
             expecting: Expecting::Method,
             mode: Mode::Plain,
             last_queue: None,
+            generated: None,
             prefetch: 0,
             shared_prefetch: None,
             released: 0,

@@ -8,6 +8,7 @@ use leveret_protocol::amqp091::{
     CLASS_BASIC, ContentHeader, Decode, DecodeError, Frame, FrameKind, Method, ReplyCode, frame,
 };
 
+use super::access::Refusal;
 use super::channel::{ChannelPhase, Expecting, Mode, Publishing};
 use super::confirm::Confirms;
 use super::fault::{self, Fault};
@@ -55,7 +56,7 @@ impl Session {
         };
         let Err((ids, fault)) = handled else { return };
         match phase {
-            Phase::Starting | Phase::Tuning => self.refuse(&fault),
+            Phase::Starting | Phase::Verifying | Phase::Tuning => self.refuse(&fault),
             _ if fault.code() == ReplyCode::InternalError => self.close_with(&fault, NO_METHOD, out),
             _ => self.close_with(&fault, ids, out),
         }
@@ -197,11 +198,11 @@ impl Session {
             _ => {}
         }
         let method = Method::decode(payload).map_err(|error| undecodable(error, payload))?;
-        self.handle(number, &method, out).map_err(|fault| (ids_of(payload), fault))
+        self.handle(number, &method, payload, out).map_err(|fault| (ids_of(payload), fault))
     }
 
     #[inline]
-    pub(super) fn handle(&mut self, number: u16, method: &Method<'_>, out: &mut Vec<u8>) -> Handled {
+    pub(super) fn handle(&mut self, number: u16, method: &Method<'_>, payload: &[u8], out: &mut Vec<u8>) -> Handled {
         // First what comes once per message; none of it needs to see what the turn has collected.
         match method {
             Method::BasicNack(nack) => return self.nack(number, *nack),
@@ -213,7 +214,16 @@ impl Session {
         if self.channels.get_mut(number).is_none() {
             return Ok(());
         }
-        let handled = self.handle_synchronous(number, method, out);
+        let handled = match self.permit(number, method) {
+            Ok(()) => self.handle_synchronous(number, method, out),
+            Err(Refusal::Fault(fault)) => Err(fault),
+            Err(Refusal::Waiting) => {
+                self.retry(number, |frames| {
+                    frame::write_frame(frames, FrameKind::Method, number, |out| out.extend_from_slice(payload));
+                });
+                Ok(())
+            }
+        };
         // What is published next goes where this method may have led it.
         self.routes.validate(self.node.generation());
         handled

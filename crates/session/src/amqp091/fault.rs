@@ -1,6 +1,7 @@
 //! What ends a channel or a connection, and the one table from the broker's errors to reply codes.
 
 use leveret_broker::Error;
+use leveret_broker::access::Question;
 use leveret_protocol::amqp091::error::Snippet;
 use leveret_protocol::amqp091::{DecodeError, FRAME_OVERHEAD, FrameError, ReplyCode};
 
@@ -46,6 +47,10 @@ impl Fault {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let code = match &error {
+            Error::Refused { question, .. } => match **question {
+                Question::Vhost { .. } => ReplyCode::NotAllowed,
+                Question::Resource { .. } | Question::Topic { .. } => ReplyCode::AccessRefused,
+            },
             Error::NotFound { .. } | Error::ParameterNotFound | Error::UserNotFound { .. } => ReplyCode::NotFound,
             Error::VhostNotFound { .. }
             | Error::VhostConnectionLimit { .. }
@@ -75,6 +80,8 @@ impl From<Error> for Fault {
             | Error::TooManyWildcards { .. }
             | Error::Validation(_)
             | Error::InvalidLimits(_)
+            | Error::UserExists { .. }
+            | Error::NamelessUser
             | Error::PolicyAsParameter { .. }
             | Error::QueueLimit { .. }
             | Error::ProtectedVhost { .. } => ReplyCode::PreconditionFailed,

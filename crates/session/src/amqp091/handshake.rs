@@ -1,20 +1,25 @@
 //! From the protocol header to connection.open-ok (§2.2.4), and the methods of channel 0 after it.
 
 use leveret_broker::Name;
-use leveret_broker::access::LoginError;
+use leveret_broker::access::{Identity, LoginAttempt, LoginFailure, Secret};
+use leveret_broker::node::Opening;
 use leveret_protocol::amqp091::method::{
     ConnectionClose, ConnectionCloseOk, ConnectionOpen, ConnectionOpenOk, ConnectionStart, ConnectionStartOk,
-    ConnectionTune, ConnectionTuneOk, ConnectionUpdateSecretOk,
+    ConnectionTune, ConnectionTuneOk,
 };
 use leveret_protocol::amqp091::{Method, ProtocolHeader, ReplyCode, Table, TableWriter, Value, frame};
 
+use super::access::Refusal;
 use super::fault::Fault;
-use super::settings::FRAME_MAX_MIN;
+use super::settings::{Anonymous, FRAME_MAX_MIN, Mechanism};
 use super::{Capabilities, Ending, Handled, LINGER, Limits, NO_METHOD, Phase, Session, table};
 
 /// Ids of connection.tune.
 const TUNE: (u16, u16) = (10, 30);
-const MECHANISMS: &[u8] = b"PLAIN AMQPLAIN";
+/// Ids of connection.open.
+pub(super) const OPEN: (u16, u16) = (10, 40);
+/// What logins are counted under.
+const PROTOCOL: &str = "amqp091";
 /// Capabilities of the server, all of them true.
 const CAPABILITIES: [&str; 9] = [
     "publisher_confirms",
@@ -28,12 +33,12 @@ const CAPABILITIES: [&str; 9] = [
     "direct_reply_to",
 ];
 
-/// Why a client did not get in.
-enum Refusal {
-    /// What it sent is no valid attempt; it is dropped without a word.
+/// Why somebody's attempt to log in ends before anybody has looked at it.
+enum NoAttempt {
+    /// It is no valid attempt; who sends it is dropped without a word.
     Malformed(String),
-    /// The credentials are wrong.
-    Login(LoginError),
+    /// There is nothing to log in with.
+    Refused(LoginFailure),
 }
 
 impl Session {
@@ -58,6 +63,7 @@ impl Session {
 
     fn start(&self, out: &mut Vec<u8>) {
         let settings = &self.settings;
+        let mechanisms = self.mechanisms();
         let mut properties = Vec::new();
         let text = |text: &'static str| Value::LongStr(text.as_bytes());
         TableWriter::new(&mut properties)
@@ -77,7 +83,7 @@ impl Session {
             version_major: 0,
             version_minor: 9,
             server_properties: Table::parse(&properties).unwrap_or_default(),
-            mechanisms: MECHANISMS,
+            mechanisms: mechanisms.as_bytes(),
             locales: b"en_US",
         };
         frame::write_method(out, 0, &start);
@@ -112,24 +118,67 @@ impl Session {
             };
         }
         self.client_properties = table::to_broker(start_ok.client_properties);
-        match self.authenticate(start_ok) {
-            Ok(user) => {
-                self.user = user;
+        self.access.saw_secret = true;
+        match self.attempt(start_ok) {
+            Ok(attempt) => {
+                let (ticket, reply) = self.reply();
+                self.phase = Phase::Verifying;
+                match self.settings.authenticator.log_in(attempt, reply) {
+                    Some(result) => self.logged_in(result, out),
+                    None => self.await_verification(ticket),
+                }
+            }
+            Err(NoAttempt::Refused(failure)) => self.logged_in(Err(failure), out),
+            Err(NoAttempt::Malformed(reason)) => {
+                tracing::warn!(connection = self.id.0, peer = %self.peer.address, "login refused: {reason}");
+                self.over(Ending::Within(LINGER));
+            }
+        }
+    }
+
+    /// What the client sent, as an attempt to log in.
+    fn attempt(&mut self, start_ok: &ConnectionStartOk<'_>) -> Result<LoginAttempt, NoAttempt> {
+        let name = start_ok.mechanism;
+        let mechanism = Mechanism::parse(name).filter(|mechanism| self.is_offered(*mechanism));
+        let Some(mechanism) = mechanism else {
+            return Err(NoAttempt::Malformed(format!("unknown authentication mechanism '{name}'")));
+        };
+        self.mechanism = mechanism;
+        let (name, secret) = match mechanism {
+            Mechanism::Plain => plain(start_ok.response).map(with_password)?,
+            Mechanism::Amqplain => amqplain(start_ok.response).map(with_password)?,
+            Mechanism::Anonymous => match &self.settings.anonymous {
+                Some(Anonymous { user, password }) => (Name::clone(user), Some(password.clone())),
+                None => return Err(refused("anonymous logins are not allowed")),
+            },
+            Mechanism::External => {
+                let certificate = self.peer.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
+                let Some(certificate) = certificate else { return Err(refused("no peer certificate")) };
+                let name = certificate.login_name.as_ref();
+                (Name::clone(name.ok_or_else(|| refused("no name found in the peer certificate"))?), None)
+            }
+        };
+        let peer = self.peer.clone();
+        Ok(LoginAttempt { name, secret, peer, mechanism: mechanism.as_str(), protocol: PROTOCOL })
+    }
+
+    /// Somebody has looked at the attempt.
+    pub(super) fn logged_in(&mut self, result: Result<Identity, LoginFailure>, out: &mut Vec<u8>) {
+        match result {
+            Ok(identity) => {
+                self.set_identity(identity);
                 self.phase = Phase::Tuning;
                 let (frame_max, channel_max) = (self.settings.frame_max, self.settings.channel_max);
                 let tune = ConnectionTune { channel_max, frame_max, heartbeat: self.settings.heartbeat_seconds };
                 frame::write_method(out, 0, &tune);
             }
-            Err(Refusal::Malformed(reason)) => {
-                tracing::warn!(connection = self.id.0, "login refused: {reason}");
-                self.over(Ending::Within(LINGER));
-            }
-            Err(Refusal::Login(error)) => {
-                tracing::warn!(connection = self.id.0, "login refused: {error}");
+            Err(failure) => {
+                let peer = self.peer.address;
+                tracing::warn!(connection = self.id.0, %peer, "login refused: {failure}");
                 if self.capabilities.authentication_failure_close {
                     let explanation = format!(
                         "Login was refused using authentication mechanism {}. For details see the broker logfile.",
-                        start_ok.mechanism
+                        self.mechanism.as_str()
                     );
                     let fault = Fault::new(ReplyCode::AccessRefused, explanation);
                     self.close_with(&fault, NO_METHOD, out);
@@ -139,15 +188,6 @@ impl Session {
                 }
             }
         }
-    }
-
-    fn authenticate(&self, start_ok: &ConnectionStartOk<'_>) -> Result<Name, Refusal> {
-        let (name, password) = match start_ok.mechanism {
-            "PLAIN" => plain(start_ok.response),
-            "AMQPLAIN" => amqplain(start_ok.response),
-            other => Err(Refusal::Malformed(format!("unknown authentication mechanism '{other}'"))),
-        }?;
-        self.node.users().login(name, password, self.peer).map_err(Refusal::Login)
     }
 
     fn tune_ok(&mut self, tune_ok: ConnectionTuneOk) -> Handled {
@@ -178,11 +218,31 @@ impl Session {
     }
 
     fn open(&mut self, open: &ConnectionOpen<'_>, out: &mut Vec<u8>) -> Handled {
-        self.vhost = self.node.open_connection(self.id, open.virtual_host, &self.user)?;
-        self.phase = Phase::Running;
-        frame::write_method(out, 0, &ConnectionOpenOk { known_hosts: "" });
-        tracing::info!(connection = self.id.0, user = &*self.user, vhost = &*self.vhost, "connection open");
-        Ok(())
+        self.vhost = open.virtual_host.into();
+        self.enter_vhost(out)
+    }
+
+    /// Opens the vhost that the client asked for, unless somebody has to be asked first whether it may.
+    pub(super) fn enter_vhost(&mut self, out: &mut Vec<u8>) -> Handled {
+        loop {
+            self.node.check_connection(&self.vhost, &self.user)?;
+            match self.need_vhost() {
+                Ok(()) => {}
+                Err(Refusal::Fault(fault)) => return Err(fault),
+                Err(Refusal::Waiting) => {
+                    self.phase = Phase::Asking;
+                    return Ok(());
+                }
+            }
+            match self.node.open_connection(self.id, &self.vhost, &self.user, self.access_generation())? {
+                Opening::Open(vhost) => self.vhost = vhost,
+                Opening::Outdated => continue,
+            }
+            self.phase = Phase::Running;
+            frame::write_method(out, 0, &ConnectionOpenOk { known_hosts: "" });
+            tracing::info!(connection = self.id.0, user = &*self.user, vhost = &*self.vhost, "connection open");
+            return Ok(());
+        }
     }
 
     /// A method on channel 0 of an open connection.
@@ -190,22 +250,29 @@ impl Session {
         match method {
             Method::ConnectionClose(close) => {
                 self.client_closed(close);
-                self.finish_parked();
-                self.close_channels(out);
-                frame::write_method(out, 0, &ConnectionCloseOk {});
-                self.node.disconnect(self.id);
-                // Some clients have acks on their way that they sent behind this. Hanging up on them would make the system
-                // throw away the answer before they have read it.
-                self.over(Ending::Within(LINGER));
+                if self.access.is_waiting() {
+                    // What it sent before comes first.
+                    self.access.is_closing = true;
+                } else {
+                    self.close_as_asked(out);
+                }
                 Ok(())
             }
-            // The built-in users have passwords, which a fresh token does not change; the client is told that all is well.
-            Method::ConnectionUpdateSecret(_) => {
-                frame::write_method(out, 0, &ConnectionUpdateSecretOk {});
-                Ok(())
-            }
+            Method::ConnectionUpdateSecret(update) => self.update_secret(update, out),
             _ => Err(self.unexpected_method()),
         }
+    }
+
+    /// Closes the connection as the client asked.
+    pub(super) fn close_as_asked(&mut self, out: &mut Vec<u8>) {
+        self.access.is_closing = false;
+        self.finish_parked();
+        self.close_channels(out);
+        frame::write_method(out, 0, &ConnectionCloseOk {});
+        self.node.disconnect(self.id);
+        // Some clients have acks on their way that they sent behind this. Hanging up on them would make the system throw away
+        // the answer before they have read it.
+        self.over(Ending::Within(LINGER));
     }
 
     fn client_closed(&self, close: &ConnectionClose<'_>) {
@@ -219,9 +286,9 @@ impl Session {
 
     fn unexpected_method(&self) -> Fault {
         let state = match self.phase {
-            Phase::Header | Phase::Starting => "starting",
+            Phase::Header | Phase::Starting | Phase::Verifying => "starting",
             Phase::Tuning => "tuning",
-            Phase::Opening => "opening",
+            Phase::Opening | Phase::Asking => "opening",
             Phase::Running => "running",
             Phase::Closing => "closing",
             Phase::Over => "closed",
@@ -230,9 +297,18 @@ impl Session {
     }
 }
 
+fn with_password((name, password): (&str, &[u8])) -> (Name, Option<Secret>) {
+    (name.into(), Some(Secret::new(password)))
+}
+
+/// A refusal of somebody who gave no name.
+fn refused(reason: &str) -> NoAttempt {
+    NoAttempt::Refused(LoginFailure::Refused { user: "".into(), reason: reason.into() })
+}
+
 /// RFC 4616: authorisation id, NUL, name, NUL, password.
-fn plain(response: &[u8]) -> Result<(&str, &[u8]), Refusal> {
-    let malformed = || Refusal::Malformed("malformed PLAIN response".into());
+fn plain(response: &[u8]) -> Result<(&str, &[u8]), NoAttempt> {
+    let malformed = || NoAttempt::Malformed("malformed PLAIN response".into());
     let mut parts = response.splitn(3, |octet| *octet == 0);
     let (Some(identity), Some(name), Some(password)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(malformed());
@@ -245,8 +321,8 @@ fn plain(response: &[u8]) -> Result<(&str, &[u8]), Refusal> {
 }
 
 /// RabbitMQ's AMQPLAIN: a field table, without its length, with LOGIN and PASSWORD.
-fn amqplain(response: &[u8]) -> Result<(&str, &[u8]), Refusal> {
-    let malformed = |reason: &str| Refusal::Malformed(format!("AMQPLAIN auth info {reason}"));
+fn amqplain(response: &[u8]) -> Result<(&str, &[u8]), NoAttempt> {
+    let malformed = |reason: &str| NoAttempt::Malformed(format!("AMQPLAIN auth info {reason}"));
     let table = Table::parse(response).map_err(|_| malformed("is no field table"))?;
     match (table.get("LOGIN"), table.get("PASSWORD")) {
         (Some(Value::LongStr(login)), Some(Value::LongStr(password))) => {

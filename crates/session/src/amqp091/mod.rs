@@ -7,6 +7,7 @@
 //! Within a turn, publishes and settlements are collected, and each queue is given its share in one call when the turn
 //! ends or a method needs to see their effect.
 
+mod access;
 mod channel;
 mod confirm;
 mod consume;
@@ -35,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leveret_broker::Name;
-use leveret_broker::access::PeerLocation;
+use leveret_broker::access::Peer;
 use leveret_broker::clock::Timestamp;
 use leveret_broker::entropy::Entropy;
 use leveret_broker::mailbox::{CloseReason, Event, Inbox, Mailbox};
@@ -45,6 +46,7 @@ use leveret_broker::topology::ConnectionId;
 use leveret_protocol::amqp091::method::{BasicCancel, ConnectionClose};
 use leveret_protocol::amqp091::{CLASS_BASIC, FRAME_OVERHEAD, Frame, FrameError, ReplyCode, frame};
 
+use access::Access;
 use channel::{Channels, Mode};
 use confirm::LogWait;
 pub use deaths::BasicProperties;
@@ -52,7 +54,7 @@ use fault::Fault;
 use parking::Parking;
 pub use routes::Pause;
 use routes::Routes;
-pub use settings::Settings;
+pub use settings::{Anonymous, Mechanism, Settings};
 use sources::Sources;
 use timeouts::Deadline;
 
@@ -78,10 +80,14 @@ enum Phase {
     Header,
     /// connection.start is out.
     Starting,
+    /// Somebody looks at who the client is.
+    Verifying,
     /// connection.tune is out.
     Tuning,
     /// connection.open is to come.
     Opening,
+    /// Somebody was asked whether the client may open the vhost.
+    Asking,
     /// It works.
     Running,
     /// connection.close is out; everything but close-ok is ignored.
@@ -122,7 +128,10 @@ pub struct Session {
     settings: Arc<Settings>,
     mailbox: Arc<Mailbox>,
     id: ConnectionId,
-    peer: PeerLocation,
+    peer: Peer,
+    /// How the client says who it is.
+    mechanism: Mechanism,
+    access: Access,
     phase: Phase,
     ending: Option<Ending>,
     capabilities: Capabilities,
@@ -161,7 +170,7 @@ pub struct Session {
 
 impl Session {
     /// A session for a connection that was just accepted.
-    pub fn new(node: Arc<Node>, settings: Arc<Settings>, mailbox: Arc<Mailbox>, peer: PeerLocation) -> Self {
+    pub fn new(node: Arc<Node>, settings: Arc<Settings>, mailbox: Arc<Mailbox>, peer: Peer) -> Self {
         let id = node.connect(&mailbox);
         let entropy = Entropy::new((settings.random)());
         let limits = Limits { frame_max: INITIAL_FRAME_MAX, channel_max: 0, heartbeat_seconds: 0 };
@@ -171,6 +180,8 @@ impl Session {
             mailbox,
             id,
             peer,
+            mechanism: Mechanism::Plain,
+            access: Access::default(),
             phase: Phase::Header,
             ending: None,
             capabilities: Capabilities::default(),
@@ -209,7 +220,7 @@ impl Session {
         &self.user
     }
 
-    /// The vhost it works in; empty before it is open.
+    /// The vhost it works in, or asked for; empty before.
     pub fn vhost(&self) -> &str {
         &self.vhost
     }
@@ -221,7 +232,12 @@ impl Session {
 
     /// Whether the handshake is over.
     pub fn is_open(&self) -> bool {
-        !matches!(self.phase, Phase::Header | Phase::Starting | Phase::Tuning | Phase::Opening)
+        match self.phase {
+            Phase::Running | Phase::Closing | Phase::Over => true,
+            Phase::Header | Phase::Starting | Phase::Verifying | Phase::Tuning | Phase::Opening | Phase::Asking => {
+                false
+            }
+        }
     }
 
     /// How the connection ends, once it does.
@@ -263,7 +279,8 @@ impl Session {
         self.turn_time = None;
         self.routes.validate(self.node.generation());
         while self.phase != Phase::Over {
-            if out.len() >= output_max || self.methods >= METHODS_MAX {
+            // What comes next cannot be handled before it is known who sent it.
+            if out.len() >= output_max || self.methods >= METHODS_MAX || self.is_verifying() {
                 self.held = true;
                 return used;
             }
@@ -327,13 +344,17 @@ impl Session {
             self.flush(out);
             self.wait_for_log(out);
         }
+        if self.access.is_closing && !self.access.is_waiting() && !self.parking.has_moved {
+            self.close_as_asked(out);
+        }
         self.check_timeouts(out);
+        self.check_access(out);
         if !self.log.confirming.is_empty() {
             self.confirm_stored(out);
         }
         self.node.deliver_dead_letters();
-        if let Some(CloseReason::Shutdown) = self.asked_to_close.take() {
-            self.shut_down(out);
+        if let Some(reason) = self.asked_to_close.take() {
+            self.force_close(&reason, out);
         }
     }
 
@@ -417,16 +438,20 @@ impl Session {
             Event::ConsumerTimeoutChanged { key, queue } => self.consumer_timeout_changed(*key, *queue),
             Event::PublishingResumed => self.resumed = true,
             Event::JournalMoved => self.parking.has_moved = true,
-            Event::Close(reason) => self.asked_to_close = Some(*reason),
-            // Nothing is asked yet.
-            Event::Access { .. } => {}
+            Event::Close(reason) => self.asked_to_close = Some(reason.clone()),
+            Event::AccessChanged => self.review_consumers(out),
+            Event::Access { ticket, outcome } => self.access_outcome(*ticket, outcome, out),
         }
     }
 
-    fn shut_down(&mut self, out: &mut Vec<u8>) {
+    fn force_close(&mut self, reason: &CloseReason, out: &mut Vec<u8>) {
         match self.phase {
             Phase::Running => {
-                let explanation = "broker forced connection closure with reason 'shutdown'";
+                let explanation = match reason {
+                    CloseReason::Shutdown => "broker forced connection closure with reason 'shutdown'".to_owned(),
+                    CloseReason::VhostDeleted { vhost } => format!("vhost '{vhost}' is deleted"),
+                    CloseReason::UserDeleted { user } => format!("user '{user}' is deleted"),
+                };
                 self.close_with(&Fault::new(ReplyCode::ConnectionForced, explanation), NO_METHOD, out);
             }
             Phase::Closing | Phase::Over => {}

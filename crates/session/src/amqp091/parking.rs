@@ -62,9 +62,9 @@ impl Session {
     /// come.
     pub fn is_stuck(&self) -> bool {
         if self.phase != Phase::Running {
-            return false;
+            return self.is_verifying();
         }
-        if self.log.awaited.is_some() || self.log.is_blocked {
+        if self.access.is_closing || self.log.awaited.is_some() || self.log.is_blocked {
             return true;
         }
         let kept = self.parking.channels.iter().filter_map(|number| self.channels.get(*number)?.parked.as_ref());
@@ -103,6 +103,18 @@ impl Session {
         Ok(())
     }
 
+    /// Handles what is written anew once what it waits for has happened. Its channel is parked until then.
+    pub(super) fn retry(&mut self, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.parking.is_finishing {
+            return;
+        }
+        let Some(channel) = self.channels.get_mut(number) else { return };
+        if channel.parked.is_none() {
+            self.parking.channels.push(number);
+        }
+        write(&mut channel.parked.get_or_insert_default().frames);
+    }
+
     fn written(&self, wait: Wait) -> Written {
         match wait {
             Wait::Journal(position) => self.node.written(position, &self.mailbox),
@@ -112,14 +124,7 @@ impl Session {
 
     /// Handles a method anew once the store has read what it needs. Its channel is parked until then.
     pub(super) fn retry_once_read(&mut self, number: u16, method: &impl Encode) {
-        if self.parking.is_finishing {
-            return;
-        }
-        let Some(channel) = self.channels.get_mut(number) else { return };
-        if channel.parked.is_none() {
-            self.parking.channels.push(number);
-        }
-        frame::write_method(&mut channel.parked.get_or_insert_default().frames, number, method);
+        self.retry(number, |frames| frame::write_method(frames, number, method));
     }
 
     /// Keeps a frame if its channel is parked, or handles it if it is a declaration and nothing is kept before it.
@@ -160,7 +165,7 @@ impl Session {
                 | Method::QueueBind(_)
                 | Method::QueueUnbind(_)
         );
-        declares && self.handle(frame.channel, &method, out).is_ok()
+        declares && self.handle(frame.channel, &method, frame.payload, out).is_ok()
     }
 
     /// Goes on with the channels whose wait is over.

@@ -31,7 +31,7 @@ pub(super) fn need_examination(raw: &[u8], ttl_ms: Option<u64>) -> bool {
 }
 
 /// Applies the rules. `reply_token` is what the channel's consumer of direct replies is reached by, if it has one.
-pub(super) fn examine(message: &Message, user: &str, reply_token: Option<&str>) -> Result<Examined, Fault> {
+pub(super) fn examine(message: &Message, reply_token: Option<&str>) -> Result<Examined, Fault> {
     let properties = RawProperties::decode(message.properties()).unwrap_or_default();
     let refuse = |explanation: String| Err(Fault::new(ReplyCode::PreconditionFailed, explanation));
     let mut changed = properties;
@@ -67,12 +67,6 @@ pub(super) fn examine(message: &Message, user: &str, reply_token: Option<&str>) 
             changed.headers = Table::parse(&without_bcc).ok();
         }
     }
-    if let Some(claimed) = properties.user_id
-        && claimed != user.as_bytes()
-    {
-        let claimed = String::from_utf8_lossy(claimed);
-        return refuse(format!("user_id property set to '{claimed}' but authenticated user was '{user}'"));
-    }
     if changed == properties {
         return Ok(Examined { changed: None, extra_keys });
     }
@@ -84,6 +78,16 @@ pub(super) fn examine(message: &Message, user: &str, reply_token: Option<&str>) 
         changed = changed.with_hidden_keys(&hidden_keys);
     }
     Ok(Examined { changed: Some(changed), extra_keys })
+}
+
+/// Refuses a user id other than the one required, if there is any.
+pub(super) fn check_user_id(message: &Message, required: Option<&str>) -> Result<(), Fault> {
+    let Some(user) = required else { return Ok(()) };
+    let claimed = RawProperties::decode(message.properties()).unwrap_or_default().user_id;
+    let Some(claimed) = claimed.filter(|claimed| *claimed != user.as_bytes()) else { return Ok(()) };
+    let claimed = String::from_utf8_lossy(claimed);
+    let explanation = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
+    Err(Fault::new(ReplyCode::PreconditionFailed, explanation))
 }
 
 fn text(value: Value<'_>) -> Option<String> {
@@ -159,8 +163,9 @@ mod tests {
     #[test]
     fn the_user_id_is_the_users_own() {
         let with = |user| message(Properties { user_id: Some(user), ..Properties::default() });
-        assert!(examine(&with("guest"), "guest", None).is_ok());
-        let fault = examine(&with("root"), "guest", None).err().unwrap();
+        assert_eq!(check_user_id(&with("guest"), Some("guest")), Ok(()));
+        assert_eq!(check_user_id(&with("root"), None), Ok(()));
+        let fault = check_user_id(&with("root"), Some("guest")).unwrap_err();
         assert_eq!(
             fault.text(),
             "PRECONDITION_FAILED - user_id property set to 'root' but authenticated user was 'guest'"
@@ -170,12 +175,12 @@ mod tests {
     #[test]
     fn direct_reply_to_becomes_the_channels_token() {
         let asking = message(Properties { reply_to: Some(REPLY_TO), ..Properties::default() });
-        let examined = examine(&asking, "guest", Some("amq.rabbitmq.reply-to.t")).ok().unwrap();
+        let examined = examine(&asking, Some("amq.rabbitmq.reply-to.t")).ok().unwrap();
         let changed = examined.changed.unwrap();
         let properties = Properties::decode(changed.properties()).unwrap();
         assert_eq!(properties.reply_to, Some("amq.rabbitmq.reply-to.t"));
         assert_eq!(changed.body(), b"body");
-        assert!(examine(&asking, "guest", None).is_err());
+        assert!(examine(&asking, None).is_err());
     }
 
     #[test]
@@ -189,7 +194,7 @@ mod tests {
                 keys.value(Value::LongStr(b"b"));
             });
         let message = message(Properties { headers: Table::parse(&headers).ok(), ..Properties::default() });
-        let examined = examine(&message, "guest", None).ok().unwrap();
+        let examined = examine(&message, None).ok().unwrap();
         assert_eq!(examined.extra_keys, ["a", "b"]);
         let changed = examined.changed.unwrap();
         let left = Properties::decode(changed.properties()).unwrap().headers.unwrap();

@@ -8,6 +8,7 @@ use leveret_broker::topology::RoutingInput;
 use leveret_protocol::amqp091::method::{BasicPublish, BasicReturn};
 use leveret_protocol::amqp091::{CLASS_BASIC, ContentHeader, RawProperties, ReplyCode, frame};
 
+use super::access::Refusal;
 use super::channel::{Channel, Expecting, Held, Mode, Publishing};
 use super::dispatch::expected_method;
 use super::fault::{self, Fault};
@@ -148,7 +149,14 @@ impl Session {
             Some(route) if !properties::need_examination(message.properties(), ttl_ms) => {
                 (message, Destination::Route(route), hints)
             }
-            _ => self.find_way(number, message, ttl_ms)?,
+            _ => match self.find_way(number, &message, ttl_ms) {
+                Ok(found) => found,
+                Err(Refusal::Fault(fault)) => return Err(fault),
+                Err(Refusal::Waiting) => {
+                    self.publish_once_answered(number, &message, mandatory);
+                    return Ok(());
+                }
+            },
         };
         let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
         let mut origin = None;
@@ -187,19 +195,42 @@ impl Session {
         Ok(())
     }
 
+    /// Publishes a message anew once it is known whether the user may.
+    fn publish_once_answered(&mut self, number: u16, message: &Message, mandatory: bool) {
+        let frame_max = self.frame_max();
+        let publish = BasicPublish {
+            ticket: 0,
+            exchange: message.exchange(),
+            routing_key: message.routing_key(),
+            mandatory,
+            immediate: false,
+        };
+        self.retry(number, |frames| {
+            frame::write_content(frames, number, &publish, message.properties(), message.body(), frame_max);
+        });
+    }
+
     /// Finds the way of a message that something has to be looked into for: its properties, or the topology.
     fn find_way(
         &mut self,
         number: u16,
-        message: Message,
+        message: &Message,
         ttl_ms: Option<u64>,
-    ) -> Result<(Message, Destination, Hints), Fault> {
-        let (mut message, destination) = if properties::need_examination(message.properties(), ttl_ms) {
-            self.examine_and_route(number, message)?
-        } else {
-            let destination = self.resolve(&message, &[])?;
-            (message, destination)
-        };
+    ) -> Result<(Message, Destination, Hints), Refusal> {
+        let has_keys_to_check = self.permit_publish(message.exchange())?;
+        let mut found = Examined { changed: None, extra_keys: Vec::new() };
+        if properties::need_examination(message.properties(), ttl_ms) {
+            let token = self.channels.get_mut(number).and_then(Channel::reply_token);
+            found = properties::examine(message, token.as_deref())?;
+        }
+        let Examined { changed, extra_keys } = found;
+        if has_keys_to_check {
+            let keys = std::iter::once(message.routing_key()).chain(extra_keys.iter().map(String::as_str));
+            self.permit_topics(message.exchange(), keys)?;
+        }
+        properties::check_user_id(message, self.required_user_id())?;
+        let mut message = changed.unwrap_or_else(|| message.clone());
+        let destination = self.route(&message, &extra_keys)?;
         let hints = match &destination {
             Destination::Route(route) => self.routes.hints(*route),
             Destination::Once(held) => held.hints(),
@@ -234,23 +265,6 @@ impl Session {
         if held.is_unroutable() {
             self.unroutable(number, message, mandatory, out);
         }
-    }
-
-    /// Applies the rules that look into properties, then routes.
-    fn examine_and_route(&mut self, number: u16, message: Message) -> Result<(Message, Destination), Fault> {
-        let token = self.channels.get_mut(number).and_then(Channel::reply_token);
-        let examined = properties::examine(&message, &self.user, token.as_deref());
-        if examined.is_err() {
-            // What is wrong with the exchange is said first. With nothing wrong, the route will tell.
-            self.node.read(|topology| {
-                let vhost = topology.vhost(&self.vhost)?;
-                vhost.exchange(message.exchange())?.check_publish(vhost.name())
-            })?;
-        }
-        let Examined { changed, extra_keys } = examined?;
-        let message = changed.unwrap_or(message);
-        let destination = self.route(&message, &extra_keys)?;
-        Ok((message, destination))
     }
 
     #[inline]

@@ -30,21 +30,16 @@ impl Session {
         if is_reply_name(declare.queue) {
             return self.declare_replies(number, declare, out);
         }
-        let mut origin = Origin::Client;
-        let asked = clean_name(declare.queue);
-        let asked_for_name = asked.is_empty();
-        let name: Name = if asked.is_empty() && declare.passive {
-            self.queue_name(number, "")?
-        } else if asked.is_empty() {
-            // A prefix is the client's choice, so it may not reach into the reserved names either.
-            let prefix = self.prefix(declare)?;
-            origin = if prefix.is_some() { Origin::Client } else { Origin::Broker };
-            generated_name(&clean_name(prefix.unwrap_or("amq.gen-")), (self.settings.random)()).into()
-        } else {
-            asked.into()
-        };
+        let asked_for_name = clean_name(declare.queue).is_empty();
+        let name = self.declared_name(number, declare)?;
         let mut written = None;
         if !declare.passive {
+            // A prefix is the client's choice, so it may not reach into the reserved names either.
+            let is_prefixed = declare.arguments.get(PREFIX_ARGUMENT).is_some();
+            let origin = if asked_for_name && !is_prefixed { Origin::Broker } else { Origin::Client };
+            if let Some(channel) = self.channels.get_mut(number) {
+                channel.generated = None;
+            }
             let mut arguments = table::to_broker(declare.arguments);
             if asked_for_name {
                 self.check_server_named(declare, &arguments)?;
@@ -77,6 +72,22 @@ impl Session {
             consumer_count: u32::try_from(counts.consumers).unwrap_or(u32::MAX),
         };
         self.answer_once_written(number, written.map(Wait::Journal), (!declare.no_wait).then_some(&ok), out)
+    }
+
+    /// The queue that a declaration means. A name that is generated stays the same until the queue is declared.
+    pub(super) fn declared_name(&mut self, number: u16, declare: &QueueDeclare<'_>) -> Result<Name, Fault> {
+        let asked = clean_name(declare.queue);
+        if !asked.is_empty() {
+            return Ok(asked.into());
+        }
+        if declare.passive {
+            return self.queue_name(number, "");
+        }
+        let prefix = self.prefix(declare)?;
+        let random = self.settings.random;
+        let generate = || Name::from(generated_name(&clean_name(prefix.unwrap_or("amq.gen-")), random()));
+        let Some(channel) = self.channels.get_mut(number) else { return Ok(generate()) };
+        Ok(Name::clone(channel.generated.get_or_insert_with(generate)))
     }
 
     /// Refuses to name a queue of a type whose queues have names of their clients.
@@ -150,7 +161,7 @@ impl Session {
     }
 
     /// Queue name and routing key of a binding: with both empty, the key is the name of the queue declared last.
-    fn binding_ends(&mut self, number: u16, queue: &str, routing_key: &str) -> Result<(Name, Name), Fault> {
+    pub(super) fn binding_ends(&mut self, number: u16, queue: &str, routing_key: &str) -> Result<(Name, Name), Fault> {
         let name = self.queue_name(number, &clean_name(queue))?;
         if is_reply_name(&name) {
             let explanation = "cannot bind or unbind to a volatile (direct reply-to) queue";

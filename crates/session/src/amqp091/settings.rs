@@ -1,5 +1,52 @@
 //! What every session of a node shares.
 
+use std::sync::Arc;
+
+use leveret_broker::Name;
+use leveret_broker::access::{Authenticator, Secret};
+
+/// How a client says who it is (SASL).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mechanism {
+    /// Name and password as text (RFC 4616).
+    Plain,
+    /// Name and password as a field table, from before PLAIN.
+    Amqplain,
+    /// By nothing: it is who the settings say (RFC 4505).
+    Anonymous,
+    /// By its certificate (RFC 4422, appendix A).
+    External,
+}
+
+impl Mechanism {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Amqplain, Self::Anonymous, Self::External];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::Amqplain => "AMQPLAIN",
+            Self::Anonymous => "ANONYMOUS",
+            Self::External => "EXTERNAL",
+        }
+    }
+
+    /// The one of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mechanism| mechanism.as_str() == name)
+    }
+}
+
+/// Who a client is that says nothing of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anonymous {
+    /// The user,
+    pub user: Name,
+    /// and its password.
+    pub password: Secret,
+}
+
 /// Limits and names a node gives its sessions.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -19,6 +66,12 @@ pub struct Settings {
     pub cluster_name: String,
     /// Our own version, under the key `leveret`.
     pub leveret_version: String,
+    /// Checks who clients are.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// How clients may say who they are, the preferred first.
+    pub mechanisms: Vec<Mechanism>,
+    /// Who those are that say nothing; `None` does not let them in.
+    pub anonymous: Option<Anonymous>,
     /// Draws 16 random octets, for generated names.
     pub random: fn() -> [u8; 16],
 }

@@ -165,7 +165,7 @@ impl Deadline {
 impl Session {
     /// When a delivery may be overdue: the end of a turn is due by then, though nothing else may happen.
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.deadline.0
+        [self.deadline.0, self.access_due()].into_iter().flatten().min()
     }
 
     /// The time by the node's clock.

@@ -5,7 +5,9 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use leveret_broker::access::PeerLocation;
+use leveret_broker::access::{
+    Authenticator, Identity, InternalAuthority, LoginAttempt, LoginFailure, Peer, Reply, Secret,
+};
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::node::Node;
 use leveret_broker::queue::{QueueCell, QueueCounts, Taken};
@@ -18,7 +20,7 @@ use leveret_protocol::amqp091::method::{
 use leveret_protocol::amqp091::{
     ContentHeader, Encode, Frame, FrameKind, Method, ProtocolHeader, Table, TableWriter, Value,
 };
-use leveret_session::amqp091::{Session, Settings};
+use leveret_session::amqp091::{Mechanism, Session, Settings};
 
 pub(crate) const FRAME_MAX: u32 = 8192;
 
@@ -42,7 +44,36 @@ pub(crate) fn settings() -> Settings {
         version: "4.2.0".into(),
         cluster_name: "test".into(),
         leveret_version: "0".into(),
+        authenticator: Arc::new(Closed),
+        mechanisms: vec![Mechanism::Plain],
+        anonymous: None,
         random: draw,
+    }
+}
+
+/// Lets nobody in.
+#[derive(Debug)]
+struct Closed;
+
+impl Authenticator for Closed {
+    fn log_in(&self, attempt: LoginAttempt, _reply: Reply) -> Option<Result<Identity, LoginFailure>> {
+        Some(Err(LoginFailure::Refused { user: attempt.name, reason: "closed".into() }))
+    }
+}
+
+/// Lets the users of a node in whose password is their name, from this machine.
+#[derive(Debug)]
+pub(crate) struct Door(pub(crate) Arc<Node>);
+
+impl Authenticator for Door {
+    fn log_in(&self, attempt: LoginAttempt, _reply: Reply) -> Option<Result<Identity, LoginFailure>> {
+        let user = attempt.name;
+        let fits = attempt.secret.is_none_or(|secret| secret == Secret::new(user.as_bytes()));
+        if !attempt.peer.is_loopback() {
+            return Some(Err(LoginFailure::LoopbackOnly { user }));
+        }
+        let identity = InternalAuthority::identity(&self.0, &user).filter(|_| fits);
+        Some(identity.ok_or(LoginFailure::Refused { user, reason: "invalid credentials".into() }))
     }
 }
 
@@ -60,12 +91,16 @@ pub(crate) struct Client {
 impl Client {
     /// A client that has connected and said nothing.
     pub(crate) fn connect(node: &Arc<Node>) -> Self {
-        Self::connect_from(PeerLocation::Loopback, node)
+        Self::connect_from(&Peer::local(), node)
     }
 
-    pub(crate) fn connect_from(peer: PeerLocation, node: &Arc<Node>) -> Self {
+    pub(crate) fn connect_from(peer: &Peer, node: &Arc<Node>) -> Self {
+        Self::connect_with(Settings { authenticator: Arc::new(Door(Arc::clone(node))), ..settings() }, peer, node)
+    }
+
+    pub(crate) fn connect_with(settings: Settings, peer: &Peer, node: &Arc<Node>) -> Self {
         let mailbox = Arc::new(Mailbox::default());
-        let session = Session::new(Arc::clone(node), Arc::new(settings()), mailbox, peer);
+        let session = Session::new(Arc::clone(node), Arc::new(settings), mailbox, peer.clone());
         Self { session, node: Arc::clone(node), to_server: Vec::new(), to_client: Vec::new() }
     }
 

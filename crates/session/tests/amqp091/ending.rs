@@ -54,7 +54,7 @@ fn a_connection_that_does_not_get_through_the_handshake_ends() {
             &["0: start", "0: tune", vhost],
             Some(Ending::Within(Duration::from_secs(10))),
         ),
-        ("the node stops", |client| client.node().close_connections(CloseReason::Shutdown), &[], NOW),
+        ("the node stops", |client| client.node().close_connections(&CloseReason::Shutdown), &[], NOW),
     ];
     for (what, act, answers, ending) in acts {
         let node = Arc::new(Node::new());
@@ -136,8 +136,8 @@ fn octets_that_are_no_frame_end_an_open_connection_after_a_while() {
 fn a_node_that_stops_closes_its_connections() {
     let node = Arc::new(Node::new());
     let mut client = Client::open(&node);
-    node.close_connections(CloseReason::Shutdown);
-    node.close_connections(CloseReason::Shutdown);
+    node.close_connections(&CloseReason::Shutdown);
+    node.close_connections(&CloseReason::Shutdown);
     let text = "0: close CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'";
     assert_eq!(client.turn(), [text]);
     assert_eq!(client.session.ending(), Some(Ending::Within(Duration::from_secs(10))));

@@ -34,7 +34,7 @@ fn deaths() -> [Death; 6] {
             }
         }),
         ("node closes", |mut client| {
-            client.node().close_connections(CloseReason::Shutdown);
+            client.node().close_connections(&CloseReason::Shutdown);
             let close = "0: close CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'";
             assert_eq!(client.turn().last().map(String::as_str), Some(close));
         }),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leveret_broker::access::PeerLocation;
+use leveret_broker::access::Peer;
 use leveret_broker::node::Node;
 use leveret_broker::value;
 use leveret_protocol::amqp091::{Frame, Method, TableWriter, Value};
@@ -15,12 +15,15 @@ const LINGER: Option<Ending> = Some(Ending::Within(Duration::from_secs(3)));
 const REFUSED: &str = "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the \
                        broker logfile.";
 
+const LOOPBACK: &str = "127.0.0.1:1";
+const REMOTE: &str = "10.0.0.1:1";
+
 /// Who is refused: from where, and with which name and password.
-const STRANGERS: [(PeerLocation, &str, &str); 4] = [
-    (PeerLocation::Remote, "guest", "guest"),
-    (PeerLocation::Remote, "guest", "guess"),
-    (PeerLocation::Loopback, "guest", "guess"),
-    (PeerLocation::Loopback, "nobody", "guest"),
+const STRANGERS: [(&str, &str, &str); 4] = [
+    (REMOTE, "guest", "guest"),
+    (REMOTE, "guest", "guess"),
+    (LOOPBACK, "guest", "guess"),
+    (LOOPBACK, "nobody", "guest"),
 ];
 
 /// The fields of client properties with one capability.
@@ -33,8 +36,9 @@ fn announcing(capability: &str, value: bool) -> Vec<u8> {
 }
 
 /// A client to which connection.start has come.
-fn started(peer: PeerLocation) -> Client {
-    let mut client = Client::connect_from(peer, &Arc::new(Node::new()));
+fn started(peer: &str) -> Client {
+    let peer = Peer::plain(peer.parse().unwrap());
+    let mut client = Client::connect_from(&peer, &Arc::new(Node::new()));
     client.to_server.extend_from_slice(b"AMQP\0\0\x09\x01");
     assert_eq!(client.turn(), ["0: start"]);
     client
@@ -93,7 +97,7 @@ fn what_a_client_says_of_itself_is_kept() {
     ]
     .into_iter()
     .collect();
-    let mut client = started(PeerLocation::Loopback);
+    let mut client = started(LOOPBACK);
     assert_eq!(client.session.client_properties(), &value::Table::default());
     client.start_ok("guest", "guest", &properties);
     assert_eq!(client.turn(), ["0: tune"]);

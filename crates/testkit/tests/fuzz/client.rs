@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use leveret_broker::access::PeerLocation;
+use leveret_broker::access::Peer;
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::node::Node;
 use leveret_protocol::amqp091::method::{
@@ -134,7 +134,7 @@ impl Client {
     ) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         let weak = Arc::downgrade(&mailbox);
-        let session = Session::new(Arc::clone(node), Arc::clone(settings), mailbox, PeerLocation::Loopback);
+        let session = Session::new(Arc::clone(node), Arc::clone(settings), mailbox, Peer::local());
         let frame_max = random.pick(&[8192, 8192, 131_072]);
         // A damaged handshake may agree on more.
         let wire = Wire::new(usize::try_from(if is_wild { 131_072 } else { frame_max }).unwrap());

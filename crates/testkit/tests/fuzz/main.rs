@@ -15,13 +15,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
+use leveret_broker::access::{Authenticator, Identity, InternalAuthority, LoginAttempt, LoginFailure, Reply};
 use leveret_broker::clock::{Clock, ManualClock};
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::node::{Node, Surroundings};
 use leveret_broker::queue::{Activity, QueueCell, SharedPrefetch, Subscription, Taken};
 use leveret_broker::topology::{Change, ConnectionId, Destination, Origin};
 use leveret_broker::value::Value;
-use leveret_session::amqp091::{BasicProperties, Settings};
+use leveret_session::amqp091::{BasicProperties, Mechanism, Settings};
 
 use client::{Client, FOLLOWED};
 use ledger::Ledger;
@@ -64,6 +65,17 @@ fn fuzz(first: u64, run: impl Fn(u64)) {
     }
 }
 
+/// Lets everybody in who is a user of the node.
+#[derive(Debug)]
+struct Door(Arc<Node>);
+
+impl Authenticator for Door {
+    fn log_in(&self, attempt: LoginAttempt, _reply: Reply) -> Option<Result<Identity, LoginFailure>> {
+        let identity = InternalAuthority::identity(&self.0, &attempt.name);
+        Some(identity.ok_or(LoginFailure::Refused { user: attempt.name, reason: "no such user".into() }))
+    }
+}
+
 struct World {
     node: Arc<Node>,
     clock: Arc<ManualClock>,
@@ -75,6 +87,13 @@ struct World {
 impl World {
     /// With every third seed, the followed queue serves a single active consumer.
     fn new(strict: bool, seed: u64) -> Self {
+        let clock = Arc::new(ManualClock::default());
+        let node = Node::within(Surroundings {
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            properties: Arc::new(BasicProperties),
+            ..Surroundings::default()
+        });
+        let node = Arc::new(node);
         let settings = Settings {
             frame_max: 131_072,
             channel_max: 2047,
@@ -84,14 +103,11 @@ impl World {
             version: "4.3.5".into(),
             cluster_name: "fuzz".into(),
             leveret_version: "0".into(),
+            authenticator: Arc::new(Door(Arc::clone(&node))),
+            mechanisms: vec![Mechanism::Plain],
+            anonymous: None,
             random: counted,
         };
-        let clock = Arc::new(ManualClock::default());
-        let node = Node::within(Surroundings {
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            properties: Arc::new(BasicProperties),
-            ..Surroundings::default()
-        });
         let vhost = || "/".into();
         node.apply(Change::DeclareQueue {
             vhost: vhost(),
@@ -114,7 +130,7 @@ impl World {
         })
         .unwrap();
         let ledger = Ledger::new(strict);
-        let (node, settings, ledger) = (Arc::new(node), Arc::new(settings), Arc::new(Mutex::new(ledger)));
+        let (node, settings, ledger) = (node, Arc::new(settings), Arc::new(Mutex::new(ledger)));
         Self { node, clock, settings, ledger, mailboxes: Vec::new() }
     }
 

@@ -59,6 +59,7 @@ impl Bench {
             properties: Arc::new(AsText),
             journal: Some(Arc::new(Kept::default())),
             store: Some(store.shared()),
+            ..Surroundings::default()
         });
         Self { node, clock, store }
     }

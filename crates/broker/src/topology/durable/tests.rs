@@ -1,6 +1,7 @@
 //! What survives: records make the durable part of a topology anew, and nothing else.
 
 use super::*;
+use crate::access::HashingAlgorithm;
 use crate::topology::{ApplyTo, ConnectionId, FormatError, Protection};
 use crate::value::Value;
 use proptest::prelude::*;
@@ -260,6 +261,38 @@ fn records_have_the_octets_they_always_had() {
             Record::PolicyCleared { vhost: "/".into(), kind: PolicyKind::User, name: "p".into() },
             b"\x01\x0a\x01\0/\x01\x01\0p",
         ),
+        (Record::DefaultsCreated, b"\x01\x15"),
+        (
+            Record::UserSet {
+                user: "u".into(),
+                password: PasswordHash { algorithm: HashingAlgorithm::Sha512, octets: (*b"xyz").into() },
+                tags: vec!["a".into(), "b".into()],
+            },
+            b"\x01\x16\x01\0u\x02\x03\0\0\0xyz\x02\0\0\0\x01\0a\x01\0b",
+        ),
+        (Record::UserDeleted { user: "u".into() }, b"\x01\x17\x01\0u"),
+        (
+            Record::PermissionsSet {
+                user: "u".into(),
+                vhost: "/".into(),
+                permissions: Permissions::new("c", "", "r.").unwrap(),
+            },
+            b"\x01\x18\x01\0u\x01\0/\x01\0c\0\0\x02\0r.",
+        ),
+        (Record::PermissionsCleared { user: "u".into(), vhost: "/".into() }, b"\x01\x19\x01\0u\x01\0/"),
+        (
+            Record::TopicPermissionsSet {
+                user: "u".into(),
+                vhost: "/".into(),
+                exchange: "x".into(),
+                permissions: TopicPermissions::new("w", "r").unwrap(),
+            },
+            b"\x01\x1a\x01\0u\x01\0/\x01\0x\x01\0w\x01\0r",
+        ),
+        (
+            Record::TopicPermissionsCleared { user: "u".into(), vhost: "/".into(), exchange: "x".into() },
+            b"\x01\x1b\x01\0u\x01\0/\x01\0x",
+        ),
         (Record::QueuePaused { vhost: "/".into(), name: "q".into(), paused: true }, b"\x01\x14\x01\0/\x01\0q\x01"),
         (
             Record::DelayNumbered { vhost: "/".into(), exchange: "x".into(), id: QueueId(3) },
@@ -284,9 +317,29 @@ fn octets_that_are_no_record_are_refused() {
         ([whole.as_slice(), &[0]].concat(), FormatError::Malformed),
         (vec![2, 1, 0, 0], FormatError::Version(2)),
         (vec![1, 99], FormatError::Malformed),
+        (vec![1, 24, 0, 0, 0, 0, 1, 0, b'(', 0, 0, 0, 0], FormatError::Malformed),
+        (vec![1, 22, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0], FormatError::Malformed),
         (vec![1, 1, 1, 0, 0xff], FormatError::Malformed),
     ] {
         assert_eq!(Record::decode(&octets), Err(error), "{octets:?}");
+    }
+}
+
+/// Something that may happen to users and their rights.
+fn user_change(name: &str, what: i32) -> Change {
+    let (user, vhost, exchange) = (Name::from(name), Name::from(VHOST), Name::from("x"));
+    let password = PasswordHash { algorithm: HashingAlgorithm::Md5, octets: [what.to_le_bytes()[0]].into() };
+    match what {
+        0 | 1 => Change::SetUser { user, password, tags: vec!["t".into()], existing: Existing::Replace },
+        2 => Change::SetTags { user, tags: Vec::new() },
+        3 => Change::DeleteUser { user },
+        4 => Change::SetPermissions { user, vhost, permissions: Permissions::new(name, "", ".*").unwrap() },
+        5 => Change::ClearPermissions { user, vhost },
+        6 => {
+            let permissions = TopicPermissions::new(name, "").unwrap();
+            Change::SetTopicPermissions { user, vhost, exchange, permissions }
+        }
+        _ => Change::ClearTopicPermissions { user, vhost, exchange: None },
     }
 }
 
@@ -306,6 +359,7 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
         name.clone().prop_map(clear_something),
         (name.clone(), 0..3_i64).prop_map(|(name, priority)| set_policy(name, priority)),
         name.clone().prop_map(clear_policy),
+        (name.clone(), 0..8).prop_map(|(name, what)| user_change(name, what)),
         name.prop_map(|name| Change::DeleteExchange { vhost: VHOST.into(), name: name.into(), if_unused: false }),
     ];
     prop::collection::vec(change, 0..60)
