@@ -337,7 +337,7 @@ impl Inner {
         };
         self.log.decision(|| {
             let shown = if answer.is_allowed() { "allowed" } else { "not allowed" };
-            format!("user '{}', {question:?}: {shown}", user.name)
+            format!("user '{}', {}: {shown}", user.name, described(question))
         });
         answer
     }
@@ -388,6 +388,17 @@ impl Grant for LdapGrant {
 impl fmt::Debug for LdapGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LdapGrant").field("user", &self.user.name).finish_non_exhaustive()
+    }
+}
+
+/// A question for the log.
+fn described(question: &Question) -> String {
+    match question {
+        Question::Vhost { vhost } => format!("access to vhost '{vhost}'"),
+        Question::Resource { resource, permission } => format!("{permission} permission for {resource}"),
+        Question::Topic { exchange, routing_key, permission } => {
+            format!("{permission} permission for routing key '{routing_key}' and {exchange}")
+        }
     }
 }
 

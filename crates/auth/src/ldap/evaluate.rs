@@ -89,14 +89,20 @@ impl<D: Directory> Evaluator<'_, D> {
                 }
                 Condition::Or(all) => self.any_holds(all).await,
                 Condition::Equals(one, other) => {
-                    let (Some(one), Some(other)) = (self.values(one).await?, self.values(other).await?) else {
-                        return Ok(false);
-                    };
-                    let is_equal = one.equals(&other);
-                    (self.log)(&format!("equals {one:?} and {other:?}: {is_equal}"));
+                    let values = (self.values(one).await?, self.values(other).await?);
+                    let is_equal = matches!(values, (Some(one), Some(other)) if one.equals(&other));
+                    (self.log)(&format!("equals {} and {}: {is_equal}", self.shown(one), self.shown(other)));
                     Ok(is_equal)
                 }
-                Condition::Match { subject, pattern } => self.matches(subject, pattern).await,
+                Condition::Match { subject, pattern } => {
+                    let is_match = self.matches(subject, pattern).await?;
+                    let shown = match pattern {
+                        Pattern::Known(known) => format!("\"{known}\""),
+                        Pattern::Asked(value) => self.shown(value),
+                    };
+                    (self.log)(&format!("match {} and {shown}: {is_match}", self.shown(subject)));
+                    Ok(is_match)
+                }
             }
         })
     }
@@ -186,12 +192,17 @@ impl<D: Directory> Evaluator<'_, D> {
             },
         };
         let matches = |subject: &String| patterns.iter().any(|pattern| pattern.is_match(subject).unwrap_or(false));
-        let is_match = subject.as_slice().iter().any(matches);
-        (self.log)(&format!(
-            "match {subject:?} and {:?}: {is_match}",
-            patterns.iter().map(Regex::as_str).collect::<Vec<_>>()
-        ));
-        Ok(is_match)
+        Ok(subject.as_slice().iter().any(matches))
+    }
+
+    /// A value for the log: of an attribute only where it is from, as it may be a password.
+    fn shown(&self, value: &Value) -> String {
+        match value {
+            Value::Text(text) => format!("\"{}\"", text.fill(self.variables)),
+            Value::Attribute { entry, attribute } => {
+                format!("{attribute} of \"{}\"", entry.fill_dn(self.variables))
+            }
+        }
     }
 
     /// What a value is; `None` if there is no such attribute or entry.
@@ -213,7 +224,6 @@ impl<D: Directory> Evaluator<'_, D> {
             Err(error) => return Err(error.into()),
         };
         let values = entries.into_iter().map(|entry| entry.values).find(|values| !values.is_empty());
-        (self.log)(&format!("attribute \"{attribute}\" of \"{}\": {values:?}", search.base));
         Ok(values.map(|values| <[String; 1]>::try_from(values).map_or_else(Values::Several, Values::One)))
     }
 }

@@ -232,6 +232,21 @@ mod tests {
     }
 
     #[test]
+    fn no_value_changes_the_parts_of_a_dn() {
+        let template = Template::parse("cn=${username},ou=x");
+        let characters = || (0..=127_u8).map(char::from);
+        for (first, second) in characters().flat_map(|first| characters().map(move |second| (first, second))) {
+            let value = format!("{first}{second}");
+            let mut variables = Variables::default();
+            variables.set("username", &value);
+            let dn = template.fill_dn(&variables);
+            let value = value.to_ascii_lowercase().into_bytes();
+            let parts: [&[u8]; 7] = [b"cn", b"=", &value, b",", b"ou", b"=", b"x"];
+            assert_eq!(normal_dn(&dn), parts, "{dn:?}");
+        }
+    }
+
+    #[test]
     fn only_what_is_a_dn_is_escaped_as_one_for_a_bind() {
         for (template, username, expected) in [
             ("${username}", "CN=Lim\\, John,DC=example", "CN=Lim\\, John,DC=example"),

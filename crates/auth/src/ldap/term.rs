@@ -372,4 +372,17 @@ d""#,
             assert_eq!(Term::parse(text).unwrap_err().to_string(), expected, "{text}");
         }
     }
+
+    #[test]
+    fn any_text_is_read_or_refused() {
+        let alphabet: Vec<char> = "{}[],\"'\\<>%.aA1 ".chars().collect();
+        let mut texts = vec![String::new()];
+        for _ in 0..4 {
+            let longer = |text: &String| alphabet.iter().map(|next| format!("{text}{next}")).collect::<Vec<_>>();
+            texts = texts.iter().flat_map(longer).collect();
+            for text in &texts {
+                let _ = Term::parse(text).map(|term| term.to_string());
+            }
+        }
+    }
 }

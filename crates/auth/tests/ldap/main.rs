@@ -321,12 +321,20 @@ fn tls_is_used_from_the_start_or_later_and_certificates_are_verified() {
             settings.tls.ca_certificate_file = Some(authority.clone());
             settings.tls.server_name = server_name.map(Into::into);
             settings.tls.verify = verify;
+            settings.tls.client_certificate = Some(slapd.client_certificate());
             let result = log_in(&settings, "alice", "alice-password").await;
             assert_eq!(
                 outcome(&result),
                 expected,
                 "{encryption:?} {authority:?} {server_name:?} {verify:?}: {result:?}"
             );
+        }
+        for encryption in [Ldaps, StartTls] {
+            let port = if encryption == Ldaps { slapd.tls_port } else { slapd.port };
+            let mut settings = LdapSettings { encryption, port, ..settings(&slapd) };
+            settings.tls.verify = LdapVerify::None;
+            let result = log_in(&settings, "alice", "alice-password").await;
+            assert_eq!(outcome(&result), "failed", "{encryption:?} without a certificate: {result:?}");
         }
         let encrypted_only = LdapSettings { encryption: Plain, port: slapd.tls_port, ..settings(&slapd) };
         assert_eq!(outcome(&log_in(&encrypted_only, "alice", "alice-password").await), "failed");

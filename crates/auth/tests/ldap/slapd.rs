@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use leveret_auth::ldap::LdapClientCertificate;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
@@ -117,6 +118,8 @@ impl Slapd {
              moduleload back_mdb\n\
              TLSCertificateFile {path}/server.pem\n\
              TLSCertificateKeyFile {path}/server.key\n\
+             TLSCACertificateFile {path}/ca.pem\n\
+             TLSVerifyClient demand\n\
              database mdb\n\
              maxsize 10485760\n\
              directory {path}/data\n\
@@ -150,6 +153,12 @@ impl Slapd {
     pub(crate) fn stop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+
+    /// What the server demands of TLS clients.
+    pub(crate) fn client_certificate(&self) -> LdapClientCertificate {
+        let file = |name| self.folder.path().join(name);
+        LdapClientCertificate { certificate_file: file("client.pem"), key_file: file("client.key") }
     }
 
     /// A file that has who signed the server's certificate.
@@ -218,14 +227,19 @@ fn write_certificates(folder: &Path) {
     };
     let (ours, ours_pem) = authority("ours");
     let (_, other_pem) = authority("other");
-    let key = KeyPair::generate().unwrap();
-    let parameters = CertificateParams::new(vec!["ldap.example.com".into()]).unwrap();
-    let certificate = parameters.signed_by(&key, &ours).unwrap();
+    let signed = |name: &str| {
+        let key = KeyPair::generate().unwrap();
+        let parameters = CertificateParams::new(vec![name.into()]).unwrap();
+        (parameters.signed_by(&key, &ours).unwrap().pem(), key.serialize_pem())
+    };
+    let (server, client) = (signed("ldap.example.com"), signed("broker.example.com"));
     for (name, text) in [
         ("ca.pem", ours_pem),
         ("other.pem", other_pem),
-        ("server.pem", certificate.pem()),
-        ("server.key", key.serialize_pem()),
+        ("server.pem", server.0),
+        ("server.key", server.1),
+        ("client.pem", client.0),
+        ("client.key", client.1),
     ] {
         fs::write(folder.join(name), text).unwrap();
     }
