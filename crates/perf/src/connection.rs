@@ -17,7 +17,8 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::clock::{self, SECOND_NS};
 use crate::error::Error;
-use crate::url::Url;
+use crate::tls::Tls;
+use crate::url::{Security, Url};
 use crate::walker::{Sink, Walker};
 
 /// The largest frame asked for, in octets; RabbitMQ's own default.
@@ -58,6 +59,8 @@ pub(crate) enum Interest {
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
+    /// With TLS, what is between the stream and everything else here.
+    tls: Option<Box<Tls>>,
     /// Octets received: those from `read_at` to `filled` are still to be looked at.
     buffer: Vec<u8>,
     read_at: usize,
@@ -71,8 +74,16 @@ impl Connection {
     /// Connects, logs in, opens the vhost and channel 1; `name` shows in the broker's list of connections.
     pub(crate) fn open(url: &Url, name: &str) -> Result<Self, Error> {
         let stream = connect(url).map_err(|source| Error::Connect { address: url.address(), source })?;
+        let tls = match &url.security {
+            Security::Tls(config) => {
+                let tls = Tls::open(config, &url.host, &stream);
+                Some(Box::new(tls.map_err(|source| Error::Tls { address: url.address(), source })?))
+            }
+            Security::Plain | Security::Wanted => None,
+        };
         let mut connection = Self {
             stream,
+            tls,
             buffer: vec![0; BUFFER_SMALL],
             read_at: 0,
             filled: 0,
@@ -142,19 +153,28 @@ impl Connection {
             self.filled -= self.read_at;
             self.read_at = 0;
         }
+        // Who waits for an answer has to see that the question gets out.
+        let is_sending = self.tls.as_ref().is_some_and(|tls| tls.is_sending());
+        if is_sending && wait == Wait::Patiently {
+            self.wait(Interest::ReadOrWrite, PATIENCE_NS)?;
+        }
         let flags = match wait {
-            Wait::Patiently => RecvFlags::empty(),
-            Wait::Never => RecvFlags::DONTWAIT,
+            Wait::Patiently if !is_sending => RecvFlags::empty(),
+            Wait::Patiently | Wait::Never => RecvFlags::DONTWAIT,
         };
         let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
-        match recv(&self.stream, room, flags) {
-            Ok((_, 0)) => Err(Error::Lost(io::ErrorKind::UnexpectedEof.into())),
-            Ok((_, count)) => {
+        let read = match &mut self.tls {
+            None => recv(&self.stream, room, flags).map(|(_, count)| count).map_err(io::Error::from),
+            Some(tls) => tls.read(&self.stream, room, flags),
+        };
+        match read {
+            Ok(0) => Err(Error::Lost(io::ErrorKind::UnexpectedEof.into())),
+            Ok(count) => {
                 self.filled += count;
                 Ok(true)
             }
-            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
-            Err(error) => Err(Error::Lost(error.into())),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(false),
+            Err(error) => Err(Error::Lost(error)),
         }
     }
 
@@ -169,16 +189,28 @@ impl Connection {
     /// Writes as much of `octets` as the socket takes at once; returns how many that were.
     #[inline]
     pub(crate) fn send(&mut self, octets: &[u8]) -> Result<usize, Error> {
-        match send(&self.stream, octets, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        let sent = match &mut self.tls {
+            None => send(&self.stream, octets, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map_err(io::Error::from),
+            Some(tls) => tls.send(&self.stream, octets),
+        };
+        match sent {
             Ok(count) => Ok(count),
-            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
-            Err(error) => Err(self.last_words(Error::Lost(error.into()))),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
+            Err(error) => Err(self.last_words(Error::Lost(error))),
         }
     }
 
     /// Waits until the socket is ready or `span_ns` have passed; returns whether there is something to read.
-    pub(crate) fn wait(&self, interest: Interest, span_ns: u64) -> Result<bool, Error> {
+    pub(crate) fn wait(&mut self, interest: Interest, span_ns: u64) -> Result<bool, Error> {
+        let is_sending = match &mut self.tls {
+            None => false,
+            Some(tls) => {
+                tls.flush(&self.stream).map_err(Error::Lost)?;
+                tls.is_sending()
+            }
+        };
         let flags = match interest {
+            Interest::Read if is_sending => PollFlags::IN | PollFlags::OUT,
             Interest::Read => PollFlags::IN,
             Interest::ReadOrWrite => PollFlags::IN | PollFlags::OUT,
         };

@@ -19,6 +19,14 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
+    /// There is no TLS to be had.
+    #[error("cannot speak TLS with {address}: {source}")]
+    Tls {
+        /// Host and port.
+        address: String,
+        /// What TLS said.
+        source: io::Error,
+    },
     /// The other side is no AMQP 0-9-1 broker.
     #[error("{address} does not speak AMQP 0-9-1: {found}")]
     NotAmqp {

@@ -5,7 +5,7 @@
 //! parts are
 //!
 //! * `options`, `argument`, `message`, `url`, `plan`: what to do, from the command line to who publishes and consumes where;
-//! * `connection`, `walker`, `topology`: the client side of the protocol;
+//! * `connection`, `tls`, `walker`, `topology`: the client side of the protocol;
 //! * `publisher` with `batch`, `pace`, `window`; `consumer` with `order`: the two kinds of threads;
 //! * `load` runs them while `watch` looks on, `idle` opens connections or declares queues for a look at memory;
 //! * `meter`, `histogram`, `process`: what is measured; `progress`, `report`: how it is shown.
@@ -30,6 +30,7 @@ mod process;
 mod progress;
 mod publisher;
 mod report;
+mod tls;
 mod topology;
 mod url;
 mod walker;
@@ -39,10 +40,15 @@ mod window;
 pub use error::Error;
 pub use options::Options;
 
+use url::Security;
+
 /// Does what the options say, prints the result on standard output and returns when done.
 ///
 /// Ctrl-C ends a run early and still prints what was measured; a second one ends the process.
-pub fn run(options: Options) -> Result<(), Error> {
+pub fn run(mut options: Options) -> Result<(), Error> {
+    if matches!(options.url.security, Security::Wanted) {
+        options.url.security = Security::Tls(tls::config(&options)?);
+    }
     let interrupted = load::interrupt_flag()?;
     raise_descriptor_limit();
     if let Some(messages) = options.fill {

@@ -1,5 +1,6 @@
 //! The options of `leveret perf`.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::argument::Argument;
@@ -20,9 +21,21 @@ use crate::url::Url;
 #[derive(Debug, Clone, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "the switches of a command line")]
 pub struct Options {
-    /// Where the broker is: amqp://user:password@host:port/vhost
+    /// Where the broker is: amqp://user:password@host:port/vhost, or amqps: with TLS
     #[arg(long, value_name = "URL", default_value = "amqp://guest:guest@127.0.0.1:5672/")]
     pub(crate) url: Url,
+    /// With amqps://, PEM file with the authority of the broker's certificate
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// With amqps://, take any certificate for the broker's
+    #[arg(long, conflicts_with = "tls_ca")]
+    pub(crate) tls_insecure: bool,
+    /// With amqps://, PEM file with a certificate to show to the broker
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// PEM file with the key of that certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
 
     /// Publishers, each with a connection and a thread
     #[arg(long, short = 'x', value_name = "N", default_value_t = 1)]

@@ -1,10 +1,26 @@
-//! Where the broker is: `amqp://user:password@host:port/vhost`.
+//! Where the broker is: `amqp://user:password@host:port/vhost`, or `amqps:` with TLS.
 
 use std::str::FromStr;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+
+/// Whether there is TLS.
+#[derive(Debug, Clone)]
+pub(crate) enum Security {
+    /// There is none.
+    Plain,
+    /// There is to be some; the options say how.
+    Wanted,
+    /// There is.
+    Tls(Arc<ClientConfig>),
+}
 
 /// A broker's address and who logs in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Url {
+    /// Whether there is TLS.
+    pub(crate) security: Security,
     /// Name or address, without the brackets of IPv6.
     pub(crate) host: String,
     /// TCP port.
@@ -31,12 +47,13 @@ impl Url {
 impl FromStr for Url {
     type Err = String;
 
-    /// Parts left out are those of a fresh broker: `guest:guest`, port 5672, vhost `/`.
+    /// Parts left out are those of a fresh broker: `guest:guest`, port 5672 or 5671, vhost `/`.
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with("amqps://") {
-            return Err("TLS is not supported; use amqp://".into());
-        }
-        let Some(rest) = text.strip_prefix("amqp://") else { return Err("a URL starts with amqp://".into()) };
+        let plain = text.strip_prefix("amqp://").map(|rest| (Security::Plain, 5672, rest));
+        let secure = || text.strip_prefix("amqps://").map(|rest| (Security::Wanted, 5671, rest));
+        let Some((security, default_port, rest)) = plain.or_else(secure) else {
+            return Err("a URL starts with amqp:// or amqps://".into());
+        };
         let rest = rest.split(['?', '#']).next().unwrap_or_default();
         let (authority, vhost) = rest.split_once('/').unwrap_or((rest, ""));
         let (login, place) =
@@ -47,9 +64,10 @@ impl FromStr for Url {
             None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
         };
         Ok(Self {
+            security,
             host: if host.is_empty() { "127.0.0.1".into() } else { percent_decoded(host)? },
             port: match port {
-                None | Some("") => 5672,
+                None | Some("") => default_port,
                 Some(port) => port.parse().map_err(|_| format!("'{port}' is no port"))?,
             },
             user: percent_decoded(user)?,
@@ -90,6 +108,8 @@ mod tests {
             ("amqp://me:p%40w%2f@rabbit/%2f?heartbeat=5", "rabbit", 5672, "me", "p@w/", "/"),
             ("amqp://me@[::1]:5673/a", "::1", 5673, "me", "", "a"),
             ("amqp://[::1]", "::1", 5672, "guest", "guest", "/"),
+            ("amqps://rabbit", "rabbit", 5671, "guest", "guest", "/"),
+            ("amqps://rabbit:5673", "rabbit", 5673, "guest", "guest", "/"),
         ] {
             let url: Url = text.parse().unwrap();
             let parts = (url.host.as_str(), url.port, url.user.as_str(), url.password.as_str(), url.vhost.as_str());
@@ -100,7 +120,8 @@ mod tests {
 
     #[test]
     fn what_is_no_url_is_refused() {
-        for text in ["rabbit:5672", "http://rabbit", "amqps://rabbit", "amqp://h:port", "amqp://h/%2", "amqp://h/%ff"] {
+        for text in ["rabbit:5672", "http://rabbit", "amqpss://rabbit", "amqp://h:port", "amqp://h/%2", "amqp://h/%ff"]
+        {
             assert!(text.parse::<Url>().is_err(), "{text}");
         }
     }

@@ -9,6 +9,7 @@ mod clients_certificates;
 mod files;
 mod log;
 mod octets;
+mod perf;
 mod proxy;
 mod reload;
 mod server_names;
