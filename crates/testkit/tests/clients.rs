@@ -3,6 +3,9 @@
 //! `BROKER_URL=amqp://guest:guest@127.0.0.1:5672/` runs them against that broker, such as a `RabbitMQ`. What they need
 //! is installed once into the target directory; the machine has to bring `python3` with its venv module.
 
+#[path = "clients/tls.rs"]
+mod tls;
+
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -34,6 +37,24 @@ fn amqplib_session_passes() {
     session_passes(node, "amqplib_session.js").unwrap_or_else(|report| panic!("{report}"));
 }
 
+#[test]
+fn pika_speaks_tls() {
+    tls_session_passes(python, "pika_tls.py").unwrap_or_else(|report| panic!("{report}"));
+}
+
+#[test]
+fn amqplib_speaks_tls() {
+    tls_session_passes(node, "amqplib_tls.js").unwrap_or_else(|report| panic!("{report}"));
+}
+
+/// Runs one script against two brokers of its own, of which the second one asks for clients' certificates.
+fn tls_session_passes(interpreter: fn() -> Result<Command, String>, script: &str) -> Result<(), String> {
+    let brokers = tls::Brokers::start().map_err(|error| error.to_string())?;
+    let mut command = interpreter()?;
+    command.arg(clients().join(script)).arg("localhost").args(brokers.ports()).arg(brokers.folder());
+    passes(command, script)
+}
+
 /// Where the broker under test listens.
 fn broker_url() -> String {
     env::var("BROKER_URL").unwrap_or_else(|_| {
@@ -47,14 +68,19 @@ fn session_passes(interpreter: fn() -> Result<Command, String>, script: &str) ->
     let url = broker_url();
     let mut command = interpreter()?;
     command.arg(clients().join(script)).arg(&url);
-    let run = run(command, SESSION_TIMEOUT).map_err(|error| format!("{script} against {url}: {error}"))?;
+    passes(command, &format!("{script} against {url}"))
+}
+
+/// Whether what the command prints says that all is well; the error is what a person needs to see.
+fn passes(command: Command, what: &str) -> Result<(), String> {
+    let run = run(command, SESSION_TIMEOUT).map_err(|error| format!("{what}: {error}"))?;
     let summary = run.output.lines().rfind(|line| line.ends_with(" failed")).unwrap_or_default();
     let passed = summary.strip_suffix(" passed, 0 failed").and_then(|count| count.parse::<u32>().ok());
     // A script that runs nothing would pass too, if nobody counted.
     if run.ended_well && passed.is_some_and(|passed| passed > 0) {
         return Ok(());
     }
-    Err(format!("{script} against {url}:\n{}\n{}", run.output, run.ending))
+    Err(format!("{what}:\n{}\n{}", run.output, run.ending))
 }
 
 /// The Python interpreter that has the client libraries.
