@@ -49,7 +49,7 @@ impl Endpoint {
 }
 
 /// Where a redirect leads; `None` if it leads nowhere that may be asked. It may not lead away from TLS.
-pub(super) fn redirected(from: &Uri, location: &str) -> Option<Uri> {
+pub(crate) fn redirected(from: &Uri, location: &str) -> Option<Uri> {
     let (scheme, authority) = (from.scheme_str()?, from.authority()?.as_str());
     let location = location.split('#').next()?;
     let absolute = if location.contains("://") && !location.starts_with(['/', '?', '.']) {

@@ -11,7 +11,7 @@ pub(super) fn encode(fields: &[(&str, &[u8])]) -> Bytes {
 }
 
 /// Adds parameters to a URL.
-pub(super) fn append(url: &str, fields: &[(&str, &[u8])]) -> Bytes {
+pub(crate) fn append(url: &str, fields: &[(&str, &[u8])]) -> Bytes {
     let separator: &[u8] = if url.contains('?') { b"&" } else { b"?" };
     wiped(written(&[url.as_bytes(), separator], fields))
 }

@@ -24,11 +24,14 @@ use self::service::Service;
 use self::verdict::Verdict;
 use crate::{Backend, Checked, Denial, Grant, LoggedIn, Pending};
 
+pub(crate) use self::endpoint::redirected;
 pub use self::error::HttpSettingsError;
+pub(crate) use self::form::append;
 pub use self::settings::{
     HttpClientCertificate, HttpHostnameVerification, HttpMethod, HttpSettings, HttpTlsSettings, HttpTlsVersion,
     HttpVerify,
 };
+pub(crate) use self::tls::client_config;
 
 const NAME: &str = "rabbit_auth_backend_http";
 

@@ -17,7 +17,7 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use super::{HttpHostnameVerification, HttpSettingsError, HttpTlsSettings, HttpTlsVersion, HttpVerify};
 
 /// What the TLS library needs. Who may sign certificates has to be known only if TLS is used.
-pub(super) fn client_config(settings: &HttpTlsSettings, is_used: bool) -> Result<ClientConfig, HttpSettingsError> {
+pub(crate) fn client_config(settings: &HttpTlsSettings, is_used: bool) -> Result<ClientConfig, HttpSettingsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let algorithms = provider.signature_verification_algorithms;
     let roots = match settings.verify {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use leveret_broker::access::Secret;
 
+use crate::http::{HttpHostnameVerification, HttpVerify};
+
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OAuth2Settings {
@@ -86,23 +88,29 @@ pub enum SigningKey {
     Shared(Secret),
 }
 
-/// How a provider proves who it is. Its host name is verified whenever its certificate is, wildcards included.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// How a provider proves who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpsSettings {
     /// `https.cacertfile`: who may have signed its certificate, in PEM format; those that the system trusts if it is not set.
     pub cacertfile: Option<PathBuf>,
-    /// `https.verify`, or `https.peer_verification`.
-    pub verify: Verification,
+    /// `https.verify`, or `https.peer_verification`. Without it, anybody who gets in between can make tokens.
+    pub verify: HttpVerify,
+    /// `https.hostname_verification`.
+    pub hostname_verification: HttpHostnameVerification,
+    /// `https.depth`: how many certificates may be between its own and one that is trusted; `None` for as many as the TLS library
+    /// follows.
+    pub depth: Option<u8>,
 }
 
-/// Whether a certificate is verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Verification {
-    /// `verify_peer`: it is.
-    #[default]
-    Peer,
-    /// `verify_none`: it is not, so anybody who gets in between can make tokens.
-    None,
+impl Default for HttpsSettings {
+    fn default() -> Self {
+        Self {
+            cacertfile: None,
+            verify: HttpVerify::Peer,
+            hostname_verification: HttpHostnameVerification::Wildcard,
+            depth: None,
+        }
+    }
 }
 
 impl Default for OAuth2Settings {
