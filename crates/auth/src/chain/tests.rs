@@ -3,6 +3,7 @@
 use leveret_broker::clock::Timestamp;
 
 use super::*;
+use crate::cache::{Cache, CacheLimits};
 use crate::testing::{Asker, Does, Fake, FakeGrant, attempt, question};
 
 const HERE: &str = "127.0.0.1:1";
@@ -189,5 +190,29 @@ fn an_attempt_is_answered_when_the_runtime_is_gone() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for asker in [before, after] {
         assert!(matches!(runtime.block_on(asker.outcome()), Outcome::LoggedIn(Err(_))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_back_end_forgets() {
+    let fakes = [(); 3].map(|()| Arc::new(Fake::new("a", Does::Know)));
+    let [first, second, third] = fakes.clone().map(|fake| {
+        let cache = Cache::new(fake, CacheLimits::default()).unwrap();
+        Arc::new(cache) as Arc<dyn Backend>
+    });
+    let refusing = whole(Does::Refuse, "z");
+    let authorization = vec![third];
+    let split = Link::Split { authentication: second, authorization };
+    let alone = chain(vec![Link::Whole(first)]);
+    let chain = chain(vec![refusing, split]);
+    for expected in [1, 1, 2] {
+        if expected == 2 {
+            chain.forget();
+            alone.forget();
+        }
+        for chain in [&chain, &alone] {
+            assert!(chain.check(attempt("alice", Some("right"), HERE)).await.is_ok());
+        }
+        assert_eq!(fakes.each_ref().map(|fake| fake.times_asked()), [expected; 3]);
     }
 }
