@@ -13,6 +13,7 @@ use crate::hash::{HashError, Hashing};
 use crate::http::{HttpBackend, HttpSettings, HttpSettingsError};
 use crate::internal::{Internal, InternalLimits};
 use crate::ldap::{LdapBackend, LdapSettings, LdapSettingsError};
+use crate::oauth2::{OAuth2Backend, OAuth2Settings, OAuth2SettingsError};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub enum BackendSettings {
     Http(Box<HttpSettings>),
     /// `ldap`: servers that are asked over LDAP, `auth_ldap.*`.
     Ldap(Box<LdapSettings>),
+    /// `oauth2`: tokens that others sign, `auth_oauth2.*`.
+    OAuth2(Box<OAuth2Settings>),
     /// `cache`: remembers what another one says, `auth_cache.*`.
     Cache(CacheLimits, Box<Self>),
     /// `dummy`: knows nobody.
@@ -71,6 +74,9 @@ pub enum SettingsError {
     /// The servers cannot be asked like that.
     #[error(transparent)]
     Ldap(#[from] LdapSettingsError),
+    /// Tokens cannot be checked like that.
+    #[error(transparent)]
+    OAuth2(#[from] OAuth2SettingsError),
     /// Hashing does not work.
     #[error(transparent)]
     Hashing(#[from] HashError),
@@ -130,6 +136,7 @@ impl<'a> Builder<'a> {
             }
             BackendSettings::Http(settings) => Arc::new(HttpBackend::new(settings)?),
             BackendSettings::Ldap(settings) => Arc::new(LdapBackend::new(settings)?),
+            BackendSettings::OAuth2(settings) => Arc::new(OAuth2Backend::new(settings)?),
             BackendSettings::Cache(limits, inner) => Arc::new(Cache::new(self.backend(inner)?, *limits)?),
             BackendSettings::Dummy => Arc::new(Dummy),
         };
@@ -149,7 +156,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_chain_is_as_it_was_set() {
-        use BackendSettings::{Dummy, Http, Internal, Ldap};
+        use BackendSettings::{Dummy, Http, Internal, Ldap, OAuth2};
+        let without_server = OAuth2SettingsError::NoResourceServer.to_string();
         let http = |url: &str| Http(Box::new(HttpSettings { user_path: url.into(), ..HttpSettings::default() }));
         let ldap =
             |server: &str| Ldap(Box::new(LdapSettings { servers: vec![server.into()], ..LdapSettings::default() }));
@@ -162,6 +170,7 @@ mod tests {
             (vec![split(Internal, vec![Internal, Dummy])], Ok(1)),
             (vec![split(ldap("localhost"), vec![http("http://localhost/")])], Ok(1)),
             (vec![], Err("there is no authentication back end")),
+            (vec![whole(OAuth2(Box::default()))], Err(&*without_server)),
             (
                 vec![whole(Dummy), split(Dummy, vec![])],
                 Err("authentication back end 2 has no authorisation back end beside it"),
