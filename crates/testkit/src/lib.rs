@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub mod amqp091;
 pub mod broker;
 pub mod policy;
+mod rabbitmqctl;
+pub mod users;
 
 /// A name no other test uses, so that tests share a broker and run at the same time.
 pub fn unique(name: &str) -> String {

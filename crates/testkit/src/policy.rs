@@ -1,16 +1,14 @@
 //! Policies, operator policies and limits of vhosts, for which the protocol has no means: set in the node of this process,
 //! or in RabbitMQ by `rabbitmqctl`.
-//!
-//! With `BROKER_URL`, the environment variable `RABBITMQCTL` says how to call it: `rabbitmqctl -n po@localhost`.
 
 use std::fmt::Write;
-use std::process::Command;
 
 use leveret_broker::access::Permissions;
 use leveret_broker::topology::{ApplyTo, Change, Policy, PolicyKind};
 use leveret_broker::value::{Table, Value};
 
 use crate::broker;
+use crate::rabbitmqctl::rabbitmqctl;
 
 /// The value of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,9 +112,14 @@ pub struct OwnVhost {
 
 /// Creates a vhost that the user of the tests may use.
 pub fn own_vhost() -> OwnVhost {
-    let name = crate::unique("vhost");
+    own_vhost_named(&crate::unique("vhost"))
+}
+
+/// Creates a vhost of this name that the user of the tests may use.
+pub fn own_vhost_named(name: &str) -> OwnVhost {
+    let name = name.to_owned();
     if broker::is_foreign() {
-        rabbitmqctl("add_vhost", None, &[&name]);
+        rabbitmqctl("add_vhost", None, &["--", &name]);
         rabbitmqctl("set_permissions", Some(&name), &[&broker::url().user, ".*", ".*", ".*"]);
     } else {
         apply(Change::CreateVhost { vhost: name.as_str().into() });
@@ -130,6 +133,11 @@ impl OwnVhost {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Deletes it, and is through when it is no longer there.
+    pub fn delete(self) {
+        drop(self);
     }
 
     /// Sets its limits: `max-queues` and `max-connections`. A negative one is none.
@@ -146,7 +154,7 @@ impl OwnVhost {
 impl Drop for OwnVhost {
     fn drop(&mut self) {
         if broker::is_foreign() {
-            rabbitmqctl("delete_vhost", None, &[&self.name]);
+            rabbitmqctl("delete_vhost", None, &["--", &self.name]);
         } else {
             // The test may have deleted it.
             let _ = broker::shared_node().apply(Change::DeleteVhost { vhost: self.name.as_str().into() });
@@ -158,11 +166,11 @@ fn vhost() -> leveret_broker::Name {
     broker::url().vhost.as_str().into()
 }
 
-fn apply(change: Change) {
+pub(crate) fn apply(change: Change) {
     broker::shared_node().apply(change).unwrap_or_else(|error| panic!("{error}"));
 }
 
-fn table(settings: &[(&str, Setting<'_>)]) -> Table {
+pub(crate) fn table(settings: &[(&str, Setting<'_>)]) -> Table {
     let value = |setting: &Setting<'_>| match setting {
         Setting::Number(number) => Value::I64(*number),
         Setting::Text(text) => Value::text(text),
@@ -171,7 +179,7 @@ fn table(settings: &[(&str, Setting<'_>)]) -> Table {
     settings.iter().map(|(key, setting)| ((*key).into(), value(setting))).collect()
 }
 
-fn json(settings: &[(&str, Setting<'_>)]) -> String {
+pub(crate) fn json(settings: &[(&str, Setting<'_>)]) -> String {
     let mut json = String::from("{");
     for (index, (key, setting)) in settings.iter().enumerate() {
         let comma = if index == 0 { "" } else { "," };
@@ -185,21 +193,6 @@ fn json(settings: &[(&str, Setting<'_>)]) -> String {
     }
     json.push('}');
     json
-}
-
-fn rabbitmqctl(command: &str, vhost: Option<&str>, arguments: &[&str]) {
-    let call = std::env::var("RABBITMQCTL").unwrap_or_else(|_| "rabbitmqctl".to_owned());
-    let mut words = call.split_whitespace();
-    let program = words.next().unwrap_or("rabbitmqctl");
-    let mut process = Command::new(program);
-    process.args(words).args(["-q", command]);
-    if let Some(vhost) = vhost {
-        process.args(["-p", vhost]);
-    }
-    process.args(arguments);
-    let output = process.output().unwrap_or_else(|error| panic!("{call} cannot be called: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{call} {command} {arguments:?}: {said}");
 }
 
 #[cfg(test)]
