@@ -17,7 +17,7 @@ pub(crate) fn lasting<'a>(exchange: &'a str, kind: &'a str) -> ExchangeDeclare<'
     ExchangeDeclare { auto_delete: false, ..exchange_declare(exchange, kind) }
 }
 
-fn passive(exchange: &str) -> ExchangeDeclare<'_> {
+pub(crate) fn passive(exchange: &str) -> ExchangeDeclare<'_> {
     ExchangeDeclare { passive: true, ..exchange_declare(exchange, "direct") }
 }
 

@@ -1,6 +1,7 @@
 //! AMQP 0-9-1 on the wire, one module per capability.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
 
+mod access;
 mod alternate;
 mod bindings;
 mod channel;
@@ -25,6 +26,10 @@ mod length_limits;
 mod mechanisms;
 mod order;
 mod other_exchanges;
+mod permission_changes;
+mod permission_order;
+mod permission_patterns;
+mod permissions;
 mod policies;
 mod priorities;
 mod publish;
@@ -39,9 +44,13 @@ mod reply_to;
 mod routing;
 mod settle;
 mod single_active;
+mod topic_permissions;
 mod traffic;
 mod transactions;
 mod ttl;
+mod user_id;
+mod users;
+mod vhosts;
 
 use leveret_protocol::amqp091::method::{ChannelClose, ConnectionClose};
 

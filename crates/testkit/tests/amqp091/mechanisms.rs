@@ -1,7 +1,7 @@
 //! What a client may send to log in with each mechanism.
 
 use leveret_protocol::amqp091::method::{ConnectionClose, ConnectionTune};
-use leveret_protocol::amqp091::{ReplyCode, Value};
+use leveret_protocol::amqp091::{Properties, ReplyCode, Value};
 use leveret_testkit::amqp091::{Connection, RawConnection, plain, table};
 use leveret_testkit::{broker, unique};
 
@@ -117,6 +117,31 @@ fn names_of_mechanisms_count_to_the_letter() {
         .map(|mechanism| Connection::builder().mechanism(mechanism, &response).through_start_ok());
     for mut raw in connections {
         raw.expect_end();
+    }
+}
+
+#[test]
+fn who_gives_no_name_is_guest_and_comes_from_this_machine_only() {
+    let (_, start) = RawConnection::start();
+    if !String::from_utf8_lossy(start.mechanisms).split(' ').any(|name| name == "ANONYMOUS") {
+        eprintln!("skipped: this broker does not offer ANONYMOUS");
+        return;
+    }
+    assert_logins("ANONYMOUS", &[("empty", Vec::new(), Login::In), ("a trace", b"x@example.org".to_vec(), Login::In)]);
+    let anonymous = Connection::builder().mechanism("ANONYMOUS", b"");
+    let connection = anonymous.open();
+    let channel = connection.channel();
+    let queue = channel.temporary_queue();
+    for user_id in ["guest", "anonymous"] {
+        let properties = Properties { user_id: Some(user_id), ..Properties::default() };
+        channel.publish_with("", &queue, &properties, b"");
+    }
+    let text = "user_id property set to 'anonymous' but authenticated user was 'guest'";
+    channel.expect_channel_error(ReplyCode::PreconditionFailed, text);
+    if let Some(address) = broker::network_address() {
+        let mut raw = anonymous.address(address).through_start_ok();
+        let text = "Login was refused using authentication mechanism ANONYMOUS. For details see the broker logfile.";
+        raw.expect_close(ReplyCode::AccessRefused, text);
     }
 }
 
