@@ -47,6 +47,13 @@ pub enum StartError {
         source: io::Error,
     },
 
+    /// What is set about logging in cannot be done.
+    #[error("{source}")]
+    Login {
+        /// What is wrong.
+        source: Box<leveret_auth::SettingsError>,
+    },
+
     /// The data folder is not there and cannot be made.
     #[error("cannot make the data folder {}: {source} (choose another with --data-dir)", path.display())]
     MakeDataDir {

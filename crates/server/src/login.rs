@@ -1,46 +1,45 @@
-//! Who gets in: the users of the node.
+//! Who gets in: the back ends, and the runtime of the control plane that they work on.
 
 use std::sync::Arc;
 
-use leveret_auth::hash;
-use leveret_broker::access::{
-    Authenticator, Identity, InternalAuthority, LoginAttempt, LoginFailure, PasswordHash, Reply, Secret,
-};
+use leveret_auth::{Chain, Settings};
 use leveret_broker::node::Node;
+use tokio::runtime::{Builder, Runtime};
 
-/// The user that may log in from this machine only.
-const LOOPBACK_USER: &str = "guest";
+use crate::error::StartError;
 
-/// Checks names and passwords against the users of the node.
+/// Threads of the control plane. What takes time there waits, mostly; what computes has threads of its own.
+const THREADS: usize = 2;
+
+/// The back ends at work.
 #[derive(Debug)]
-pub(crate) struct NodeUsers(Arc<Node>);
+pub(crate) struct Login {
+    chain: Arc<Chain>,
+    runtime: Option<Runtime>,
+}
 
-impl NodeUsers {
-    pub(crate) fn new(node: &Arc<Node>) -> Self {
-        Self(Arc::clone(node))
+impl Login {
+    /// Makes the back ends and what they work on.
+    pub(crate) fn start(settings: &Settings, node: &Arc<Node>) -> Result<Self, StartError> {
+        let mut builder = Builder::new_multi_thread();
+        let builder = builder.worker_threads(THREADS).thread_name("leveret-control").enable_all();
+        let runtime = builder.build().map_err(|source| StartError::Threads { source })?;
+        let chain = leveret_auth::build(settings, node, runtime.handle().clone())
+            .map_err(|source| StartError::Login { source: Box::new(source) })?;
+        Ok(Self { chain, runtime: Some(runtime) })
+    }
+
+    /// What sessions ask.
+    pub(crate) const fn chain(&self) -> &Arc<Chain> {
+        &self.chain
     }
 }
 
-impl Authenticator for NodeUsers {
-    fn log_in(&self, attempt: LoginAttempt, _reply: Reply) -> Option<Result<Identity, LoginFailure>> {
-        let LoginAttempt { name: user, secret, peer, .. } = attempt;
-        let password = self.0.read(|topology| topology.user(&user).map(|user| user.password().clone()));
-        let fits = password.is_ok_and(|hash| secret.is_none_or(|secret| hash::verify(&hash, &secret)));
-        let Some(identity) = InternalAuthority::identity(&self.0, &user).filter(|_| fits) else {
-            return Some(Err(LoginFailure::Refused { user, reason: "invalid credentials".into() }));
-        };
-        if &*user == LOOPBACK_USER && !peer.is_loopback() {
-            return Some(Err(LoginFailure::LoopbackOnly { user }));
+impl Drop for Login {
+    fn drop(&mut self) {
+        // Nobody is left who waits for an answer, and somebody far away may never give one.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
         }
-        Some(Ok(identity))
     }
-}
-
-/// The password of a new node's guest.
-pub(crate) fn default_password() -> PasswordHash {
-    let hashed = hash::Hashing::default().hash(&Secret::new(b"guest"));
-    hashed.unwrap_or_else(|error| {
-        tracing::error!("the default user has no password: {error}");
-        PasswordHash::none()
-    })
 }

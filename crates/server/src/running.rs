@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use leveret_broker::access::Authenticator;
+use leveret_auth::{Chain, DefaultUser};
+use leveret_broker::access::{Authenticator, Secret};
 use leveret_broker::clock::Clock;
 use leveret_broker::journal::Journal;
 use leveret_broker::mailbox::CloseReason;
 use leveret_broker::node::{Node, Surroundings};
 use leveret_broker::store::MessageStore;
-use leveret_broker::topology::Defaults;
-use leveret_session::amqp091::{BasicProperties, Mechanism, Settings};
+use leveret_session::amqp091::{Anonymous, BasicProperties, Mechanism, Settings};
 use tokio::sync::watch;
 
 use crate::clock::SystemClock;
@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::entrance::{Entrance, ProxyProtocol};
 use crate::error::StartError;
-use crate::login::{self, NodeUsers};
+use crate::login::Login;
 use crate::metadata::{self, MetadataJournal};
 use crate::seen::{self, SeenWriter};
 use crate::store::{self, Opened, Store};
@@ -41,6 +41,7 @@ pub struct Running {
     tls: Option<Arc<Context>>,
     node: Arc<Node>,
     workers: Arc<Vec<Worker>>,
+    login: Login,
     acceptor: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     journal: Arc<MetadataJournal>,
@@ -68,12 +69,15 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     topology.reserve_queue_ids(unused_id);
     let clock = SystemClock::new();
     let seen = Arc::new(seen::open(&config.data_dir, &topology, clock.now())?);
+    let access = leveret_auth::Settings::default();
+    let defaults = DefaultUser::default().defaults(&access.hashing);
+    let defaults = defaults.map_err(|source| StartError::Login { source: Box::new(source.into()) })?;
     let surroundings = Surroundings {
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         properties: Arc::new(BasicProperties),
         journal: Some(Arc::clone(&journal) as Arc<dyn Journal>),
         store: Some(Arc::clone(&store) as Arc<dyn MessageStore>),
-        defaults: Defaults::guest(login::default_password()),
+        defaults,
     };
     let node = Arc::new(Node::restored(topology, surroundings, |id| queues.remove(&id)));
     journal.serve(&node);
@@ -81,7 +85,8 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     seen.serve(&node);
     clock.serve(&node).map_err(threads)?;
     node.start_delays();
-    let settings = Arc::new(settings(config, Arc::new(NodeUsers::new(&node))));
+    let login = Login::start(&access, &node)?;
+    let settings = Arc::new(settings(config, login.chain()));
     let workers = (0..config.threads.max(1))
         .map(|number| Worker::start(number, Arc::clone(&node), Arc::clone(&settings)))
         .collect::<Result<Vec<_>, _>>()
@@ -118,6 +123,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         tls,
         node,
         workers,
+        login,
         acceptor: Some(acceptor),
         stop,
         journal,
@@ -141,7 +147,7 @@ fn bind(places: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), St
     Ok((listeners, addresses))
 }
 
-fn settings(config: &Config, authenticator: Arc<dyn Authenticator>) -> Settings {
+fn settings(config: &Config, chain: &Arc<Chain>) -> Settings {
     Settings {
         frame_max: config.frame_max,
         channel_max: config.channel_max,
@@ -151,9 +157,9 @@ fn settings(config: &Config, authenticator: Arc<dyn Authenticator>) -> Settings 
         version: config.version.clone(),
         cluster_name: "leveret".into(),
         leveret_version: env!("CARGO_PKG_VERSION").into(),
-        authenticator,
-        mechanisms: vec![Mechanism::Plain, Mechanism::Amqplain],
-        anonymous: None,
+        authenticator: Arc::clone(chain) as Arc<dyn Authenticator>,
+        mechanisms: vec![Mechanism::Plain, Mechanism::Amqplain, Mechanism::Anonymous],
+        anonymous: Some(Anonymous { user: "guest".into(), password: Secret::new(b"guest") }),
         random,
     }
 }
@@ -190,6 +196,11 @@ impl Running {
     /// What the connections share, for whoever changes it from within the process.
     pub const fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// Counts of logins, and what their back ends remember.
+    pub const fn logins(&self) -> &Arc<Chain> {
+        self.login.chain()
     }
 
     /// Closes every connection with reply code 320 and waits a few seconds for the clients' answers.

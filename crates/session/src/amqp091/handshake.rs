@@ -128,7 +128,10 @@ impl Session {
                     None => self.await_verification(ticket),
                 }
             }
-            Err(NoAttempt::Refused(failure)) => self.logged_in(Err(failure), out),
+            Err(NoAttempt::Refused(failure)) => {
+                tracing::warn!(connection = self.id.0, peer = %self.peer.address, "login refused: {failure}");
+                self.logged_in(Err(failure), out);
+            }
             Err(NoAttempt::Malformed(reason)) => {
                 tracing::warn!(connection = self.id.0, peer = %self.peer.address, "login refused: {reason}");
                 self.over(Ending::Within(LINGER));
@@ -173,8 +176,8 @@ impl Session {
                 frame::write_method(out, 0, &tune);
             }
             Err(failure) => {
-                let peer = self.peer.address;
-                tracing::warn!(connection = self.id.0, %peer, "login refused: {failure}");
+                // Whoever refused it has said so.
+                tracing::debug!(connection = self.id.0, peer = %self.peer.address, "login refused: {failure}");
                 if self.capabilities.authentication_failure_close {
                     let explanation = format!(
                         "Login was refused using authentication mechanism {}. For details see the broker logfile.",
