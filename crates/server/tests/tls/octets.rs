@@ -106,3 +106,28 @@ fn the_end_of_a_connection_is_said_in_tls() {
     // Without close_notify this is an error: somebody might have cut the connection.
     assert_eq!(client.stream.read(&mut [0; 16]).unwrap(), 0);
 }
+
+#[test]
+fn octets_that_are_no_tls_end_the_connection_and_nothing_else() {
+    let broker = Broker::start();
+    for version in [&TLS12, &TLS13] {
+        let config = Arc::new(config(broker.authority.roots(), None, &[version]));
+        for garbage in [
+            b"\x17\x03\x03\x00\x20................................".as_slice(),
+            b"\x16\x03\x03\x00\x04\x01\x00\x00\x00",
+            b"\x14\x03\x03\x00\x01\x01",
+            b"\x17\x03\x03\xff\xff",
+            b"GET / HTTP/1.1\r\n\r\n",
+        ] {
+            let mut client = Client::open(connect(broker.tls_address(), &config).unwrap());
+            let mut fresh = tcp(broker.tls_address());
+            // In a connection that is open, and as the first that comes.
+            client.stream.sock.write_all(garbage).unwrap();
+            fresh.write_all(garbage).unwrap();
+            assert!(client.stream.read(&mut [0; 8]).is_err(), "{garbage:?}");
+            fresh.shutdown(std::net::Shutdown::Write).unwrap();
+            assert!(matches!(io::copy(&mut fresh, &mut io::sink()), Ok(_) | Err(_)));
+        }
+        Client::open(connect(broker.tls_address(), &config).unwrap()).works();
+    }
+}

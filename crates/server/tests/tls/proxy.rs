@@ -110,3 +110,19 @@ fn without_the_option_a_header_is_not_expected() {
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(answer, *b"AMQP\x03\x01\x00\x00", "the answer to an unknown protocol");
 }
+
+/// Both wait for as long as they may; neither for ever.
+#[test]
+fn who_takes_too_long_is_cut_off() {
+    let broker = broker();
+    let proxied = b"PROXY TCP4 127.0.0.1 10.0.0.2 12345 5671\r\n".as_slice();
+    let waiting =
+        [after_header(&broker, b"PROXY TCP4 127."), after_header(&broker, V2), tcp(broker.plain_address()), {
+            let mut stream = tcp(broker.tls_address());
+            stream.write_all(&[proxied, b"\x16\x03\x01"].concat()).unwrap();
+            stream
+        }];
+    for mut stream in waiting {
+        assert!(matches!(stream.read(&mut [0; 8]), Ok(0)), "the broker hangs up");
+    }
+}
