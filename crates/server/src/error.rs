@@ -108,7 +108,9 @@ pub enum StartError {
     },
 
     /// There is to be TLS, but nothing says with which certificate.
-    #[error("cannot listen with TLS without a certificate and its key (give --tls-cert and --tls-key)")]
+    #[error(
+        "cannot listen with TLS without a certificate and its key (give --tls-cert and --tls-key, or ssl_options in the configuration file)"
+    )]
     NoCertificate,
 
     /// The system gave no thread, or what a thread needs to wait for events.

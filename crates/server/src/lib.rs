@@ -19,7 +19,9 @@ mod store;
 mod tls;
 mod worker;
 
-pub use config::{AMQP_PORT, AMQPS_PORT, Config, SyncMode};
+pub use config::{
+    AMQP_PORT, AMQPS_PORT, AccessSettings, Config, ConfigError, Loaded, Remark, SyncMode, everywhere, reference,
+};
 pub use data_dir::{DataDir, HoldError, Purpose};
 pub use error::StartError;
 pub use metadata::FOLDER as METADATA_FOLDER;

@@ -5,15 +5,17 @@ mod logging;
 mod options;
 mod storage_tool;
 
+use std::env;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
+use leveret_server::{Config, ConfigError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
-use tracing::{Level, error, info};
+use tracing::{Level, error, info, warn};
 
 use crate::options::{Cli, Command, LogFormat, ServerOptions};
 
@@ -43,7 +45,8 @@ fn serve(options: ServerOptions) -> ExitCode {
 fn run(options: ServerOptions) -> Result<(), Box<dyn std::error::Error>> {
     let mut signals = signals()?;
     let format = options.log_format;
-    let config = options.into_config()?;
+    let config = load(&options)?;
+    let config = options.into_config(config)?;
     let (data_dir, sync) = (config.data_dir.clone(), config.sync);
     let node = leveret_server::start(&config)?;
     // Its full name can be had only now that `start` has made it.
@@ -62,6 +65,16 @@ fn run(options: ServerOptions) -> Result<(), Box<dyn std::error::Error>> {
     node.stop();
     info!("stopped");
     Ok(())
+}
+
+/// Reads the configuration file if there is one.
+fn load(options: &ServerOptions) -> Result<Config, ConfigError> {
+    let Some(path) = &options.config else { return Ok(Config::default()) };
+    let loaded = Config::load(path, |name| env::var(name).ok())?;
+    for warning in loaded.warnings {
+        warn!("{warning}");
+    }
+    Ok(loaded.config)
 }
 
 /// Waits for the signals that ask for a clean stop, of which the second one ends the process at once, and for the one that asks

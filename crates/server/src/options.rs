@@ -2,14 +2,13 @@
 
 mod tls;
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, RangedU64ValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use leveret_server::{AMQP_PORT, Config, SyncMode};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use leveret_server::{AMQP_PORT, Config, SyncMode, everywhere};
 
 use self::tls::TlsOptions;
 use crate::logging::Filter;
@@ -55,8 +54,18 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerOptions {
+    /// Read settings from this file, which has the format of RabbitMQ's rabbitmq.conf. Other options win over it
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "LEVERET_CONFIG_FILE",
+        hide_env_values = true,
+        help_heading = "Configuration"
+    )]
+    pub(crate) config: Option<PathBuf>,
+
     /// Accept AMQP connections here; may be given more than once. `all` stands for every address of this machine,
-    /// `none` for no connections without TLS
+    /// `none` for no connections without TLS [default: 127.0.0.1:5672]
     #[arg(
         long,
         value_name = "ADDR[:PORT]",
@@ -65,7 +74,6 @@ pub(crate) struct ServerOptions {
         help_heading = "Network",
         value_delimiter = ',',
         value_parser = listen_address,
-        default_values_t = Config::default().listen.into_iter().map(|address| Place(Some(address))),
     )]
     listen: Vec<Place>,
 
@@ -75,9 +83,12 @@ pub(crate) struct ServerOptions {
         env = "LEVERET_PROXY_PROTOCOL",
         hide_env_values = true,
         help_heading = "Network",
+        action = ArgAction::Set,
+        num_args = 0,
+        default_missing_value = "true",
         value_parser = BoolishValueParser::new()
     )]
-    proxy_protocol: bool,
+    proxy_protocol: Option<bool>,
 
     #[command(flatten)]
     tls: TlsOptions,
@@ -228,14 +239,20 @@ pub(crate) enum LogFormat {
 }
 
 impl ServerOptions {
-    /// What they come to; the error is a sentence for the person who gave them.
-    pub(crate) fn into_config(mut self) -> Result<Config, String> {
-        let listen_tls = once_each(std::mem::take(&mut self.tls.tls_listen));
+    /// What they come to over `base`, which holds where they say nothing; the error is a sentence for the person who gave them.
+    pub(crate) fn into_config(mut self, base: Config) -> Result<Config, String> {
+        let tls_listen = std::mem::take(&mut self.tls.tls_listen);
+        let listen_tls = once_each(if tls_listen.is_empty() { base.listen_tls } else { tls_listen });
+        let listen: Vec<_> = if self.listen.is_empty() {
+            base.listen
+        } else {
+            self.listen.into_iter().filter_map(|place| place.0).collect()
+        };
         Ok(Config {
-            listen: once_each(self.listen.into_iter().filter_map(|place| place.0)),
+            listen: once_each(listen),
+            tls: self.tls.into_settings(base.tls, &listen_tls)?,
             listen_tls,
-            tls: self.tls.into_settings()?,
-            proxy_protocol: self.proxy_protocol,
+            proxy_protocol: self.proxy_protocol.unwrap_or(base.proxy_protocol),
             data_dir: self.data_dir,
             sync: self.sync,
             memory_budget: self.memory_budget.unwrap_or(Config::default().memory_budget),
@@ -246,6 +263,7 @@ impl ServerOptions {
             channel_max: self.channel_max,
             product: self.advertised_product,
             version: self.advertised_version,
+            access: base.access,
         })
     }
 }
@@ -253,15 +271,6 @@ impl ServerOptions {
 /// Where to listen; `None` for nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place(Option<SocketAddr>);
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(address) => address.fmt(f),
-            None => f.write_str("none"),
-        }
-    }
-}
 
 /// A second listener on one address would be told that another program has it. Port 0 is a new port each time.
 fn once_each(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
@@ -302,14 +311,6 @@ fn host(text: &str) -> Option<IpAddr> {
         "all" => Some(everywhere()),
         "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
         _ => text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text).parse().ok(),
-    }
-}
-
-/// Every address of this machine: a socket on `[::]` takes IPv4 connections, too, but needs a system with IPv6.
-fn everywhere() -> IpAddr {
-    match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
-        Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
-        Err(_) => Ipv4Addr::UNSPECIFIED.into(),
     }
 }
 
@@ -371,7 +372,7 @@ mod tests {
     #[test]
     fn no_argument_means_the_default_configuration() {
         let options = Cli::parse_from(["leveret"]).server;
-        assert_eq!(options.into_config(), Ok(Config::default()));
+        assert_eq!(options.into_config(Config::default()), Ok(Config::default()));
     }
 
     #[test]
@@ -394,7 +395,7 @@ mod tests {
     #[test]
     fn no_address_at_all_can_be_asked_for() {
         let options = Cli::parse_from(["leveret", "--listen", "none"]).server;
-        assert_eq!(options.into_config().unwrap().listen, []);
+        assert_eq!(options.into_config(Config::default()).unwrap().listen, []);
     }
 
     #[test]
@@ -402,7 +403,7 @@ mod tests {
         let files = ["--tls-cert", "c.pem", "--tls-key", "k.pem"];
         let parse = |arguments: &[&str]| Cli::try_parse_from([&["leveret"], arguments].concat());
         let options = parse(&[&files[..], &["--tls-listen", "::1", "--tls-min-version", "1.3"]].concat()).unwrap();
-        let config = options.server.into_config().unwrap();
+        let config = options.server.into_config(Config::default()).unwrap();
         assert_eq!(config.listen_tls, ["[::1]:5671".parse().unwrap()]);
         assert_eq!(config.tls.unwrap().versions, [leveret_server::TlsVersion::V1_3]);
         for (arguments, missing) in [
@@ -411,7 +412,7 @@ mod tests {
             (&files, "--tls-listen"),
             (&["--tls-ca", "ca.pem"], "--tls-cert"),
         ] {
-            let error = parse(arguments).unwrap_err().to_string();
+            let error = parse(arguments).unwrap().server.into_config(Config::default()).unwrap_err();
             assert!(error.contains(missing), "{arguments:?}: {error}");
         }
     }
@@ -447,7 +448,8 @@ mod tests {
     fn an_address_given_twice_is_listened_on_once() {
         let options =
             Cli::parse_from(["leveret", "--listen", "::1,127.0.0.1:0", "--listen", "127.0.0.1:0", "--listen", "::1"]);
-        let listen: Vec<_> = options.server.into_config().unwrap().listen.iter().map(ToString::to_string).collect();
+        let listen: Vec<_> =
+            options.server.into_config(Config::default()).unwrap().listen.iter().map(ToString::to_string).collect();
         assert_eq!(listen, ["[::1]:5672", "127.0.0.1:0", "127.0.0.1:0"]);
     }
 

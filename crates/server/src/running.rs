@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use leveret_auth::{Chain, DefaultUser};
-use leveret_broker::access::{Authenticator, Secret};
+use leveret_auth::Chain;
+use leveret_broker::access::Authenticator;
 use leveret_broker::clock::Clock;
 use leveret_broker::journal::Journal;
 use leveret_broker::mailbox::CloseReason;
 use leveret_broker::node::{Node, Surroundings};
 use leveret_broker::store::MessageStore;
-use leveret_session::amqp091::{Anonymous, BasicProperties, Mechanism, Settings};
+use leveret_session::amqp091::{BasicProperties, Settings};
 use tokio::sync::watch;
 
 use crate::clock::SystemClock;
@@ -69,8 +69,8 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     topology.reserve_queue_ids(unused_id);
     let clock = SystemClock::new();
     let seen = Arc::new(seen::open(&config.data_dir, &topology, clock.now())?);
-    let access = leveret_auth::Settings::default();
-    let defaults = DefaultUser::default().defaults(&access.hashing);
+    let access = &config.access;
+    let defaults = access.default_user.defaults(&access.login.hashing);
     let defaults = defaults.map_err(|source| StartError::Login { source: Box::new(source.into()) })?;
     let surroundings = Surroundings {
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -85,7 +85,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     seen.serve(&node);
     clock.serve(&node).map_err(threads)?;
     node.start_delays();
-    let login = Login::start(&access, &node)?;
+    let login = Login::start(&access.login, &node)?;
     let settings = Arc::new(settings(config, login.chain()));
     let workers = (0..config.threads.max(1))
         .map(|number| Worker::start(number, Arc::clone(&node), Arc::clone(&settings)))
@@ -158,8 +158,8 @@ fn settings(config: &Config, chain: &Arc<Chain>) -> Settings {
         cluster_name: "leveret".into(),
         leveret_version: env!("CARGO_PKG_VERSION").into(),
         authenticator: Arc::clone(chain) as Arc<dyn Authenticator>,
-        mechanisms: vec![Mechanism::Plain, Mechanism::Amqplain, Mechanism::Anonymous],
-        anonymous: Some(Anonymous { user: "guest".into(), password: Secret::new(b"guest") }),
+        mechanisms: config.access.mechanisms.clone(),
+        anonymous: config.access.anonymous.clone(),
         random,
     }
 }

@@ -1,6 +1,7 @@
 //! The program as a person or a service manager meets it: arguments, exit status, what it prints, signals.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test reports a failure")]
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -15,7 +16,8 @@ use rustix::process::{Pid, Signal, kill_process};
 const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Every option of the broker with its variable.
-const OPTIONS: [(&str, &str); 23] = [
+const OPTIONS: [(&str, &str); 24] = [
+    ("--config", "LEVERET_CONFIG_FILE"),
     ("--listen", "LEVERET_LISTEN"),
     ("--proxy-protocol", "LEVERET_PROXY_PROTOCOL"),
     ("--tls-listen", "LEVERET_TLS_LISTEN"),
@@ -235,6 +237,47 @@ fn variables_stand_in_for_options() {
     TcpStream::connect(broker.address()).unwrap();
     let line = until(&broker.stdout, "Data");
     assert!(line.ends_with(temporary.path().canonicalize().unwrap().to_str().unwrap()), "{line}");
+}
+
+#[test]
+fn options_and_variables_win_over_the_file() {
+    let temporary = tempfile::tempdir().unwrap();
+    let [file, data_dir] = ["leveret.conf", "data"].map(|name| temporary.path().join(name).display().to_string());
+    // 192.0.2.0/24 is kept for documentation: no machine has it, and no broker starts there.
+    fs::write(&file, "listeners.tcp.default = 192.0.2.1:5672\n").unwrap();
+    let ended = run(&["--config", &file, "--data-dir", &data_dir]);
+    assert!(ended.error().contains("192.0.2.1:5672"), "{}", ended.stderr);
+    let by_variable = [("LEVERET_CONFIG_FILE", file.as_str()), ("LEVERET_LISTEN", "127.0.0.1:0")];
+    for (arguments, variables) in [
+        (&["--config", &file, "--data-dir", &data_dir, "--listen", "127.0.0.1:0"] as &[_], &[] as &[_]),
+        (&["--data-dir", &data_dir], &by_variable),
+    ] {
+        let broker = Program::start(arguments, variables);
+        assert_eq!(broker.address().ip().to_string(), "127.0.0.1");
+    }
+}
+
+#[test]
+fn a_file_says_where_the_broker_listens_and_is_warned_about() {
+    let temporary = tempfile::tempdir().unwrap();
+    let file = temporary.path().join("leveret.conf");
+    fs::write(&file, "listeners.tcp.1 = 127.0.0.1:1\nlisteners.tcp.1 = 127.0.0.1:0\n").unwrap();
+    let data_dir = temporary.path().join("data");
+    let arguments = ["--config", file.to_str().unwrap(), "--data-dir", data_dir.to_str().unwrap()];
+    let broker = Program::start(&arguments, &[]);
+    TcpStream::connect(broker.address()).unwrap();
+    let warning = until(&broker.stderr, "WARN");
+    assert!(warning.contains("leveret.conf:2: listeners.tcp.1 was set on line 1 already"), "{warning}");
+}
+
+#[test]
+fn a_file_with_a_mistake_is_one_line_and_status_one() {
+    let temporary = tempfile::tempdir().unwrap();
+    let file = temporary.path().join("leveret.conf");
+    fs::write(&file, "listener.tcp.1 = 127.0.0.1:0\n").unwrap();
+    let ended = run(&["--config", file.to_str().unwrap(), "--data-dir", temporary.path().to_str().unwrap()]);
+    let expected = format!("{}:1: there is no setting listener.tcp.1; is listeners.tcp.1 meant?", file.display());
+    assert_eq!(ended.error(), expected);
 }
 
 #[test]

@@ -1,11 +1,22 @@
-//! What a node is told before it starts.
+//! What a node is told before it starts, by a file or otherwise.
+//!
+//! `file` splits a configuration file into entries, `schema` knows what they mean, `load` reads one.
+
+mod access;
+mod file;
+mod load;
+mod schema;
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+pub use self::access::AccessSettings;
+pub use self::file::Remark;
+pub use self::load::{ConfigError, Loaded};
+pub use self::schema::reference;
 use crate::memory;
 use crate::tls::TlsSettings;
 
@@ -13,6 +24,14 @@ use crate::tls::TlsSettings;
 pub const AMQP_PORT: u16 = 5672;
 /// The port that AMQP clients try with TLS when they are given none.
 pub const AMQPS_PORT: u16 = 5671;
+
+/// Every address of this machine: a socket on `[::]` takes IPv4 connections, too, but needs a system with IPv6.
+pub fn everywhere() -> IpAddr {
+    match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
+        Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
+        Err(_) => Ipv4Addr::UNSPECIFIED.into(),
+    }
+}
 
 /// When the message log is synced to disk, and by that, what a confirm is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +76,8 @@ pub struct Config {
     pub product: String,
     /// `version` in the server properties that clients read; libraries switch features on it.
     pub version: String,
+    /// Who may log in, and as whom.
+    pub access: AccessSettings,
 }
 
 impl fmt::Display for SyncMode {
@@ -86,6 +107,7 @@ impl Default for Config {
             channel_max: 2047,
             product: "RabbitMQ".to_owned(),
             version: "4.3.5".to_owned(),
+            access: AccessSettings::default(),
         }
     }
 }

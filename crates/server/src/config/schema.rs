@@ -1,0 +1,258 @@
+//! The settings of a configuration file: one table that reads them, explains mistakes and makes the documentation.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use leveret_auth::http::HttpSettings;
+use leveret_auth::ldap::LdapSettings;
+use leveret_auth::oauth2::OAuth2Settings;
+use leveret_broker::access::{Pattern, Secret};
+
+pub use self::reference::reference;
+use super::Config;
+use super::file::{Entry, Remark, show};
+
+mod backends;
+mod certificate;
+mod http;
+mod ldap;
+mod listeners;
+mod oauth2;
+mod reference;
+mod tls;
+mod users;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+/// The longest time that can be set, in milliseconds: a week.
+const MILLISECONDS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
+/// Whether somebody's certificate is checked.
+const VERIFY: &[&str] = &["verify_peer", "verify_none"];
+/// Versions of TLS.
+const TLS_VERSIONS: &[&str] = &["tlsv1.2", "tlsv1.3"];
+
+/// A part of the table.
+pub(super) struct Group {
+    /// Its heading in the documentation.
+    pub(super) title: &'static str,
+    /// Its settings.
+    pub(super) settings: &'static [Setting],
+}
+
+/// One setting, or all that a pattern stands for.
+pub(super) struct Setting {
+    /// Its key; a word that begins with `$` stands for any word.
+    pub(super) key: &'static str,
+    /// What values it takes, and where they go.
+    pub(super) takes: Takes,
+    /// What holds without it, for the documentation.
+    pub(super) default: &'static str,
+    /// What it does, for the documentation.
+    pub(super) help: &'static str,
+}
+
+/// Puts a value where it belongs.
+type Set<T> = fn(&mut Draft, &At<'_>, T);
+
+/// What values a setting takes, and where they go.
+#[derive(Clone, Copy)]
+pub(super) enum Takes {
+    /// Any text.
+    Text(Set<String>),
+    /// A regular expression for names.
+    Pattern(Set<Pattern>),
+    /// Any text that nobody is to see.
+    Secret(Set<Secret>),
+    /// `true` or `false`.
+    Flag(Set<bool>),
+    /// A whole number within these bounds.
+    Number(u64, u64, Set<u64>),
+    /// A number of milliseconds, from this one, or `infinity`.
+    Milliseconds(u64, Set<Option<u64>>),
+    /// A URL with one of these schemes. It may have a password in it.
+    Url(&'static [&'static str], Set<String>),
+    /// Nothing but this word, which says what holds anyway.
+    Only(&'static str),
+    /// One of these words.
+    Word(&'static [&'static str], Set<&'static str>),
+    /// A file that can be read.
+    File(Set<PathBuf>),
+    /// A port on all addresses, or an address and a port.
+    Address(Set<SocketAddr>),
+}
+
+/// Where a value was found.
+pub(super) struct At<'a> {
+    key: &'a [String],
+    /// The words in the place of those that stand for any.
+    words: Vec<&'a str>,
+    /// The line.
+    pub(super) line: usize,
+}
+
+impl At<'_> {
+    /// The key as it is written.
+    fn key(&self) -> String {
+        show(self.key)
+    }
+
+    /// The word in the place of the pattern's last one that stands for any.
+    fn word(&self) -> &str {
+        self.words.last().copied().unwrap_or_default()
+    }
+
+    /// The word in the place of the pattern's first one that stands for any, if there is one.
+    fn first_word(&self) -> Option<&str> {
+        self.words.first().copied()
+    }
+}
+
+/// Values of keys that end in a number, or in any other word.
+struct Numbered<T>(Vec<(Option<u64>, T)>);
+
+impl<T> Numbered<T> {
+    fn push(&mut self, at: &At<'_>, value: T) {
+        self.0.push((at.word().parse().ok(), value));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The values in the order of their numbers, then those without one in the order of lines.
+    fn sorted(mut self) -> Vec<T> {
+        self.0.sort_by_key(|(number, _)| (number.is_none(), *number));
+        self.0.into_iter().map(|(_, value)| value).collect()
+    }
+}
+
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+/// A configuration that is being put together.
+pub(super) struct Draft {
+    /// What needs no second look.
+    pub(super) config: Config,
+    listeners: listeners::Draft,
+    tls: tls::Draft,
+    users: users::Draft,
+    backends: backends::Draft,
+    /// The back ends, whoever asks them.
+    http_settings: HttpSettings,
+    ldap_settings: LdapSettings,
+    oauth2_settings: OAuth2Settings,
+    http: http::Draft,
+    ldap: ldap::Draft,
+    oauth2: oauth2::Draft,
+    /// Whether something in the file is secret.
+    pub(super) has_secrets: bool,
+    pub(super) mistakes: Vec<Remark>,
+    pub(super) warnings: Vec<Remark>,
+}
+
+/// The whole table.
+const GROUPS: &[&[Group]] =
+    &[&[listeners::GROUP, tls::GROUP, users::GROUP, backends::GROUP, http::GROUP, ldap::GROUP], &oauth2::GROUPS];
+
+impl Draft {
+    /// A draft that has nothing in it but what holds anyway.
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            config,
+            listeners: listeners::Draft::default(),
+            tls: tls::Draft::default(),
+            users: users::Draft::default(),
+            backends: backends::Draft::default(),
+            http_settings: HttpSettings::default(),
+            ldap_settings: LdapSettings::default(),
+            oauth2_settings: OAuth2Settings::default(),
+            http: http::Draft::default(),
+            ldap: ldap::Draft::default(),
+            oauth2: oauth2::Draft::default(),
+            has_secrets: false,
+            mistakes: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Puts an entry where it belongs.
+    pub(super) fn set(&mut self, entry: &Entry) {
+        let Some((setting, words)) = find(&entry.key) else {
+            self.mistakes.push(Remark::new(entry.line, unknown(&entry.key)));
+            return;
+        };
+        let at = At { key: &entry.key, words, line: entry.line };
+        if let Err(reason) = setting.takes.set(self, &at, &entry.value) {
+            self.mistakes.push(Remark::new(entry.line, format!("{}: {reason}", show(&entry.key))));
+        }
+    }
+
+    /// Puts together what belongs together.
+    pub(super) fn finish(mut self) -> Self {
+        listeners::finish(&mut self);
+        tls::finish(&mut self);
+        users::finish(&mut self);
+        http::finish(&mut self);
+        ldap::finish(&mut self);
+        oauth2::finish(&mut self);
+        // Behind those whose settings it takes.
+        backends::finish(&mut self);
+        self
+    }
+}
+
+/// The setting with this key, and what stands in the place of words that stand for any.
+fn find(key: &[String]) -> Option<(&'static Setting, Vec<&str>)> {
+    settings().find_map(|setting| Some((setting, matches(setting.key, key)?)))
+}
+
+/// All settings.
+pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
+    GROUPS.iter().copied().flatten().flat_map(|group| group.settings)
+}
+
+/// What the words of `key` are that stand for any in `pattern`, if it is a key of that kind.
+fn matches<'a>(pattern: &str, key: &'a [String]) -> Option<Vec<&'a str>> {
+    let mut key = key.iter();
+    let mut words = Vec::new();
+    for expected in pattern.split('.') {
+        let word = key.next()?;
+        if expected.starts_with('$') {
+            words.push(word.as_str());
+        } else if expected != word {
+            return None;
+        }
+    }
+    key.next().is_none().then_some(words)
+}
+
+/// Says that there is no such key, and which one may be meant.
+fn unknown(key: &[String]) -> String {
+    let written = show(key);
+    let nearest = settings()
+        .map(|setting| {
+            let meant = like(setting.key, key);
+            (strsim::damerau_levenshtein(&written, &meant), meant)
+        })
+        .min_by_key(|(distance, _)| *distance);
+    match nearest {
+        Some((distance, meant)) if distance <= (written.chars().count() / 3).max(2) => {
+            format!("there is no setting {written}; is {meant} meant?")
+        }
+        _ => format!("there is no setting {written}"),
+    }
+}
+
+/// The pattern with the words of `key` where it leaves room for any.
+fn like(pattern: &str, key: &[String]) -> String {
+    let words = pattern.split('.').enumerate().map(|(place, expected)| match key.get(place) {
+        Some(word) if expected.starts_with('$') => word.as_str(),
+        _ => expected,
+    });
+    words.collect::<Vec<_>>().join(".")
+}
