@@ -107,3 +107,19 @@ fn warnings_name_the_file_and_the_line() {
     assert_eq!(loaded.warnings, [expected]);
     assert_eq!(&*loaded.config.access.default_user.name, "hazel");
 }
+
+#[test]
+fn a_fresh_node_has_the_user_and_the_vhost_of_the_file() {
+    let text = "listeners.tcp = none\ndefault_user = $(HARE)\ndefault_vhost = down\ndefault_user_tags.monitoring = true\n\
+                default_permissions.write = ^warren\n";
+    let (folder, loaded) = load(text, 0o600);
+    let running =
+        leveret_server::start(&Config { data_dir: folder.path().join("data"), ..loaded.unwrap().config }).unwrap();
+    running.node().read(|topology| {
+        let user = topology.user("hazel").unwrap();
+        assert!(user.tags().iter().map(|tag| &**tag).eq(["monitoring"]), "{user:?}");
+        assert!(topology.vhost("down").is_ok() && topology.user("guest").is_err());
+        let permissions: Vec<_> = user.permissions().map(|(vhost, may)| (&**vhost, &**may.write.text())).collect();
+        assert_eq!(permissions, [("down", "^warren")]);
+    });
+}
