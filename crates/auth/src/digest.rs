@@ -3,7 +3,6 @@
 use std::fmt;
 
 use aws_lc_rs::hmac::{Context, HMAC_SHA256, Key};
-use aws_lc_rs::rand;
 
 use crate::hash::HashError;
 
@@ -31,7 +30,7 @@ impl Marker {
     /// With a new key.
     pub(crate) fn new() -> Result<Self, HashError> {
         let mut octets = zeroize::Zeroizing::new([0; 32]);
-        rand::fill(octets.as_mut()).map_err(|_| HashError::NoRandomness)?;
+        getrandom::fill(octets.as_mut()).map_err(|_| HashError::NoRandomness)?;
         Ok(Self(Key::new(HMAC_SHA256, octets.as_ref())))
     }
 

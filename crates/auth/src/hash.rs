@@ -8,7 +8,7 @@ use std::fmt;
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::password_hash::{CustomizedPasswordHasher, PasswordVerifier};
 use argon2::{Argon2, Params};
-use aws_lc_rs::{digest, rand};
+use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use leveret_broker::access::{HashingAlgorithm, PasswordHash, Secret};
@@ -175,7 +175,7 @@ impl fmt::Display for Argon2Cost {
 
 fn random<const N: usize>() -> Result<[u8; N], HashError> {
     let mut octets = [0; N];
-    rand::fill(&mut octets).map_err(|_| HashError::NoRandomness)?;
+    getrandom::fill(&mut octets).map_err(|_| HashError::NoRandomness)?;
     Ok(octets)
 }
 

@@ -82,7 +82,7 @@ const USERS: &[Example] = &[
         "password_hashing_module",
         "rabbit_password_hashing_sha512",
         "sha512",
-        "expected rabbit_password_hashing_sha256, rabbit_password_hashing_sha512, rabbit_password_hashing_md5 or ",
+        "expected rabbit_password_hashing_sha256, rabbit_password_hashing_sha512 or ",
     ),
 ];
 

@@ -16,12 +16,8 @@ const MECHANISMS: [&str; 4] = [
 ];
 
 /// Names of `RabbitMQ`'s modules, and of our own.
-const HASHING: [&str; 4] = [
-    HashingAlgorithm::Sha256.as_str(),
-    HashingAlgorithm::Sha512.as_str(),
-    HashingAlgorithm::Md5.as_str(),
-    HashingAlgorithm::Argon2id.as_str(),
-];
+const HASHING: [&str; 3] =
+    [HashingAlgorithm::Sha256.as_str(), HashingAlgorithm::Sha512.as_str(), HashingAlgorithm::Argon2id.as_str()];
 
 pub(super) const GROUP: Group = Group {
     title: "Users and how they log in",
