@@ -13,6 +13,7 @@ import sys
 import broker
 import pika
 from pika.exceptions import AMQPConnectionError, AMQPError
+from service import Service
 
 PASSWORD = "Warren1sDeep"
 TLS = f"""
@@ -27,6 +28,8 @@ auth_mechanisms.2 = PLAIN
 default_pass = {PASSWORD}
 """
 COMMON_NAME = f"{TLS}ssl_cert_login_from = common_name\nssl_options.fail_if_no_peer_cert = true\ndefault_user = hazel\n"
+SERVICE = Service({"hazel": None})
+ASKED = f"{TLS}ssl_cert_login_from = common_name\nauth_backends.1 = http\n{SERVICE.configuration()}"
 DISTINGUISHED_NAME = f"{TLS}default_user = CN=hazel,O=Warren\n"
 
 
@@ -41,8 +44,8 @@ def connect(ours, name, credentials=None):
     )
 
 
-def certificates_say_who_it_is(by_common_name, by_distinguished_name):
-    for ours, user in ((by_common_name, "hazel"), (by_distinguished_name, "CN=hazel,O=Warren")):
+def certificates_say_who_it_is(*brokers):
+    for ours, user in zip(brokers, ("hazel", "CN=hazel,O=Warren", "hazel")):
         with connect(ours, "hazel") as connection:
             broker.publish_and_consume(connection, "mine")
             # The broker compares it with whom the connection belongs to.
@@ -68,7 +71,12 @@ def certificates_of_other_authorities_are_refused(*brokers):
         raise AssertionError("it was let in")
 
 
-def who_has_no_certificate_has_a_password(_, ours):
+def services_are_not_given_passwords_that_there_are_not(*brokers):
+    asked = [fields for what, fields in SERVICE.asked if what == "user"]
+    assert asked and all(list(fields) == ["username"] for fields in asked), asked
+
+
+def who_has_no_certificate_has_a_password(_, ours, __):
     with connect(ours, None, pika.PlainCredentials("CN=hazel,O=Warren", PASSWORD)) as connection:
         broker.publish_and_consume(connection, "mine")
     try:
@@ -88,12 +96,17 @@ def amqplib_is_known_by_its_certificate_too(*brokers):
 def main():
     brokers = [
         broker.Broker(name, configuration, [PASSWORD])
-        for name, configuration in (("common_name", COMMON_NAME), ("distinguished_name", DISTINGUISHED_NAME))
+        for name, configuration in (
+            ("common_name", COMMON_NAME),
+            ("distinguished_name", DISTINGUISHED_NAME),
+            ("asked", ASKED),
+        )
     ]
     scenarios = [
         certificates_say_who_it_is,
         users_whom_nobody_knows_are_refused,
         certificates_of_other_authorities_are_refused,
+        services_are_not_given_passwords_that_there_are_not,
         who_has_no_certificate_has_a_password,
         amqplib_is_known_by_its_certificate_too,
     ]
