@@ -14,6 +14,10 @@ pub(crate) struct Connections {
     /// Open connections, by vhost.
     in_vhost: Map<Name, u64>,
     of_user: Map<Name, UserCounts>,
+    /// All that are open.
+    open: u64,
+    /// Channels of all of them.
+    channels: u64,
 }
 
 #[derive(Debug)]
@@ -66,6 +70,11 @@ impl Connections {
         })
     }
 
+    /// Open connections, and their channels.
+    pub(crate) const fn counts(&self) -> (u64, u64) {
+        (self.open, self.channels)
+    }
+
     /// Whether the vhost or the user has as many as it may.
     pub(crate) fn check(
         &self,
@@ -93,6 +102,7 @@ impl Connections {
     ) -> Result<(), Error> {
         self.check((vhost, in_vhost), (user, of_user))?;
         let Some(connection) = self.all.get_mut(&id) else { return Ok(()) };
+        self.open += 1;
         *self.in_vhost.entry(Name::clone(vhost)).or_default() += 1;
         self.of_user.entry(Name::clone(user)).or_default().connections += 1;
         connection.open = Some(Open { vhost: Name::clone(vhost), user: Name::clone(user), channels: 0 });
@@ -108,12 +118,14 @@ impl Connections {
         }
         user.channels += 1;
         open.channels += 1;
+        self.channels += 1;
         Ok(())
     }
 
     pub(crate) fn close_channels(&mut self, id: ConnectionId, count: u64) {
         let Some(open) = self.all.get_mut(&id).and_then(|connection| connection.open.as_mut()) else { return };
         open.channels = open.channels.saturating_sub(count);
+        self.channels = self.channels.saturating_sub(count);
         if let Some(user) = self.of_user.get_mut(&open.user) {
             user.channels = user.channels.saturating_sub(count);
         }
@@ -121,6 +133,8 @@ impl Connections {
 
     pub(crate) fn remove(&mut self, id: ConnectionId) {
         let Some(Connection { open: Some(open), .. }) = self.all.remove(&id) else { return };
+        self.open = self.open.saturating_sub(1);
+        self.channels = self.channels.saturating_sub(open.channels);
         if let Some(count) = self.in_vhost.get_mut(&open.vhost) {
             *count -= 1;
             if *count == 0 {

@@ -256,6 +256,44 @@ pub enum Error {
         /// How many there may be.
         limit: u64,
     },
+    /// The node has as many queues as it may.
+    #[error("cannot declare queue '{queue}': queue limit in cluster ({limit}) is reached")]
+    NodeQueueLimit {
+        /// The queue that was declared.
+        queue: Name,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// The node has as many exchanges as it may.
+    #[error("cannot declare {exchange}: exchange limit of {limit} is reached")]
+    ExchangeLimit {
+        /// The exchange that was declared.
+        exchange: Resource,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// The node has as many vhosts as it may.
+    #[error("cannot create vhost '{vhost}': vhost limit of {limit} is reached")]
+    VhostLimit {
+        /// The vhost that was to be created.
+        vhost: Name,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// The node has as many connections as it may.
+    #[error("connection refused: node connection limit ({limit}) is reached")]
+    NodeConnectionLimit {
+        /// How many there may be.
+        limit: u64,
+    },
+    /// The node has as many channels as it may.
+    #[error("number of channels opened on node '{node}' has reached the maximum allowed limit of {limit}")]
+    NodeChannelLimit {
+        /// The node's name.
+        node: Name,
+        /// How many there may be.
+        limit: u64,
+    },
     /// A vhost has as many connections as it may.
     #[error("access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached")]
     VhostConnectionLimit {

@@ -39,7 +39,8 @@ use crate::queue::{
 };
 use crate::store::{Area, MessageStore, StorePosition};
 use crate::topology::{
-    Applied, Change, ConnectionId, Defaults, QueueId, Record, Removed, Routes, RoutingInput, Topology, clean_name,
+    Applied, Change, ConnectionId, Defaults, NodeLimits, QueueId, Record, Removed, Routes, RoutingInput, Topology,
+    clean_name,
 };
 use crate::{Error, Name};
 
@@ -97,6 +98,8 @@ pub struct Node {
     /// Who gets the replies to a direct reply-to token.
     replies: Mutex<Map<Name, ReplyConsumer>>,
     connections: Mutex<Connections>,
+    name: Name,
+    limits: NodeLimits,
     next_connection: AtomicU64,
     /// Where durable changes are written down; a node without one forgets everything when it stops.
     journal: Option<Arc<dyn Journal>>,
@@ -125,6 +128,10 @@ pub struct Surroundings {
     pub store: Option<Arc<dyn MessageStore>>,
     /// What it begins with if it is new.
     pub defaults: Defaults,
+    /// What it is called.
+    pub name: Name,
+    /// How much there may be on it.
+    pub limits: NodeLimits,
 }
 
 impl Default for Surroundings {
@@ -136,6 +143,8 @@ impl Default for Surroundings {
             journal: None,
             store: None,
             defaults: Defaults::guest(PasswordHash::none()),
+            name: "rabbit@localhost".into(),
+            limits: NodeLimits::default(),
         }
     }
 }
@@ -198,12 +207,13 @@ impl Node {
         surroundings: Surroundings,
         mut messages: impl FnMut(QueueId) -> Option<Restored>,
     ) -> Self {
-        let Surroundings { clock, properties, journal, store, defaults } = surroundings;
+        let Surroundings { clock, properties, journal, store, defaults, name, limits } = surroundings;
         let context = Arc::new(QueueContext::new(Arc::clone(&clock), Arc::clone(&properties)));
         let delays = Map::default();
         let mut state = State { topology, cells: Map::default(), last_ids: BTreeMap::new(), delays };
         // They are there already, or can be created: neither is refused.
         let _ = state.topology.apply(Change::CreateDefaults(Box::new(defaults)));
+        state.topology.limit(limits);
         state.topology.number_delays();
         let records = state.topology.take_records();
         if let Some(journal) = &journal
@@ -243,6 +253,8 @@ impl Node {
             access_generation,
             replies: Mutex::new(Map::default()),
             connections: Mutex::new(Connections::default()),
+            name,
+            limits,
             next_connection: AtomicU64::new(1),
             journal,
             store,

@@ -78,6 +78,8 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         journal: Some(Arc::clone(&journal) as Arc<dyn Journal>),
         store: Some(Arc::clone(&store) as Arc<dyn MessageStore>),
         defaults,
+        name: config.node_name.as_str().into(),
+        limits: config.limits,
     };
     let node = Arc::new(Node::restored(topology, surroundings, |id| queues.remove(&id)));
     journal.serve(&node);
@@ -153,6 +155,7 @@ fn settings(config: &Config, chain: &Arc<Chain>) -> Settings {
         channel_max: config.channel_max,
         heartbeat_seconds: config.heartbeat_seconds,
         max_message_size: config.max_message_size,
+        max_consumers_per_channel: config.max_consumers_per_channel,
         product: config.product.clone(),
         version: config.version.clone(),
         cluster_name: "leveret".into(),

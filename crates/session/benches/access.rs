@@ -90,6 +90,7 @@ fn open(node: &Arc<Node>, user: &str) -> Session {
         channel_max: 10,
         heartbeat_seconds: 0,
         max_message_size: 1 << 20,
+        max_consumers_per_channel: None,
         product: "RabbitMQ".into(),
         version: "4.3.5".into(),
         cluster_name: "bench".into(),

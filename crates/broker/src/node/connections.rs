@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use super::Node;
+use crate::connections::Connections;
 use crate::mailbox::{CloseReason, Event, Mailbox};
 use crate::topology::{Change, ConnectionId};
 use crate::{Error, Name};
@@ -64,6 +65,7 @@ impl Node {
 
     /// Refuses what [`Node::open_connection`] would refuse, whatever the user may do.
     pub fn check_connection(&self, vhost: &str, user: &Name) -> Result<(), Error> {
+        self.check_node(&self.connections.lock())?;
         let (vhost, in_vhost, of_user) = self.read(|topology| {
             let vhost = topology.vhost(vhost)?;
             Ok::<_, Error>((Name::clone(vhost.name()), vhost.limits(), topology.user_limits(user)))
@@ -87,14 +89,28 @@ impl Node {
         }
         let vhost = state.topology.vhost(vhost)?;
         let (in_vhost, of_user) = (vhost.limits(), state.topology.user_limits(user));
-        self.connections.lock().open(id, (vhost.name(), in_vhost), (user, of_user))?;
+        let mut connections = self.connections.lock();
+        self.check_node(&connections)?;
+        connections.open(id, (vhost.name(), in_vhost), (user, of_user))?;
         Ok(Opening::Open(Name::clone(vhost.name())))
     }
 
-    /// Lets a connection have one more channel, unless its user has as many as it may.
+    /// Whether the node has as many connections as it may.
+    fn check_node(&self, connections: &Connections) -> Result<(), Error> {
+        let (open, _) = connections.counts();
+        let full = self.limits.max_connections.filter(|limit| open >= *limit);
+        full.map_or(Ok(()), |limit| Err(Error::NodeConnectionLimit { limit }))
+    }
+
+    /// Lets a connection have one more channel, unless the node or its user has as many as it may.
     pub fn open_channel(&self, id: ConnectionId, user: &str) -> Result<(), Error> {
         let limits = self.read(|topology| topology.user_limits(user));
-        self.connections.lock().open_channel(id, limits)
+        let mut connections = self.connections.lock();
+        let (_, channels) = connections.counts();
+        if let Some(limit) = self.limits.max_channels.filter(|limit| channels >= *limit) {
+            return Err(Error::NodeChannelLimit { node: Name::clone(&self.name), limit });
+        }
+        connections.open_channel(id, limits)
     }
 
     /// A connection has that many channels less.

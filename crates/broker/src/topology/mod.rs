@@ -29,7 +29,7 @@ pub(crate) use binding::Target;
 pub use change::{Applied, Change, Destination, Origin, Removed};
 pub use durable::{BindingRecord, Record};
 pub use format::FormatError;
-pub use limits::{UserLimits, VhostLimits};
+pub use limits::{NodeLimits, UserLimits, VhostLimits};
 pub use metadata::{Protection, VhostMetadata};
 pub use name::clean_name;
 pub use parameters::Parameter;
@@ -59,6 +59,7 @@ pub struct Topology {
     users: BTreeMap<Name, User>,
     /// The users that have limits.
     user_limits: BTreeMap<Name, (Table, UserLimits)>,
+    limits: NodeLimits,
     /// The id the next queue gets. Ids are not used again, over all vhosts.
     next_queue: u64,
     generation: u64,
@@ -136,10 +137,17 @@ impl Topology {
 
     fn apply_to_vhost(&mut self, change: Change) -> Result<Applied, Error> {
         match change {
-            Change::CreateVhost { vhost } => Ok(self.create_vhost(vhost)),
-            Change::SetVhost { vhost, metadata } => self.set_vhost(&vhost, metadata),
+            Change::CreateVhost { vhost } => {
+                self.admit_vhost(&vhost)?;
+                Ok(self.create_vhost(vhost))
+            }
+            Change::SetVhost { vhost, metadata } => {
+                self.admit_vhost(&vhost)?;
+                self.set_vhost(&vhost, metadata)
+            }
             Change::DeleteVhost { vhost } => self.delete_vhost(vhost),
             Change::DeclareExchange { vhost, name, kind, durable, auto_delete, internal, arguments, origin } => {
+                self.admit_exchange(&vhost, &name)?;
                 let declared = Declaration { name, kind, durable, auto_delete, internal, arguments };
                 self.vhost_mut(&vhost)?.declare_exchange(declared, origin)
             }
@@ -152,6 +160,9 @@ impl Topology {
                 let mut declared = QueueRecord::new(id, name, durable, exclusive);
                 declared.auto_delete = auto_delete;
                 declared.arguments = arguments;
+                if !is_restored {
+                    self.admit_queue(&vhost, &declared.name)?;
+                }
                 let vhost = self.vhost_mut(&vhost)?;
                 if !is_restored {
                     vhost.admit_queue(&mut declared)?;

@@ -19,6 +19,7 @@ pub use self::load::{ConfigError, Loaded};
 pub use self::schema::reference;
 use crate::memory;
 use crate::tls::TlsSettings;
+use leveret_broker::topology::NodeLimits;
 
 /// The port that AMQP clients try when they are given none.
 pub const AMQP_PORT: u16 = 5672;
@@ -72,6 +73,12 @@ pub struct Config {
     pub frame_max: u32,
     /// Channels a connection may have open at once.
     pub channel_max: u16,
+    /// Consumers a channel may have; `None` is no limit.
+    pub max_consumers_per_channel: Option<u64>,
+    /// How much there may be on the node.
+    pub limits: NodeLimits,
+    /// What the node is called.
+    pub node_name: String,
     /// `product` in the server properties that clients read; libraries switch features on it.
     pub product: String,
     /// `version` in the server properties that clients read; libraries switch features on it.
@@ -90,6 +97,14 @@ impl fmt::Display for SyncMode {
     }
 }
 
+/// `rabbit@` and the first part of this machine's name, as RabbitMQ calls itself.
+fn node_name() -> String {
+    let system = rustix::system::uname();
+    let host = system.nodename().to_string_lossy();
+    let short = host.split('.').next().filter(|short| !short.is_empty()).unwrap_or("localhost");
+    format!("rabbit@{short}")
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -105,6 +120,9 @@ impl Default for Config {
             heartbeat_seconds: 60,
             frame_max: 131_072,
             channel_max: 2047,
+            max_consumers_per_channel: None,
+            limits: NodeLimits::default(),
+            node_name: node_name(),
             product: "RabbitMQ".to_owned(),
             version: "4.3.5".to_owned(),
             access: AccessSettings::default(),

@@ -16,6 +16,7 @@ mod backends;
 mod certificate;
 mod http;
 mod ldap;
+mod limits;
 mod listeners;
 mod oauth2;
 mod reference;
@@ -69,6 +70,8 @@ pub(super) enum Takes {
     Flag(Set<bool>),
     /// A whole number within these bounds.
     Number(u64, u64, Set<u64>),
+    /// A whole number, or `infinity`.
+    Count(Set<Option<u64>>),
     /// A number of milliseconds, from this one, or `infinity`.
     Milliseconds(u64, Set<Option<u64>>),
     /// A URL with one of these schemes. It may have a password in it.
@@ -156,8 +159,10 @@ pub(super) struct Draft {
 }
 
 /// The whole table.
-const GROUPS: &[&[Group]] =
-    &[&[listeners::GROUP, tls::GROUP, users::GROUP, backends::GROUP, http::GROUP, ldap::GROUP], &oauth2::GROUPS];
+const GROUPS: &[&[Group]] = &[
+    &[listeners::GROUP, limits::GROUP, tls::GROUP, users::GROUP, backends::GROUP, http::GROUP, ldap::GROUP],
+    &oauth2::GROUPS,
+];
 
 impl Draft {
     /// A draft that has nothing in it but what holds anyway.

@@ -70,6 +70,11 @@ impl Session {
             let explanation = format!("attempt to reuse consumer tag '{}'", consume.consumer_tag);
             return Err(Fault::new(ReplyCode::NotAllowed, explanation));
         }
+        let count = u64::try_from(channel.consumers.len()).unwrap_or(u64::MAX);
+        if let Some(max) = self.settings.max_consumers_per_channel.filter(|max| count >= *max) {
+            let explanation = format!("reached maximum ({max}) of consumers per channel");
+            return Err(Fault::new(ReplyCode::NotAllowed, explanation));
+        }
         let tag: Name = if consume.consumer_tag.is_empty() {
             generated_name("amq.ctag-", (self.settings.random)()).into()
         } else {

@@ -55,6 +55,8 @@ impl From<Error> for Fault {
             Error::VhostNotFound { .. }
             | Error::VhostConnectionLimit { .. }
             | Error::UserConnectionLimit { .. }
+            | Error::NodeConnectionLimit { .. }
+            | Error::NodeChannelLimit { .. }
             | Error::UserChannelLimit { .. } => ReplyCode::NotAllowed,
             Error::NotWritten | Error::Unreadable { .. } => ReplyCode::InternalError,
             Error::DefaultExchange
@@ -84,6 +86,9 @@ impl From<Error> for Fault {
             | Error::NamelessUser
             | Error::PolicyAsParameter { .. }
             | Error::QueueLimit { .. }
+            | Error::NodeQueueLimit { .. }
+            | Error::ExchangeLimit { .. }
+            | Error::VhostLimit { .. }
             | Error::ProtectedVhost { .. } => ReplyCode::PreconditionFailed,
         };
         Self::new(code, error)

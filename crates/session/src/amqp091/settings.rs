@@ -58,6 +58,8 @@ pub struct Settings {
     pub heartbeat_seconds: u16,
     /// Largest message body taken from a publisher, in octets.
     pub max_message_size: u64,
+    /// Most consumers that a channel may have; `None` is no limit.
+    pub max_consumers_per_channel: Option<u64>,
     /// What `product` says in the server-properties: client libraries switch features on it.
     pub product: String,
     /// What `version` says in the server-properties: client libraries switch features on it.

@@ -40,6 +40,7 @@ pub(crate) fn settings() -> Settings {
         channel_max: 200,
         heartbeat_seconds: 10,
         max_message_size: 1024 * 1024,
+        max_consumers_per_channel: None,
         product: "RabbitMQ".into(),
         version: "4.2.0".into(),
         cluster_name: "test".into(),

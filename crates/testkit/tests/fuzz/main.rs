@@ -99,6 +99,7 @@ impl World {
             channel_max: 2047,
             heartbeat_seconds: 60,
             max_message_size: operations::MESSAGE_MAX as u64,
+            max_consumers_per_channel: None,
             product: "RabbitMQ".into(),
             version: "4.3.5".into(),
             cluster_name: "fuzz".into(),

@@ -86,6 +86,16 @@ const USERS: &[Example] = &[
     ),
 ];
 
+const LIMITS: &[Example] = &[
+    refuse("max_connections", "1000", "many", "expected a whole number, or infinity"),
+    refuse("connection_max", "0", "-1", "expected a whole number, or infinity"),
+    refuse("channel_max_per_node", "5000", "1.5", "expected a whole number, or infinity"),
+    refuse("consumer_max_per_channel", "16", "''", "expected a whole number, or infinity"),
+    refuse("vhost_max", "10", "ten", "expected a whole number, or infinity"),
+    refuse("cluster_queue_limit", "100000", "100k", "expected a whole number, or infinity"),
+    refuse("cluster_exchange_limit", "100", "none", "expected a whole number, or infinity"),
+];
+
 const HTTP: &[Example] = &[
     refuse("auth_http.http_method", "post", "put", "expected get or post"),
     refuse(
@@ -201,6 +211,7 @@ fn examples() -> Vec<(String, &'static str, Wrong, String)> {
         ("", LISTENERS, ""),
         ("", TLS_LISTENERS, ""),
         ("", TLS, ""),
+        ("", LIMITS, ""),
         ("", USERS, ""),
         ("", BACKENDS, ""),
         ("", HTTP, "http"),

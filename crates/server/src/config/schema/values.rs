@@ -33,6 +33,10 @@ impl Takes {
                 let number = value.parse().ok().filter(|number| (least..=most).contains(number));
                 set(draft, at, number.ok_or_else(|| self.refuse(value))?);
             }
+            Self::Count(set) => {
+                let number = || value.parse().map_err(|_| self.refuse(value));
+                set(draft, at, if value.as_str() == "infinity" { None } else { Some(number()?) });
+            }
             Self::Word(words, set) => set(draft, at, self.one_of(value, words)?),
             Self::File(set) => set(draft, at, readable(value)?.into()),
             Self::Address(set) => set(draft, at, address(value).ok_or_else(|| self.refuse(value))?),
@@ -63,6 +67,7 @@ impl Takes {
             Self::Number(0, u64::MAX, _) => "a whole number".to_owned(),
             Self::Number(least, u64::MAX, _) => format!("a whole number from {least}"),
             Self::Number(least, most, _) => format!("a whole number from {least} to {most}"),
+            Self::Count(_) => "a whole number, or infinity".to_owned(),
             Self::Word([word], _) | Self::Only(word) => format!("nothing but {word}"),
             Self::Word(words, _) => alternatives(words),
             Self::File(_) => "a file that can be read".to_owned(),
