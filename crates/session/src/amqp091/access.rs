@@ -10,6 +10,7 @@ use std::sync::Arc;
 use leveret_broker::access::{Answer, Identity, Outcome, Permission, Question, Reply, Secret, tags};
 use leveret_broker::clock::Timestamp;
 use leveret_broker::exchange::ExchangeKind;
+use leveret_broker::message::Message;
 use leveret_broker::topology::clean_name;
 use leveret_broker::{Error, Name};
 use leveret_protocol::amqp091::method::{
@@ -106,6 +107,24 @@ impl SubjectRef<'_> {
     }
 }
 
+/// Whether a user may be refused some routing keys of an exchange that it may publish to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// It may use all.
+    Free,
+    /// The exchange is one of topics.
+    Checked,
+}
+
+/// An exchange that the user may publish to.
+#[derive(Debug)]
+struct LastPublish {
+    /// The topology's generation that this holds for, as for a route in the cache.
+    generation: u64,
+    exchange: Box<str>,
+    keys: Keys,
+}
+
 /// What is known of the user, and what has been asked.
 #[derive(Debug, Default)]
 pub(super) struct Access {
@@ -113,6 +132,8 @@ pub(super) struct Access {
     /// The generation of users that the answers are of.
     generation: u64,
     answers: HashMap<Subject, Answer, RandomState>,
+    /// The exchange that was published to last, along a route that was not known.
+    last_publish: Option<LastPublish>,
     /// When the answers have to be asked for again.
     stale_at: Option<Timestamp>,
     /// Questions that nobody has answered yet, with their tickets.
@@ -155,6 +176,7 @@ impl Access {
 
     fn forget(&mut self) {
         self.answers.clear();
+        self.last_publish = None;
         self.asked.clear();
         self.stale_at = None;
     }
@@ -457,21 +479,33 @@ impl Session {
     }
 
     /// Checks that the user may publish to an exchange, and that anybody may. Says whether its routing keys have to be checked.
-    pub(super) fn permit_publish(&mut self, exchange: &str) -> Result<bool, Refusal> {
+    pub(super) fn permit_publish(&mut self, exchange: &str) -> Result<Keys, Refusal> {
+        // Where routes are not kept, every message comes this way.
+        let generation = self.routes.generation();
+        if let Some(last) = &self.access.last_publish
+            && last.generation == generation
+            && *last.exchange == *exchange
+        {
+            return Ok(last.keys);
+        }
         self.need(Permission::Write, About::Exchange, exchange)?;
-        let is_topic = self.node.read(|topology| {
+        let keys = self.node.read(|topology| {
             let vhost = topology.vhost(&self.vhost)?;
             let exchange = vhost.exchange(exchange)?;
             exchange.check_publish(vhost.name())?;
-            Ok::<_, Error>(exchange.kind() == ExchangeKind::Topic)
+            Ok::<_, Error>(if exchange.kind() == ExchangeKind::Topic { Keys::Checked } else { Keys::Free })
         })?;
-        Ok(is_topic)
+        self.access.last_publish = Some(LastPublish { generation, exchange: exchange.into(), keys });
+        Ok(keys)
     }
 
-    /// Checks that the user may publish to a topic exchange with these keys.
-    pub(super) fn permit_topics<'a>(&mut self, exchange: &str, keys: impl Iterator<Item = &'a str>) -> Permitted {
-        for key in keys {
-            self.need_topic(Permission::Write, exchange, key)?;
+    /// Checks that the user may publish with the keys of a message, if that matters.
+    pub(super) fn permit_topics(&mut self, keys: Keys, message: &Message, extra_keys: &[String]) -> Permitted {
+        if keys == Keys::Free {
+            return Ok(());
+        }
+        for key in std::iter::once(message.routing_key()).chain(extra_keys.iter().map(String::as_str)) {
+            self.need_topic(Permission::Write, message.exchange(), key)?;
         }
         Ok(())
     }
@@ -560,6 +594,7 @@ impl Session {
         self.flush(out);
         self.routes.clear();
         self.access.answers.clear();
+        self.access.last_publish = None;
         self.access.stale_at = None;
     }
 

@@ -8,7 +8,7 @@ use leveret_broker::topology::RoutingInput;
 use leveret_protocol::amqp091::method::{BasicPublish, BasicReturn};
 use leveret_protocol::amqp091::{CLASS_BASIC, ContentHeader, RawProperties, ReplyCode, frame};
 
-use super::access::Refusal;
+use super::access::{Keys, Refusal};
 use super::channel::{Channel, Expecting, Held, Mode, Publishing};
 use super::dispatch::expected_method;
 use super::fault::{self, Fault};
@@ -217,20 +217,13 @@ impl Session {
         message: &Message,
         ttl_ms: Option<u64>,
     ) -> Result<(Message, Destination, Hints), Refusal> {
-        let has_keys_to_check = self.permit_publish(message.exchange())?;
-        let mut found = Examined { changed: None, extra_keys: Vec::new() };
-        if properties::need_examination(message.properties(), ttl_ms) {
-            let token = self.channels.get_mut(number).and_then(Channel::reply_token);
-            found = properties::examine(message, token.as_deref())?;
-        }
-        let Examined { changed, extra_keys } = found;
-        if has_keys_to_check {
-            let keys = std::iter::once(message.routing_key()).chain(extra_keys.iter().map(String::as_str));
-            self.permit_topics(message.exchange(), keys)?;
-        }
-        properties::check_user_id(message, self.required_user_id())?;
-        let mut message = changed.unwrap_or_else(|| message.clone());
-        let destination = self.route(&message, &extra_keys)?;
+        let publishing = self.permit_publish(message.exchange())?;
+        let (mut message, destination) = if properties::need_examination(message.properties(), ttl_ms) {
+            self.examine_and_route(number, message, publishing)?
+        } else {
+            self.permit_topics(publishing, message, &[])?;
+            (message.clone(), self.resolve(message, &[])?)
+        };
         let hints = match &destination {
             Destination::Route(route) => self.routes.hints(*route),
             Destination::Once(held) => held.hints(),
@@ -265,6 +258,22 @@ impl Session {
         if held.is_unroutable() {
             self.unroutable(number, message, mandatory, out);
         }
+    }
+
+    /// Applies the rules that look into properties, then routes.
+    fn examine_and_route(
+        &mut self,
+        number: u16,
+        message: &Message,
+        publishing: Keys,
+    ) -> Result<(Message, Destination), Refusal> {
+        let token = self.channels.get_mut(number).and_then(Channel::reply_token);
+        let Examined { changed, extra_keys } = properties::examine(message, token.as_deref())?;
+        self.permit_topics(publishing, message, &extra_keys)?;
+        properties::check_user_id(message, self.required_user_id())?;
+        let message = changed.unwrap_or_else(|| message.clone());
+        let destination = self.route(&message, &extra_keys)?;
+        Ok((message, destination))
     }
 
     #[inline]

@@ -141,6 +141,11 @@ impl Routes {
         }
     }
 
+    /// The topology's generation that the routes are of.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Whether something waits to be given to a queue.
     pub(crate) fn is_dirty(&self) -> bool {
         !self.dirty.is_empty() || !self.delays.is_empty()
