@@ -18,6 +18,7 @@ use leveret_session::amqp091::{Ending, Pause, Session};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use zeroize::Zeroize;
 
 use crate::output::Output;
 use crate::tls::Channel;
@@ -53,6 +54,14 @@ struct Scratch {
     output: Vec<u8>,
     /// Ciphertext, as it comes in and as it goes out.
     sealed: Vec<u8>,
+}
+
+impl Scratch {
+    /// Overwrites what was read last, so many octets of input and what they were sealed in.
+    fn wipe(&mut self, input: usize) {
+        self.input.get_mut(..input).unwrap_or_default().zeroize();
+        self.sealed.as_mut_slice().zeroize();
+    }
 }
 
 /// A connection, as a future that ends with it.
@@ -203,11 +212,19 @@ impl Connection {
         let input = scratch.input.get(..kept + count).unwrap_or_default();
         let used = self.session.receive(input, &mut scratch.output);
         let rest = input.get(used..).unwrap_or_default();
+        let saw_secret = self.session.take_saw_secret();
+        if saw_secret || !self.session.is_open() {
+            self.partial.zeroize();
+        }
         self.partial.clear();
         if rest.is_empty() && self.partial.capacity() > 0 {
             self.partial = Vec::new();
         } else {
             self.partial.extend_from_slice(rest);
+        }
+        if saw_secret {
+            // The next connection of this thread would find it there.
+            scratch.wipe(kept + count);
         }
         Ok(Reading::More)
     }
@@ -405,6 +422,9 @@ impl Future for Connection {
 
 impl Connection {
     fn end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.session.is_open() {
+            self.partial.zeroize();
+        }
         if self.session.is_open() && self.ending.is_none() {
             tracing::warn!(connection = self.session.id().0, "client unexpectedly closed TCP connection");
         }

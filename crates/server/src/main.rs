@@ -49,6 +49,8 @@ fn run(options: ServerOptions) -> Result<(), Box<dyn std::error::Error>> {
     let config = options.into_config(config)?;
     let (data_dir, sync) = (config.data_dir.clone(), config.sync);
     let node = leveret_server::start(&config)?;
+    // It has passwords that nobody needs any more.
+    drop(config);
     // Its full name can be had only now that `start` has made it.
     let data_dir = data_dir.canonicalize().unwrap_or(data_dir);
     info!(addresses = ?node.addresses(), tls_addresses = ?node.tls_addresses(), data_dir = %data_dir.display(), "started");

@@ -4,7 +4,10 @@ Scripts beside this one are called as `python SCRIPT LEVERET FOLDER [MORE...]`. 
 `files.rs`. Each prints `ok NAME` or `FAIL NAME: reason` per scenario and `N passed, N failed` at the end.
 """
 
+import array
 import base64
+import itertools
+import mmap
 import os
 import pathlib
 import re
@@ -24,16 +27,16 @@ STARTED = re.compile(r" addresses=\[([^\]]*)\] tls_addresses=\[([^\]]*)\]")
 
 
 class Broker:
-    """Started with a configuration file; `secrets` are what nobody but the file may have."""
+    """Started with a configuration file; `secrets` are what nobody may be told, of which `kept` may be in its memory."""
 
-    def __init__(self, name, configuration, secrets, **environment):
+    def __init__(self, name, configuration, secrets, kept=(), **environment):
         self.folder = FOLDER / name
         self.folder.mkdir()
         self.data = self.folder / "data"
         self.file = self.folder / "rabbitmq.conf"
         self.file.touch(mode=0o600)
         self.file.write_text(configuration)
-        self.secrets = set(secrets)
+        self.secrets, self.kept = set(secrets), set(kept)
         self.environment = {**os.environ, **environment}
         command = [LEVERET, "--config", self.file, "--data-dir", self.data, "--log-level", "debug"]
         self.process = subprocess.Popen(
@@ -88,6 +91,7 @@ class Broker:
 
     def stop(self):
         """Ends the broker and looks for secrets wherever it may have left them."""
+        self.forgets()
         command_line = pathlib.Path(f"/proc/{self.process.pid}/cmdline")
         places = {"the command line": command_line.read_bytes() if command_line.exists() else b""}
         self.process.send_signal(signal.SIGTERM)
@@ -105,9 +109,36 @@ class Broker:
                 for shown in spellings(secret):
                     assert shown not in text, f"{name} has the secret {shown}:\n{text.decode()}"
 
+    def forgets(self):
+        """Looks for secrets in the memory of the broker, which another fault could send to anybody."""
+        try:
+            for octets in memory_of(pathlib.Path(f"/proc/{self.process.pid}")):
+                for secret in filter(None, self.secrets - self.kept):
+                    at = octets.find(secret.encode())
+                    assert at < 0, f"memory has a secret: {octets[max(0, at - 100) : at + 100]}"
+        except PermissionError as error:
+            print(f"SKIPPED: the memory of the broker cannot be read: {error}")
+
     def kill(self):
         self.process.kill()
         self.process.wait()
+
+
+def memory_of(process):
+    """The contents of what a process may write to, as far as it has been used: much more is set aside."""
+    page = mmap.PAGESIZE
+    areas = [line.split()[:2] for line in (process / "maps").read_text().splitlines()]
+    with open(process / "mem", "rb", buffering=0) as memory, open(process / "pagemap", "rb", buffering=0) as pages:
+        for begin, end in (area.split("-") for area, rights in areas if "w" in rights):
+            first, last = int(begin, 16) // page, int(end, 16) // page
+            pages.seek(first * 8)
+            states = array.array("Q", pages.read((last - first) * 8))
+            # The upper two bits: swapped, present.
+            for is_used, run in itertools.groupby(range(len(states)), lambda at: states[at] >> 62 != 0):
+                if is_used:
+                    run = list(run)
+                    memory.seek((first + run[0]) * page)
+                    yield memory.read(len(run) * page)
 
 
 def spellings(secret):

@@ -60,9 +60,12 @@ def main():
     chain = f"{LISTEN}{OWN}auth_backends.1 = http\nauth_backends.2 = internal\n{SERVICE.configuration()}"
     split = f"{LISTEN}{OWN}auth_backends.1.authn = internal\nauth_backends.1.authz = http\n{JUDGE.configuration()}"
     cached = f"{LISTEN}{OWN}auth_backends.1 = cache\nauth_cache.cached_backend = http\n{REMEMBERED.configuration('get')}"
+    secrets = [HAZEL, BIGWIG]
     brokers = [
-        broker.Broker(name, configuration, [HAZEL, BIGWIG])
-        for name, configuration in (("chain", chain), ("split", split), ("cached", cached))
+        broker.Broker("chain", chain, secrets),
+        broker.Broker("split", split, secrets),
+        # What is in a URL, nobody wipes.
+        broker.Broker("cached", cached, secrets, kept=secrets),
     ]
     scenarios = [
         the_second_is_asked_if_the_first_does_not_know,

@@ -94,6 +94,7 @@ def main():
             "http",
             f"listeners.tcp.1 = 127.0.0.1:0\nauth_backends.1 = http\n{SERVICE.configuration()}default_pass = $(FIRST)\n",
             [PASSWORD, "FirstOfAll"],
+            kept=["FirstOfAll"],  # Nobody can take it out of the environment.
             FIRST="FirstOfAll",
         )
     ]
