@@ -211,7 +211,8 @@ impl DelayCell {
     pub fn wake(&self) {
         let mut state = self.state.lock();
         let now = self.clock.now();
-        state.wake_at = state.wake_at.filter(|due| *due > now);
+        // Whatever the clock was asked for since, it has called for the first of it only.
+        state.wake_at = None;
         self.finish_before(&mut state, now);
     }
 

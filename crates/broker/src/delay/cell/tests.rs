@@ -104,6 +104,22 @@ fn the_clock_is_asked_for_the_first_moment_only_once() {
 }
 
 #[test]
+fn who_asks_between_the_clocks_call_and_its_effect_is_not_forgotten() {
+    let clock = Arc::new(ManualClock::at(Timestamp(0)));
+    let cell = cell(&clock, None, None);
+    hold(&cell, &[("a", 100)]);
+    // The clock is about to call. Meanwhile something comes that was due before that.
+    assert_eq!(clock.advance(100), [ID]);
+    hold(&cell, &[("b", 50), ("c", 500)]);
+    cell.wake();
+    assert_eq!(fire(&cell, None), ["b", "a"]);
+    // So it calls once more, for nothing, and has to be asked for the rest.
+    assert_eq!(clock.advance(0), [ID]);
+    cell.wake();
+    assert_eq!(clock.next_due(), Some(Timestamp(500)));
+}
+
+#[test]
 fn what_is_due_later_is_on_disk_only_and_read_back_before_its_time() {
     let clock = Arc::new(ManualClock::at(Timestamp(0)));
     let store = FakeStore::new();
