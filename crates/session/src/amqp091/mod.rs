@@ -394,7 +394,9 @@ impl Session {
 
     /// Ends the connection after an error of its octets or methods.
     fn close_with(&mut self, fault: &Fault, (class_id, method_id): (u16, u16), out: &mut Vec<u8>) {
-        if fault.code() != ReplyCode::ConnectionForced {
+        // Whoever refused a login has said so.
+        let is_logged = matches!(self.phase, Phase::Starting | Phase::Verifying);
+        if fault.code() != ReplyCode::ConnectionForced && !is_logged {
             tracing::error!(
                 connection = self.id.0,
                 user = &*self.user,
