@@ -331,8 +331,9 @@ impl Node {
             _ => {}
         }
         self.add_delays(&mut state);
-        self.generation.store(state.topology.generation(), Ordering::Release);
+        // In this order: who sees the new generation must not find a route permitted by answers from before.
         self.access_generation.store(state.topology.access_generation(), Ordering::Release);
+        self.generation.store(state.topology.generation(), Ordering::Release);
         let written = match applied {
             // It was so already, but perhaps not on disk yet: somebody else may have just asked for it.
             Applied::Unchanged | Applied::QueueExists { .. } => {
