@@ -146,6 +146,7 @@ impl Mailbox {
                 state.inbox.events.iter().any(|event| matches!(event, Event::PublishingResumed))
             }
             Event::JournalMoved => state.inbox.events.iter().any(|event| matches!(event, Event::JournalMoved)),
+            Event::AccessChanged => state.inbox.events.iter().any(|event| matches!(event, Event::AccessChanged)),
             _ => false,
         };
         if !is_said {
@@ -232,6 +233,17 @@ mod tests {
         let bodies: Vec<_> = inbox.deliveries.iter().map(|delivery| delivery.message.body()).collect();
         assert_eq!((bodies, inbox.events.len()), (vec![&b"a"[..], b"b", b"c"], 1));
         assert!(take(&mailbox).is_empty());
+    }
+
+    #[test]
+    fn what_was_said_is_not_said_again() {
+        let mailbox = Mailbox::default();
+        for event in [Event::PublishingResumed, Event::JournalMoved, Event::AccessChanged] {
+            for _ in 0..3 {
+                let _ = mailbox.post(event.clone());
+            }
+        }
+        assert_eq!(take(&mailbox).events.len(), 3);
     }
 
     #[test]
