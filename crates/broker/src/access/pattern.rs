@@ -13,6 +13,8 @@ const STEPS_MAX: usize = 10_000;
 const COMPILED_MAX: usize = 1 << 20;
 /// Octets that a compiled pattern may add to that by being used.
 const CACHE_MAX: usize = 256 * 1024;
+/// Octets of a pattern: more could not be kept whole.
+const TEXT_MAX: usize = u16::MAX as usize;
 /// Characters that mean something to regular expressions. Patterns without them stand for themselves.
 const SPECIAL: &[char] = &['\\', '.', '^', '$', '|', '?', '*', '+', '(', ')', '[', ']', '{', '}'];
 
@@ -56,10 +58,19 @@ pub type Variable<'a> = (&'a str, &'a str);
 impl Pattern {
     /// Takes a text for a pattern, if it is one.
     pub fn new(text: Name) -> Result<Self, PatternError> {
+        if text.len() > TEXT_MAX {
+            let reason = format!("it has more than {TEXT_MAX} bytes");
+            return Err(PatternError { pattern: text, reason });
+        }
         if let Err(reason) = compile(&text) {
             return Err(PatternError { pattern: text, reason });
         }
         Ok(Self { text, compiled: OnceLock::new() })
+    }
+
+    /// A text that was a pattern when it was kept. If it is none any more, nothing matches.
+    pub(crate) const fn kept(text: Name) -> Self {
+        Self { text, compiled: OnceLock::new() }
     }
 
     /// What everything matches.
@@ -196,6 +207,20 @@ mod tests {
             let error = Pattern::new(pattern.into()).unwrap_err();
             assert!(error.to_string().starts_with("invalid regular expression '"), "{pattern}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_kept_is_refused() {
+        assert!(Pattern::new(format!("^{}", "a".repeat(TEXT_MAX - 1)).as_str().into()).is_ok());
+        let error = Pattern::new(format!("^{}", "a".repeat(TEXT_MAX)).as_str().into()).unwrap_err();
+        assert_eq!(error.reason, "it has more than 65535 bytes");
+    }
+
+    #[test]
+    fn what_was_kept_and_is_no_pattern_any_more_matches_nothing() {
+        let pattern = Pattern::kept("(q".into());
+        assert!(!pattern.matches("(q", &[]) && !pattern.matches("", &[]));
+        assert!(Pattern::kept("^q".into()).matches("queue", &[]));
     }
 
     #[test]

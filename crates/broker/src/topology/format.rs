@@ -499,9 +499,9 @@ impl<'a> Reader<'a> {
         found.ok_or(FormatError::Malformed)
     }
 
-    /// It was a pattern when it was set.
+    /// It was a pattern when it was set. No broker is kept from starting because another version of it thinks otherwise.
     fn pattern(&mut self) -> Result<Pattern, FormatError> {
-        Pattern::new(self.name()?).map_err(|_| FormatError::Malformed)
+        self.name().map(Pattern::kept)
     }
 
     fn binding(&mut self) -> Result<BindingRecord, FormatError> {

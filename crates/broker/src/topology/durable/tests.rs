@@ -1,7 +1,7 @@
 //! What survives: records make the durable part of a topology anew, and nothing else.
 
 use super::*;
-use crate::access::HashingAlgorithm;
+use crate::access::{HashingAlgorithm, PasswordHash, Permission, Question};
 use crate::topology::{ApplyTo, ConnectionId, FormatError, Protection};
 use crate::value::Value;
 use proptest::prelude::*;
@@ -317,12 +317,35 @@ fn octets_that_are_no_record_are_refused() {
         ([whole.as_slice(), &[0]].concat(), FormatError::Malformed),
         (vec![2, 1, 0, 0], FormatError::Version(2)),
         (vec![1, 99], FormatError::Malformed),
-        (vec![1, 24, 0, 0, 0, 0, 1, 0, b'(', 0, 0, 0, 0], FormatError::Malformed),
         (vec![1, 22, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0], FormatError::Malformed),
         (vec![1, 1, 1, 0, 0xff], FormatError::Malformed),
     ] {
         assert_eq!(Record::decode(&octets), Err(error), "{octets:?}");
     }
+}
+
+#[test]
+fn a_pattern_that_is_none_any_more_keeps_nobody_from_starting() {
+    let octets = [1, 24, 1, 0, b'u', 1, 0, b'/', 1, 0, b'(', 2, 0, b'.', b'*', 0, 0];
+    let kept = Record::decode(&octets).unwrap();
+    let mut topology = topology();
+    for record in [Record::UserSet { user: "u".into(), password: PasswordHash::none(), tags: Vec::new() }, kept] {
+        topology.restore(record).unwrap();
+    }
+    let vhost = Name::from("/");
+    for (permission, expected) in [(Permission::Configure, false), (Permission::Write, true), (Permission::Read, false)]
+    {
+        let answer = topology.answer("u", &Question::queue(permission, &vhost, "("));
+        assert_eq!(answer.is_allowed(), expected, "{permission}");
+    }
+    let mut again = Vec::new();
+    topology
+        .durable_records()
+        .iter()
+        .find(|record| matches!(record, Record::PermissionsSet { .. }))
+        .unwrap()
+        .encode(&mut again);
+    assert_eq!(again, octets);
 }
 
 /// Something that may happen to users and their rights.
