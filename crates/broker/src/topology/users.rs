@@ -147,10 +147,14 @@ impl Topology {
             return Applied::Unchanged;
         }
         let Defaults { vhost, user, password, tags, permissions } = defaults;
-        let _ = self.create_vhost(Name::clone(&vhost));
-        // From before there were others, there may be a vhost, but no user.
-        let _ = self.set_user(Name::clone(&user), password, tags);
-        let _ = self.set_permissions(&user, vhost, permissions);
+        // There may be a vhost, from before there were users, or a user that may do nothing, if the first start did not get
+        // further. Whoever has more lost the record that says so, and nobody is to get in by a password that everybody knows.
+        let is_fresh = self.users.values().all(|known| known.name == user && known.permissions.is_empty());
+        if is_fresh {
+            let _ = self.create_vhost(Name::clone(&vhost));
+            let _ = self.set_user(Name::clone(&user), password, tags);
+            let _ = self.set_permissions(&user, vhost, permissions);
+        }
         self.note_defaults();
         self.records.push(Record::DefaultsCreated);
         Applied::VhostCreated

@@ -51,6 +51,35 @@ fn a_fresh_broker_has_a_guest_once() {
 }
 
 #[test]
+fn users_are_left_alone_though_it_is_not_known_any_more_that_there_was_a_guest() {
+    let defaults = || Change::CreateDefaults(Box::new(Defaults::guest(PasswordHash::none())));
+    let hash = || PasswordHash { octets: b"secret".as_slice().into(), ..PasswordHash::none() };
+    let vhost = || Record::VhostCreated { vhost: "/".into() };
+    let guest = || Record::UserSet { user: "guest".into(), password: hash(), tags: Vec::new() };
+    let may = || Record::PermissionsSet { user: "guest".into(), vhost: "/".into(), permissions: Permissions::all() };
+    let other = || Record::UserSet { user: "other".into(), password: hash(), tags: Vec::new() };
+    for (records, is_made) in [
+        (vec![], true),
+        (vec![vhost()], true),
+        (vec![vhost(), guest()], true),
+        (vec![vhost(), guest(), may()], false),
+        (vec![vhost(), other()], false),
+        (vec![vhost(), other(), guest()], false),
+    ] {
+        let mut topology = Topology::new();
+        for record in records.clone() {
+            topology.restore(record).unwrap();
+        }
+        topology.apply(defaults()).unwrap();
+        let is_guest =
+            topology.user("guest").is_ok_and(|user| user.password().is_none() && user.permissions().len() == 1);
+        assert_eq!(is_guest, is_made, "{records:?}");
+        assert!(topology.has_defaults());
+        assert_eq!(topology.take_records().pop(), Some(Record::DefaultsCreated));
+    }
+}
+
+#[test]
 fn a_user_may_what_its_patterns_say_and_nothing_elsewhere() {
     let mut topology = topology();
     topology.apply(set_permissions("u", "v", ["^c", "^w|^amq\\.default$", "^{username}-{vhost}-"])).unwrap();
