@@ -165,7 +165,9 @@ impl Deadline {
 impl Session {
     /// When a delivery may be overdue: the end of a turn is due by then, though nothing else may happen.
     pub fn deadline(&self) -> Option<Timestamp> {
-        [self.deadline.0, self.access_due()].into_iter().flatten().min()
+        // Once the connection is closing nothing is done about it, and it would be due for ever.
+        let overdue = self.deadline.0.filter(|_| self.phase == Phase::Running);
+        [overdue, self.access_due()].into_iter().flatten().min()
     }
 
     /// The time by the node's clock.
