@@ -24,7 +24,7 @@ use super::settings::Mechanism;
 use super::sources::SourceKind;
 use super::{Handled, Phase, Session};
 
-/// Answers that are kept; with more, all of them are forgotten.
+/// Answers that are kept; with more, all of them are forgotten, unless something waits.
 const ANSWERS_MAX: usize = 1024;
 /// Ids of connection.update-secret.
 const UPDATE_SECRET: (u16, u16) = (10, 70);
@@ -137,7 +137,7 @@ pub(super) struct Access {
     /// When the answers have to be asked for again.
     stale_at: Option<Timestamp>,
     /// Questions that nobody has answered yet, with their tickets.
-    asked: Vec<(u64, Subject)>,
+    asked: HashMap<Subject, u64, RandomState>,
     /// Answers that are to come, some of them perhaps to questions that do not matter any more.
     outstanding: usize,
     /// Tickets that were given.
@@ -146,8 +146,8 @@ pub(super) struct Access {
     verifying: Option<u64>,
     /// Whether the client wants to close the connection and questions before that have no answer yet.
     pub(super) is_closing: bool,
-    /// Whether consumers have to be looked at once answers have come.
-    is_reviewing: bool,
+    /// Consumers of which it is not known yet whether they may go on, as what the user may do has changed.
+    reviewing: Vec<u32>,
     /// Whether a password or token came since the input was wiped.
     pub(super) saw_secret: bool,
 }
@@ -243,8 +243,8 @@ impl Session {
             }
             Outcome::Answered(_, answer) => {
                 self.access.outstanding = self.access.outstanding.saturating_sub(1);
-                if let Some(index) = self.access.asked.iter().position(|(asked, _)| *asked == ticket) {
-                    let (_, key) = self.access.asked.swap_remove(index);
+                let asked = self.access.asked.extract_if(|_, asked| *asked == ticket).next();
+                if let Some((key, _)) = asked {
                     self.keep_answer(key, answer.clone());
                 }
                 // What needed an answer that is out of date asks again.
@@ -262,9 +262,7 @@ impl Session {
             }
             Phase::Running => {
                 self.parking.has_moved = true;
-                if self.access.is_reviewing {
-                    self.review_consumers(out);
-                }
+                self.go_on_reviewing(out);
             }
             Phase::Header
             | Phase::Starting
@@ -277,7 +275,9 @@ impl Session {
     }
 
     fn keep_answer(&mut self, key: Subject, answer: Answer) {
-        if self.access.answers.len() >= ANSWERS_MAX {
+        // What waits may need more of them together: if they were forgotten, it would ask for ever.
+        let is_waited_for = !self.parking.channels.is_empty() || !self.access.reviewing.is_empty();
+        if self.access.answers.len() >= ANSWERS_MAX && !is_waited_for {
             self.access.answers.clear();
         }
         if self.access.stale_at.is_none() {
@@ -309,14 +309,24 @@ impl Session {
 
     /// Any right will do; without any, nobody is told whether there is such a thing.
     fn need_any(&mut self, about: About, name: &str) -> Permitted {
-        let mut refused = Ok(());
+        let mut refused = Vec::new();
         for permission in Permission::ALL {
-            match self.ask(SubjectRef { about, permission, name, routing_key: "" })? {
-                Asked::Allowed => return Ok(()),
-                Asked::Refused(error) => refused = refused.and(Err(error)),
+            let key = SubjectRef { about, permission, name, routing_key: "" };
+            match self.ask(key) {
+                Ok(Asked::Allowed) => return Ok(()),
+                Ok(Asked::Refused(error)) => refused.push((key, error)),
+                Err(refusal) => {
+                    // They count together with the one that is to come.
+                    for (key, error) in refused {
+                        if let Error::Refused { answer, .. } = error {
+                            self.keep_answer(key.into(), *answer);
+                        }
+                    }
+                    return Err(refusal);
+                }
             }
         }
-        refused.map_err(Refusal::from)
+        refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error.into()))
     }
 
     /// Asks, unless it is known.
@@ -330,7 +340,7 @@ impl Session {
     }
 
     fn ask_authority(&mut self, key: SubjectRef<'_>) -> Result<Asked, Refusal> {
-        if self.access.asked.iter().any(|(_, asked)| key.equivalent(asked)) {
+        if self.access.asked.contains_key(&key) {
             return Err(Refusal::Waiting);
         }
         let question = key.question(&self.vhost);
@@ -340,7 +350,7 @@ impl Session {
             None => self.put(&question),
         };
         let Some(answer) = answer else {
-            self.access.asked.push((self.access.tickets, key.into()));
+            self.access.asked.insert(key.into(), self.access.tickets);
             self.access.outstanding += 1;
             return Err(Refusal::Waiting);
         };
@@ -550,14 +560,18 @@ impl Session {
 
     /// Cancels the consumers whose queue the user may not read any more.
     pub(super) fn review_consumers(&mut self, out: &mut Vec<u8>) {
-        self.access.is_reviewing = false;
-        for key in self.sources.keys() {
+        self.access.reviewing = self.sources.keys();
+        self.go_on_reviewing(out);
+    }
+
+    fn go_on_reviewing(&mut self, out: &mut Vec<u8>) {
+        for key in std::mem::take(&mut self.access.reviewing) {
             let Some(source) = self.sources.get(key).filter(|source| source.live) else { continue };
             let SourceKind::Consumer { queue, .. } = source.kind() else { continue };
             let (number, tag, queue) = (source.channel, Name::clone(&source.tag), Name::clone(&queue.info().name));
             match self.need(Permission::Read, About::Queue, &queue) {
                 Ok(()) => {}
-                Err(Refusal::Waiting) => self.access.is_reviewing = true,
+                Err(Refusal::Waiting) => self.access.reviewing.push(key),
                 Err(Refusal::Fault(fault)) => {
                     tracing::warn!(
                         connection = self.id.0,

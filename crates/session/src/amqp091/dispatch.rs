@@ -218,7 +218,7 @@ impl Session {
             Ok(()) => self.handle_synchronous(number, method, out),
             Err(Refusal::Fault(fault)) => Err(fault),
             Err(Refusal::Waiting) => {
-                self.retry(number, |frames| {
+                self.retry_once_answered(number, |frames| {
                     frame::write_frame(frames, FrameKind::Method, number, |out| out.extend_from_slice(payload));
                 });
                 Ok(())

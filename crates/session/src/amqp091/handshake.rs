@@ -253,12 +253,8 @@ impl Session {
         match method {
             Method::ConnectionClose(close) => {
                 self.client_closed(close);
-                if self.access.is_waiting() {
-                    // What it sent before comes first.
-                    self.access.is_closing = true;
-                } else {
-                    self.close_as_asked(out);
-                }
+                self.access.is_closing = true;
+                self.close_as_asked(out);
                 Ok(())
             }
             Method::ConnectionUpdateSecret(update) => self.update_secret(update, out),
@@ -266,10 +262,13 @@ impl Session {
         }
     }
 
-    /// Closes the connection as the client asked.
+    /// Closes the connection as the client asked, once all that it sent before is done.
     pub(super) fn close_as_asked(&mut self, out: &mut Vec<u8>) {
-        self.access.is_closing = false;
         self.finish_parked();
+        if self.access.is_waiting() {
+            return;
+        }
+        self.access.is_closing = false;
         self.close_channels(out);
         frame::write_method(out, 0, &ConnectionCloseOk {});
         self.node.disconnect(self.id);

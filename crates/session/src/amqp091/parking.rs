@@ -24,8 +24,10 @@ pub(crate) struct Parking {
     pub(crate) channels: Vec<u16>,
     /// Whether what they wait for may have happened; looked into at the end of the turn, when nothing is half done.
     pub(crate) has_moved: bool,
-    /// Whether the client is gone, and only what it sent before is still to be handled.
+    /// Whether the client has sent all it will, and what it sent before is handled without waiting for the disk.
     is_finishing: bool,
+    /// Whether what is handled meanwhile came upon something that nobody has answered yet.
+    is_unanswered: bool,
 }
 
 /// What an answer waits for.
@@ -103,11 +105,20 @@ impl Session {
         Ok(())
     }
 
-    /// Handles what is written anew once what it waits for has happened. Its channel is parked until then.
-    pub(super) fn retry(&mut self, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Handles what is written anew once it is known whether the user may. Its channel is parked until then.
+    pub(super) fn retry_once_answered(&mut self, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
         if self.parking.is_finishing {
-            return;
+            self.parking.is_unanswered = true;
+            if !self.access.is_closing {
+                // Nobody is left to wait for the answer.
+                return;
+            }
         }
+        self.retry(number, write);
+    }
+
+    /// Handles what is written anew once what it waits for has happened. Its channel is parked until then.
+    fn retry(&mut self, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
         let Some(channel) = self.channels.get_mut(number) else { return };
         if channel.parked.is_none() {
             self.parking.channels.push(number);
@@ -124,6 +135,9 @@ impl Session {
 
     /// Handles a method anew once the store has read what it needs. Its channel is parked until then.
     pub(super) fn retry_once_read(&mut self, number: u16, method: &impl Encode) {
+        if self.parking.is_finishing {
+            return;
+        }
         self.retry(number, |frames| frame::write_method(frames, number, method));
     }
 
@@ -204,8 +218,8 @@ impl Session {
         }
     }
 
-    /// Handles frames that were kept, as many as one turn may. The channel may be parked again by one of them, which then
-    /// keeps the rest.
+    /// Handles frames that were kept, as many as one turn may. The channel may be parked again by one of them, and keeps the
+    /// rest then.
     fn replay(&mut self, number: u16, mut octets: &[u8], out: &mut Vec<u8>) {
         // Before the cache may fall, what another channel's frames published along it has to be out.
         self.flush(out);
@@ -213,7 +227,19 @@ impl Session {
         let output_max = out.len() + OUTPUT_MAX;
         let mut handled = 0;
         while let Ok(Some((frame, used))) = Frame::decode(octets, usize::MAX) {
-            if out.len() >= output_max || handled >= METHODS_MAX {
+            let is_enough = out.len() >= output_max || handled >= METHODS_MAX;
+            let parked = self.channels.get_mut(number).and_then(|channel| channel.parked.as_mut());
+            if let Some(parked) = parked
+                && (is_enough || !parked.frames.is_empty())
+            {
+                parked.frames.extend_from_slice(octets);
+                return;
+            }
+            if self.parking.is_unanswered {
+                // It may rely on what is not done, such as an ack on a publish.
+                return;
+            }
+            if is_enough {
                 let rest = Parked { answers: VecDeque::new(), frames: octets.to_vec() };
                 self.park_again(number, Box::new(rest));
                 // The rest is due in the next turn, which comes without waiting for anything.
@@ -227,18 +253,27 @@ impl Session {
         }
     }
 
-    /// Handles everything that parked channels keep, for a client that has sent all it will. Nobody is left to answer.
+    /// Handles everything that parked channels keep, for a client that has sent all it will and needs no answers. What nobody
+    /// has said yet whether the user may stays parked, with all behind it, if the client waits until the connection is closed; if
+    /// it is gone, that is dropped.
     pub(super) fn finish_parked(&mut self) {
         self.parking.is_finishing = true;
         for number in std::mem::take(&mut self.parking.channels) {
+            self.parking.is_unanswered = false;
             while self.phase == Phase::Running
+                && !self.parking.is_unanswered
                 && let Some(parked) = self.channels.get_mut(number).and_then(|channel| channel.parked.take())
             {
                 self.parking.has_moved = false;
                 self.replay(number, &parked.frames, &mut Vec::new());
             }
         }
-        self.parking.channels.clear();
+        (self.parking.is_finishing, self.parking.is_unanswered) = (false, false);
+        let channels = &self.channels;
+        let is_parked = |number: &u16| channels.get(*number).is_some_and(|channel| channel.parked.is_some());
+        self.parking.channels.retain(is_parked);
+        self.parking.channels.sort_unstable();
+        self.parking.channels.dedup();
     }
 }
 

@@ -205,7 +205,7 @@ impl Session {
             mandatory,
             immediate: false,
         };
-        self.retry(number, |frames| {
+        self.retry_once_answered(number, |frames| {
             frame::write_content(frames, number, &publish, message.properties(), message.body(), frame_max);
         });
     }

@@ -7,17 +7,20 @@ use leveret_broker::access::{
     Question, Reason, RenewalFailure, Reply, Secret, TopicPermissions, tags,
 };
 use leveret_broker::clock::{Clock, ManualClock, Timestamp};
+use leveret_broker::journal::Journal;
+use leveret_broker::mailbox::CloseReason;
 use leveret_broker::node::{Node, Surroundings};
 use leveret_broker::topology::{Change, Existing};
-use leveret_protocol::amqp091::Table;
 use leveret_protocol::amqp091::frame::write_content;
 use leveret_protocol::amqp091::method::{
     BasicGet, BasicPublish, ConfirmSelect, ConnectionClose, ConnectionOpen, ConnectionUpdateSecret, ExchangeDeclare,
-    QueueBind,
+    QueueBind, TxCommit, TxSelect,
 };
+use leveret_protocol::amqp091::{ProtocolHeader, Table, TableWriter, Value};
 use leveret_session::amqp091::{Ending, Settings};
 
-use super::client::{Client, FRAME_MAX, settings};
+use super::client::{Client, FRAME_MAX, counts, drain, settings};
+use super::parking::{Disk, declare};
 
 /// Somebody who takes time to answer: questions lie here until they are answered.
 #[derive(Debug)]
@@ -541,4 +544,196 @@ fn only_an_impersonator_may_speak_for_others() {
         write_content(&mut client.to_server, 1, &publish, b"\x00\x10\x03bob", b"m", FRAME_MAX as usize);
         assert_eq!(client.turn(), [expected]);
     }
+}
+
+#[test]
+fn many_publishes_that_wait_are_kept_while_others_get_their_answers() {
+    const MANY: usize = 3000;
+    let slow = Slow::new(&Arc::new(Node::new()));
+    let mut client = open(&slow);
+    client.open_channel(2);
+    client.confirm_select(1);
+    for _ in 0..MANY {
+        client.publish_to(1, "amq.fanout", "key", b"m", false);
+    }
+    client.publish_to(2, "amq.direct", "key", b"m", true);
+    assert_eq!(client.turn(), ["2: open-ok"]);
+    // Wakes channel 1 as well.
+    assert_eq!(slow.answer("amq.direct", &Answer::Allowed), 1);
+    assert_eq!(client.turn(), ["2: return NO_ROUTE 'm'"]);
+    assert!(!client.session.is_due(), "there is nothing to go on with");
+    assert_eq!(slow.answer("amq.fanout", &Answer::Allowed), 1);
+    let mut last = None;
+    while let Some(shown) = client.turn().pop() {
+        last = Some(shown);
+    }
+    assert_eq!(last, Some(format!("1: ack to {MANY}")));
+}
+
+#[test]
+fn what_needs_many_answers_at_once_gets_them() {
+    let slow = Slow::new(&Arc::new(Node::new()));
+    let mut client = open(&slow);
+    let digit = |number: u32| char::from_digit(number, 36).unwrap();
+    let keys: Vec<String> = (0..1100).map(|number| [digit(number / 36), digit(number % 36)].iter().collect()).collect();
+    let mut properties = vec![0x20, 0];
+    let values: Vec<Value<'_>> = keys.iter().map(|key| Value::LongStr(key.as_bytes())).collect();
+    let mut headers = Vec::new();
+    TableWriter::new(&mut headers).array("CC", |array| {
+        values.iter().for_each(|value| {
+            array.value(*value);
+        })
+    });
+    properties.extend_from_slice(&u32::try_from(headers.len()).unwrap().to_be_bytes());
+    properties.extend_from_slice(&headers);
+    let (exchange, routing_key) = ("amq.topic", "key");
+    let publish = BasicPublish { ticket: 0, exchange, routing_key, mandatory: true, immediate: false };
+    write_content(&mut client.to_server, 1, &publish, &properties, b"m", FRAME_MAX as usize);
+    let mut shown = client.turn();
+    // One for the exchange, one for each key.
+    for _ in 0..keys.len() + 2 {
+        assert_eq!(shown, [""; 0]);
+        assert_eq!(slow.answer("", &Answer::Allowed), 1);
+        shown = client.turn();
+    }
+    assert_eq!(shown, ["1: return NO_ROUTE 'm'"]);
+}
+
+#[test]
+fn asking_for_any_right_asks_for_each_once() {
+    let slow = Slow::new(&Arc::new(Node::new()));
+    let mut client = open(&slow);
+    let (internal, no_wait, arguments) = (false, false, Table::default());
+    let (ticket, exchange, kind, durable, auto_delete, passive) = (0, "amq.fanout", "fanout", true, false, true);
+    let declare =
+        ExchangeDeclare { ticket, exchange, kind, passive, durable, auto_delete, internal, no_wait, arguments };
+    client.send(1, &declare);
+    client.quiet_turn();
+    for permission in ["Configure", "Write"] {
+        assert_eq!(slow.answer(permission, &Answer::REFUSED), 1);
+        client.quiet_turn();
+    }
+    assert_eq!(slow.answer("Read", &Answer::Allowed), 1);
+    assert_eq!(client.turn(), ["1: ExchangeDeclareOk"]);
+}
+
+#[test]
+fn consumers_are_looked_at_however_many_there_are() {
+    const MANY: usize = 1100;
+    let slow = Slow::new(&Arc::new(Node::new()));
+    let mut other = Client::open(&slow.node);
+    let mut client = open(&slow);
+    for number in 0..MANY {
+        other.declare(1, &format!("q{number}"));
+        client.consume(1, &format!("q{number}"), true);
+    }
+    while other.turn().pop().is_some() {}
+    client.turn();
+    while slow.answer("", &Answer::Allowed) > 0 {
+        client.turn();
+    }
+    client.send(0, &ConnectionUpdateSecret { new_secret: b"new", reason: "" });
+    client.quiet_turn();
+    slow.secrets.lock().unwrap().pop().unwrap().1.send(Outcome::Renewed(Ok(slow.identity("ann"))));
+    assert_eq!(client.turn(), ["0: ConnectionUpdateSecretOk"]);
+    assert_eq!(slow.asked(), MANY + 1, "and the vhost");
+    assert_eq!(slow.answer("\"q7\"", &Answer::REFUSED), 1);
+    assert_eq!(client.turn(), [consume_reply("q7")]);
+    assert_eq!(slow.answer("", &Answer::Allowed), MANY);
+    client.quiet_turn();
+    assert_eq!(slow.asked(), 0, "nothing is asked again");
+}
+
+#[test]
+fn what_waited_for_the_disk_is_asked_for_before_the_connection_closes() {
+    // Which writes nothing.
+    let journal: Arc<dyn Journal> = Arc::new(Disk::default());
+    let surroundings = Surroundings { journal: Some(journal), ..Surroundings::default() };
+    let slow = Slow::new(&Arc::new(Node::within(surroundings)));
+    let mut client = open(&slow);
+    client.send(1, &declare("q", true));
+    client.publish(1, "q", "not lost");
+    client.quiet_turn();
+    assert_eq!(slow.answer("Configure", &Answer::Allowed), 1);
+    client.quiet_turn();
+    assert_eq!(slow.asked(), 0, "the publish waits for the disk");
+    client.send(0, &ConnectionClose { reply_code: 200, reply_text: "bye", class_id: 0, method_id: 0 });
+    client.quiet_turn();
+    assert_eq!(slow.answer("Write", &Answer::Allowed), 1);
+    assert_eq!(client.turn(), ["0: close-ok"]);
+    assert_eq!(counts(&slow.node, "q").ready, 1);
+}
+
+#[test]
+fn what_relies_on_what_nobody_answered_is_not_done_for_a_client_that_is_gone() {
+    let slow = Slow::new(&Arc::new(Node::new()));
+    let mut other = Client::open(&slow.node);
+    other.declare(1, "q");
+    other.publish(1, "q", "task");
+    other.turn();
+    let mut client = open(&slow);
+    client.consume(1, "q", false);
+    client.quiet_turn();
+    slow.answer("Read", &Answer::Allowed);
+    assert_eq!(client.turn(), ["1: deliver q 1 'task'"]);
+    client.publish_to(1, "amq.direct", "key", b"result", false);
+    client.ack(1, 1, false);
+    client.quiet_turn();
+    drop(client);
+    assert_eq!(drain(&slow.node, "q"), ["task*"], "the result is not there, so the task is");
+}
+
+#[test]
+fn rights_are_those_of_the_publish_and_not_of_the_commit() {
+    let node = Arc::new(Node::new());
+    let mut client = open_as(&node, "ann", "", [".*"; 3]);
+    client.declare(1, "q");
+    client.send(1, &TxSelect {});
+    client.publish(1, "q", "before");
+    assert_eq!(client.turn(), ["1: TxSelectOk"]);
+    set_permissions(&node, "ann", ["", "", ""]);
+    client.send(1, &TxCommit {});
+    assert_eq!(client.turn(), ["1: TxCommitOk"]);
+    assert_eq!(drain(&node, "q"), ["before"]);
+    client.publish(1, "q", "after");
+    let text = "1: close ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user 'ann'";
+    assert_eq!(client.turn(), [text]);
+}
+
+#[test]
+fn a_consumer_ends_with_its_right_though_its_client_cannot_be_told() {
+    let node = Arc::new(Node::new());
+    create_user(&node, "ann", "");
+    set_permissions(&node, "ann", [".*"; 3]);
+    let mut client = Client::connect(&node);
+    client.to_server.extend_from_slice(&ProtocolHeader::AMQP_0_9_1.octets());
+    client.start_ok("ann", "ann", &[]);
+    client.tune_ok(10);
+    client.send(0, &ConnectionOpen { virtual_host: "/", capabilities: "", insist: false });
+    client.open_channel(1);
+    client.declare(1, "q");
+    client.consume(1, "q", true);
+    client.turn();
+    set_permissions(&node, "ann", [".*", ".*", ""]);
+    client.quiet_turn();
+    assert_eq!(client.cell("q").counts().consumers, 0);
+    client.publish(1, "q", "stays");
+    client.quiet_turn();
+    assert_eq!(drain(&node, "q"), ["stays"]);
+}
+
+#[test]
+fn nothing_is_due_any_more_while_a_connection_closes() {
+    let clock = Arc::new(ManualClock::at(Timestamp(1000)));
+    let surroundings = Surroundings { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Surroundings::default() };
+    let node = Arc::new(Node::within(surroundings));
+    let mut client = Client::open(&node);
+    client.declare_with(1, "q", &[("x-consumer-timeout", Value::I32(5000))]);
+    client.publish(1, "q", "m");
+    client.consume(1, "q", false);
+    assert_eq!(client.turn(), ["1: deliver q 1 'm'"]);
+    assert!(client.session.deadline().is_some());
+    node.close_connections(&CloseReason::Shutdown);
+    client.turn();
+    assert_eq!(client.session.deadline(), None);
 }

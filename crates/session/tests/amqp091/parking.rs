@@ -18,7 +18,7 @@ use super::fake_store::FakeStore;
 
 /// A disk that writes when the test says so.
 #[derive(Debug, Default)]
-struct Disk {
+pub(crate) struct Disk {
     state: Mutex<DiskState>,
 }
 
@@ -99,7 +99,7 @@ fn start_at(clock: &Arc<ManualClock>) -> (Arc<Disk>, Arc<Node>, Client) {
     (disk, node, client)
 }
 
-fn declare(queue: &str, durable: bool) -> QueueDeclare<'_> {
+pub(crate) fn declare(queue: &str, durable: bool) -> QueueDeclare<'_> {
     let (ticket, passive, exclusive, auto_delete, no_wait, arguments) =
         (0, false, false, false, false, Table::default());
     QueueDeclare { ticket, queue, passive, durable, exclusive, auto_delete, no_wait, arguments }
