@@ -20,21 +20,30 @@ pub(crate) struct Client {
 impl Client {
     /// A client whose connection is open.
     pub(crate) fn open(address: SocketAddr) -> Self {
+        Self::open_as(address, b"", "guest", "guest").unwrap()
+    }
+
+    /// A client whose connection is open, unless the user is refused. It says something before it begins.
+    pub(crate) fn open_as(address: SocketAddr, before: &[u8], user: &str, password: &str) -> Option<Self> {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
         let mut client = Self { stream, unread: Vec::new() };
+        client.stream.write_all(before).unwrap();
         client.stream.write_all(&ProtocolHeader::AMQP_0_9_1.octets()).unwrap();
         let start = client.payload();
         assert!(matches!(Method::decode(&start), Ok(Method::ConnectionStart(_))));
         let client_properties = Table::default();
-        let response = b"\0guest\0guest";
-        client.send(0, &ConnectionStartOk { client_properties, mechanism: "PLAIN", response, locale: "en_US" });
-        assert!(matches!(Method::decode(&client.payload()), Ok(Method::ConnectionTune(_))));
+        let response = format!("\0{user}\0{password}").into_bytes();
+        client.send(
+            0,
+            &ConnectionStartOk { client_properties, mechanism: "PLAIN", response: &response, locale: "en_US" },
+        );
+        assert!(matches!(Method::decode(&client.try_payload()?), Ok(Method::ConnectionTune(_))));
         client.send(0, &ConnectionTuneOk { channel_max: 10, frame_max: 8192, heartbeat: 0 });
         client.send(0, &ConnectionOpen { virtual_host: "/", capabilities: "", insist: false });
         assert!(matches!(Method::decode(&client.payload()), Ok(Method::ConnectionOpenOk(_))));
-        client
+        Some(client)
     }
 
     /// Sends to a broker that may be gone.
