@@ -405,10 +405,11 @@ impl Session {
                 fault.text()
             );
         }
+        // Before what is in the mailbox is handled, which may be another reason.
+        self.phase = Phase::Closing;
         self.close_channels(out);
         let close = ConnectionClose { reply_code: fault.code().code(), reply_text: fault.text(), class_id, method_id };
         frame::write_method(out, 0, &close);
-        self.phase = Phase::Closing;
         let wait = match self.limits.heartbeat_seconds {
             0 => CLOSE_WAIT_MAX,
             seconds => Duration::from_secs(u64::from(seconds)).min(CLOSE_WAIT_MAX),

@@ -580,9 +580,9 @@ fn what_needs_many_answers_at_once_gets_them() {
     let values: Vec<Value<'_>> = keys.iter().map(|key| Value::LongStr(key.as_bytes())).collect();
     let mut headers = Vec::new();
     TableWriter::new(&mut headers).array("CC", |array| {
-        values.iter().for_each(|value| {
-            array.value(*value);
-        })
+        for value in values {
+            array.value(value);
+        }
     });
     properties.extend_from_slice(&u32::try_from(headers.len()).unwrap().to_be_bytes());
     properties.extend_from_slice(&headers);
@@ -736,4 +736,17 @@ fn nothing_is_due_any_more_while_a_connection_closes() {
     node.close_connections(&CloseReason::Shutdown);
     client.turn();
     assert_eq!(client.session.deadline(), None);
+}
+
+#[test]
+fn a_connection_is_closed_for_one_reason() {
+    let slow = Slow::new(&Arc::new(Node::new()));
+    let mut client = open(&slow);
+    client.send(0, &ConnectionUpdateSecret { new_secret: b"fresh", reason: "" });
+    client.quiet_turn();
+    slow.secrets.lock().unwrap().pop().unwrap().1.send(Outcome::Renewed(Err(RenewalFailure::Refused)));
+    // A heartbeat has no place on a channel. Nothing looks into the mailbox before that.
+    client.session.receive(b"\x08\0\x01\0\0\0\0\xce", &mut client.to_client);
+    let shown = client.read();
+    assert!(shown.len() == 1 && shown[0].starts_with("0: close UNEXPECTED_FRAME"), "{shown:?}");
 }
