@@ -160,10 +160,11 @@ async fn ask_all(parts: &[Part], question: &Question, from: usize, first: Pendin
 }
 
 async fn renew_all(this: &Composed, renewals: Vec<Renewal>) -> Result<Vec<Part>, RenewalFailure> {
+    let is_split = this.parts.iter().any(|part| part.role == Role::Proof);
     let mut parts = Vec::with_capacity(renewals.len());
     for (part, renewal) in this.parts.iter().zip(renewals) {
         let (backend, role) = (part.backend, part.role);
-        let logged_in = match renewal {
+        let mut logged_in = match renewal {
             Renewal::NoNeed => part.logged_in.clone(),
             Renewal::Later(pending) => pending.await.map_err(|denial| {
                 tracing::warn!(target: "authentication", user = &*this.name, backend, "new secret refused: {denial}");
@@ -178,6 +179,10 @@ async fn renew_all(this: &Composed, renewals: Vec<Renewal>) -> Result<Vec<Part>,
             let other = &*logged_in.name;
             tracing::warn!(target: "authentication", user = &*this.name, backend, other, "new secret is another user's");
             return Err(RenewalFailure::Refused);
+        }
+        // Who only says what a user may do has its say about tags when the user logs in.
+        if is_split && role == Role::Grant {
+            logged_in.tags.clone_from(&part.logged_in.tags);
         }
         parts.push(Part { backend, role, logged_in });
     }

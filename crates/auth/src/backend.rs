@@ -21,8 +21,9 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// Checks who somebody is.
     fn authenticate(&self, attempt: &Arc<LoginAttempt>) -> Pending<Result<LoggedIn, Denial>>;
 
-    /// Gets ready to say what somebody may do whom another back end let in.
-    fn authorize(&self, attempt: &Arc<LoginAttempt>) -> Pending<Result<LoggedIn, Denial>>;
+    /// Gets ready to say what somebody may do whom another back end let in, under the name that the attempt has and with these
+    /// tags. It gives the tags that this one adds; those that it would give to who logs in by it are none of these.
+    fn authorize(&self, attempt: &Arc<LoginAttempt>, tags: &[Name]) -> Pending<Result<LoggedIn, Denial>>;
 
     /// Forgets the answers it remembers, if it does remember any.
     fn forget(&self) {}

@@ -1,9 +1,11 @@
 //! A back end that remembers for a while what another one said.
 
 use std::fmt;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use leveret_broker::Name;
 use leveret_broker::access::{Answer, LoginAttempt, Question, Secret};
 use leveret_broker::clock::Timestamp;
 use parking_lot::Mutex;
@@ -67,9 +69,10 @@ impl fmt::Debug for Memory {
 
 /// What is asked of the other back end.
 #[derive(Debug, Clone, Copy)]
-enum Asked {
+enum Asked<'a> {
     Authentication,
-    Authorization,
+    /// Of somebody with these tags.
+    Authorization(&'a [Name]),
 }
 
 impl Cache {
@@ -85,20 +88,19 @@ impl Cache {
         Ok(Self { inner, memory: Arc::new(memory) })
     }
 
-    fn ask(&self, asked: Asked, attempt: &Arc<LoginAttempt>) -> Pending<Result<LoggedIn, Denial>> {
-        let (inner, memory, attempt) = (Arc::clone(&self.inner), Arc::clone(&self.memory), Arc::clone(attempt));
+    fn ask(&self, asked: Asked<'_>, attempt: &Arc<LoginAttempt>) -> Pending<Result<LoggedIn, Denial>> {
+        let mark = self.memory.mark(asked, attempt);
+        let known = self.memory.logins.lock().get(&mark, Instant::now()).cloned();
+        if let Some(result) = known {
+            return Box::pin(ready(result));
+        }
+        let memory = Arc::clone(&self.memory);
+        let answer = match asked {
+            Asked::Authentication => self.inner.authenticate(attempt),
+            Asked::Authorization(tags) => self.inner.authorize(attempt, tags),
+        };
         Box::pin(async move {
-            let mark = memory.mark(asked, &attempt);
-            let known = memory.logins.lock().get(&mark, Instant::now()).cloned();
-            if let Some(result) = known {
-                return result;
-            }
-            let answered = match asked {
-                Asked::Authentication => inner.authenticate(&attempt),
-                Asked::Authorization => inner.authorize(&attempt),
-            }
-            .await;
-            let result = answered.map(|logged_in| remembering(&memory, mark, logged_in));
+            let result = answer.await.map(|logged_in| remembering(&memory, mark, logged_in));
             memory.remember(mark, &result);
             result
         })
@@ -114,8 +116,8 @@ impl Backend for Cache {
         self.ask(Asked::Authentication, attempt)
     }
 
-    fn authorize(&self, attempt: &Arc<LoginAttempt>) -> Pending<Result<LoggedIn, Denial>> {
-        self.ask(Asked::Authorization, attempt)
+    fn authorize(&self, attempt: &Arc<LoginAttempt>, tags: &[Name]) -> Pending<Result<LoggedIn, Denial>> {
+        self.ask(Asked::Authorization(tags), attempt)
     }
 
     fn forget(&self) {
@@ -127,11 +129,11 @@ impl Backend for Cache {
 
 impl Memory {
     /// Everything that an answer may depend on, but for the port, which is another one each time.
-    fn mark(&self, asked: Asked, attempt: &LoginAttempt) -> Mark {
+    fn mark(&self, asked: Asked<'_>, attempt: &LoginAttempt) -> Mark {
         let LoginAttempt { name, secret, peer, mechanism, protocol } = attempt;
-        let asked: &[u8] = match asked {
-            Asked::Authentication => b"authentication",
-            Asked::Authorization => b"authorization",
+        let (asked, tags): (&[u8], &[Name]) = match asked {
+            Asked::Authentication => (b"authentication", &[]),
+            Asked::Authorization(tags) => (b"authorization", tags),
         };
         let address = peer.address.ip().to_string();
         // A certificate is not all of the answer, but whose it is has to be part of the question.
@@ -140,7 +142,7 @@ impl Memory {
             None => (b"-", b""),
             Some(secret) => (b"+", secret.expose()),
         };
-        let parts = [
+        let mut parts = vec![
             asked,
             name.as_bytes(),
             presence,
@@ -150,6 +152,7 @@ impl Memory {
             mechanism.as_bytes(),
             protocol.as_bytes(),
         ];
+        parts.extend(tags.iter().map(|tag| tag.as_bytes()));
         self.marker.mark(&parts)
     }
 

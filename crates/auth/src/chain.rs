@@ -258,10 +258,11 @@ impl Link {
                 } else {
                     Arc::new(LoginAttempt { name: Name::clone(&proof.name), ..LoginAttempt::clone(attempt) })
                 };
+                let tags = proof.tags.clone();
                 let mut parts = vec![Part { backend: name, role: Role::Proof, logged_in: proof }];
                 for backend in authorization {
                     let name = backend.name();
-                    let logged_in = backend.authorize(&attempt).await.map_err(|denial| (name, denial))?;
+                    let logged_in = backend.authorize(&attempt, &tags).await.map_err(|denial| (name, denial))?;
                     parts.push(Part { backend: name, role: Role::Grant, logged_in });
                 }
                 Ok(parts)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use leveret_broker::Name;
 use leveret_broker::access::LoginAttempt;
 
 use crate::backend::{Backend, Denial, LoggedIn, Pending};
@@ -19,7 +20,7 @@ impl Backend for Dummy {
         Box::pin(async { Err(Denial::Refused("cannot log in conventionally as dummy user".into())) })
     }
 
-    fn authorize(&self, attempt: &Arc<LoginAttempt>) -> Pending<Result<LoggedIn, Denial>> {
+    fn authorize(&self, attempt: &Arc<LoginAttempt>, _tags: &[Name]) -> Pending<Result<LoggedIn, Denial>> {
         self.authenticate(attempt)
     }
 }
@@ -34,7 +35,7 @@ mod tests {
         for secret in [None, Some(""), Some("right")] {
             let attempt = Arc::new(attempt("guest", secret, "127.0.0.1:1"));
             assert!(Dummy.authenticate(&attempt).await.is_err(), "{secret:?}");
-            assert!(Dummy.authorize(&attempt).await.is_err(), "{secret:?}");
+            assert!(Dummy.authorize(&attempt, &[]).await.is_err(), "{secret:?}");
         }
     }
 }

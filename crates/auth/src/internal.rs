@@ -95,7 +95,7 @@ impl Backend for Internal {
         })
     }
 
-    fn authorize(&self, attempt: &Arc<LoginAttempt>) -> Pending<Result<LoggedIn, Denial>> {
+    fn authorize(&self, attempt: &Arc<LoginAttempt>, _tags: &[Name]) -> Pending<Result<LoggedIn, Denial>> {
         let user = find(&self.node, &attempt.name);
         Box::pin(async move { user.map(|(_, logged_in)| logged_in).ok_or_else(refused) })
     }

@@ -9,6 +9,7 @@ use leveret_broker::Name;
 use leveret_broker::access::{Answer, LoginAttempt, Outcome, Peer, Question, Reason, Reply, Secret};
 use leveret_broker::clock::Timestamp;
 use leveret_broker::mailbox::{Event, Inbox, Mailbox};
+use parking_lot::Mutex;
 
 use crate::backend::{Backend, Checked, Denial, Grant, LoggedIn, Pending, Renewal};
 
@@ -40,6 +41,8 @@ pub(crate) struct Fake {
     pub(crate) expires: Option<Timestamp>,
     /// How often it was asked.
     pub(crate) asked: AtomicUsize,
+    /// The tags of those whom others let in.
+    pub(crate) authorized_with: Mutex<Vec<Vec<Name>>>,
 }
 
 /// What a fake back end says of questions and new secrets.
@@ -59,7 +62,8 @@ pub(crate) struct FakeGrant {
 impl Fake {
     /// A back end that allows everything at once.
     pub(crate) fn new(name: &'static str, does: Does) -> Self {
-        Self { name, does, grant: FakeGrant::now(name, Answer::Allowed), expires: None, asked: AtomicUsize::new(0) }
+        let grant = FakeGrant::now(name, Answer::Allowed);
+        Self { name, does, grant, expires: None, asked: AtomicUsize::new(0), authorized_with: Mutex::default() }
     }
 
     pub(crate) fn with_grant(self, grant: FakeGrant) -> Self {
@@ -104,7 +108,8 @@ impl Backend for Fake {
         Box::pin(async move { does.run(is_right, is_loopback).await.map(|()| logged_in) })
     }
 
-    fn authorize(&self, attempt: &Arc<LoginAttempt>) -> Pending<Result<LoggedIn, Denial>> {
+    fn authorize(&self, attempt: &Arc<LoginAttempt>, tags: &[Name]) -> Pending<Result<LoggedIn, Denial>> {
+        self.authorized_with.lock().push(tags.to_vec());
         self.authenticate(&Arc::new(LoginAttempt { secret: None, ..LoginAttempt::clone(attempt) }))
     }
 }

@@ -95,7 +95,8 @@ async fn a_token_says_who_its_user_is_and_what_it_may_do() {
     assert_eq!(user.tags.iter().map(|tag| &**tag).collect::<Vec<_>>(), ["monitoring"]);
     assert_eq!(user.expires.unwrap().0, end * 1000);
     assert!(may_open(&user, "dev") && !may_open(&user, "/"));
-    assert!(backend.authorize(&attempt(&token)).await.is_ok());
+    let authorized = backend.authorize(&attempt(&token), &[]).await.unwrap();
+    assert!(authorized.tags.is_empty() && may_open(&authorized, "dev"));
     for shown in [format!("{backend:?}"), format!("{user:?}")] {
         assert!(token.split('.').all(|part| !shown.contains(part)), "{shown}");
     }

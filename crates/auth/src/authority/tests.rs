@@ -16,9 +16,12 @@ fn part(role: Role, grant: FakeGrant) -> Part {
 }
 
 fn identity(grants: Vec<FakeGrant>) -> Identity {
+    identity_of(grants.into_iter().map(|grant| part(Role::Grant, grant)).collect())
+}
+
+fn identity_of(parts: Vec<Part>) -> Identity {
     let asking =
         Asking { runtime: Handle::current(), patience: Duration::from_secs(30), permits: Arc::new(Semaphore::new(1)) };
-    let parts = grants.into_iter().map(|grant| part(Role::Grant, grant)).collect();
     Composed::identity("alice".into(), parts, asking)
 }
 
@@ -88,4 +91,15 @@ async fn a_new_secret_is_taken_by_all_who_need_one() {
         });
         assert_eq!(result, expected, "{shown}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_grants_what_another_proves_gives_no_new_tags() {
+    let needs = || FakeGrant { renewal: Some(Does::Know), ..FakeGrant::now("b", Answer::Allowed) };
+    let proof = part(Role::Proof, FakeGrant::now("b", Answer::Allowed));
+    let identity = identity_of(vec![proof, part(Role::Grant, needs())]);
+    let asker = Asker::default();
+    assert!(identity.authority.renew(Secret::new(b"right"), asker.reply()).is_none());
+    let Outcome::Renewed(renewed) = asker.outcome().await else { panic!("not a renewal") };
+    assert_eq!(*renewed.unwrap().tags, ["old".into()]);
 }

@@ -71,11 +71,18 @@ async fn logins_that_differ_are_kept_apart() {
     let other_port = Arc::new(attempt("alice", Some("right"), "127.0.0.1:2"));
     assert!(cache.authenticate(&other_port).await.is_ok());
     assert_eq!(fake.times_asked(), attempts.len(), "the port is another one each time");
-    assert!(cache.authorize(&other_port).await.is_ok());
+    assert!(cache.authorize(&other_port, &[]).await.is_ok());
     assert_eq!(fake.times_asked(), attempts.len() + 1);
+    let lists: [&[&str]; 3] = [&["ab"], &["a", "b"], &["b", "a"]];
+    let lists = lists.map(|tags| tags.iter().map(|tag| Name::from(*tag)).collect::<Vec<_>>());
+    for tags in lists.iter().chain(&lists) {
+        assert!(cache.authorize(&other_port, tags).await.is_ok());
+    }
+    assert_eq!(fake.authorized_with.lock()[1..], lists, "tags are part of the question");
+    let asked = fake.times_asked();
     cache.forget();
     assert!(cache.authenticate(&other_port).await.is_ok());
-    assert_eq!(fake.times_asked(), attempts.len() + 2);
+    assert_eq!(fake.times_asked(), asked + 1);
 }
 
 #[tokio::test(start_paused = true)]

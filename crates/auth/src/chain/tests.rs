@@ -81,6 +81,17 @@ async fn some_users_come_from_this_machine_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_says_what_a_user_may_do_is_told_its_tags() {
+    let grants = [(); 2].map(|()| Arc::new(Fake::new("z", Does::Know)));
+    let authorization = grants.iter().map(|fake| Arc::clone(fake) as Arc<dyn Backend>).collect();
+    let link = Link::Split { authentication: Arc::new(Fake::new("n", Does::Rename)), authorization };
+    told(&chain(vec![link]), attempt("alice", Some("right"), HERE)).await.unwrap();
+    for fake in grants {
+        assert_eq!(*fake.authorized_with.lock(), [[Name::from("n")]]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_identity_ends_with_the_first_of_what_it_rests_on() {
     for (proof, grant, expected) in [(None, None, None), (Some(5), None, Some(5)), (Some(5), Some(3), Some(3))] {
         let expiring = |name, end: Option<u64>| Fake { expires: end.map(Timestamp), ..Fake::new(name, Does::Know) };

@@ -87,12 +87,21 @@ impl Backend for HttpBackend {
     }
 
     fn authenticate(&self, attempt: &Arc<LoginAttempt>) -> Pending<Result<LoggedIn, Denial>> {
-        Box::pin(log_in(Arc::clone(&self.shared), Arc::clone(attempt)))
+        let (shared, attempt) = (Arc::clone(&self.shared), Arc::clone(attempt));
+        Box::pin(async move {
+            let tags = log_in(&shared, &attempt).await?;
+            Ok(logged_in(shared, &attempt, &tags, tags.clone()))
+        })
     }
 
-    /// Asks the same as [`Self::authenticate`] does, password included: so does RabbitMQ.
-    fn authorize(&self, attempt: &Arc<LoginAttempt>) -> Pending<Result<LoggedIn, Denial>> {
-        self.authenticate(attempt)
+    /// Asks the same as [`Self::authenticate`] does, password included. The tags that the service gives count for nothing; it is
+    /// told those that the user has by the other back end. So does RabbitMQ.
+    fn authorize(&self, attempt: &Arc<LoginAttempt>, tags: &[Name]) -> Pending<Result<LoggedIn, Denial>> {
+        let (shared, attempt, tags) = (Arc::clone(&self.shared), Arc::clone(attempt), tags.to_vec());
+        Box::pin(async move {
+            log_in(&shared, &attempt).await?;
+            Ok(logged_in(shared, &attempt, &tags, Vec::new()))
+        })
     }
 }
 
@@ -108,33 +117,29 @@ impl Grant for HttpGrant {
     }
 }
 
-async fn log_in(shared: Arc<Shared>, attempt: Arc<LoginAttempt>) -> Result<LoggedIn, Denial> {
+/// Asks the service to let somebody in; gives the tags that it gives.
+async fn log_in(shared: &Shared, attempt: &LoginAttempt) -> Result<Vec<Name>, Denial> {
     let mut fields = vec![("username", attempt.name.as_bytes())];
     if let Some(secret) = &attempt.secret {
         fields.push(("password", secret.expose()));
     }
     let answer = shared.service.ask(&shared.user, &fields).await.map_err(|error| Denial::Failed(error.to_string()))?;
     match verdict::read(&answer) {
-        Verdict::Allow { tags } => {
-            let grant = HttpGrant {
-                shared,
-                name: Name::clone(&attempt.name),
-                tags: tags.join(" "),
-                ip: attempt.peer.address.ip().to_string(),
-            };
-            Ok(LoggedIn {
-                name: Name::clone(&attempt.name),
-                tags: tags.into_iter().map(Name::from).collect(),
-                expires: None,
-                grant: Arc::new(grant),
-            })
-        }
+        Verdict::Allow { tags } => Ok(tags.into_iter().map(Name::from).collect()),
         Verdict::Deny { reason: None } => Err(Denial::Refused("Denied by the backing HTTP service".into())),
         Verdict::Deny { reason: Some(reason) } => {
             Err(Denial::Refused(format!("Denied by the backing HTTP service: {reason}")))
         }
         Verdict::Nonsense => Err(Denial::Failed(ServiceError::Nonsense.to_string())),
     }
+}
+
+/// Somebody whom the service let in, and is told to have these tags; `given` are those that it gives.
+fn logged_in(shared: Arc<Shared>, attempt: &LoginAttempt, tags: &[Name], given: Vec<Name>) -> LoggedIn {
+    let name = Name::clone(&attempt.name);
+    let ip = attempt.peer.address.ip().to_string();
+    let grant = HttpGrant { shared, name: Name::clone(&name), tags: tags.join(" "), ip };
+    LoggedIn { name, tags: given, expires: None, grant: Arc::new(grant) }
 }
 
 impl Shared {

@@ -72,7 +72,7 @@ async fn users_get_in_with_their_password_or_a_certificate() {
 async fn others_may_leave_it_to_the_node_what_users_may_do() {
     let (_, internal) = internal(HashingAlgorithm::Sha256);
     for (name, expected) in [("alice", true), ("nobody", false)] {
-        let result = internal.authorize(&Arc::new(attempt(name, Some("something else"), HERE))).await;
+        let result = internal.authorize(&Arc::new(attempt(name, Some("something else"), HERE)), &[]).await;
         assert_eq!(result.is_ok(), expected, "{name}");
     }
 }

@@ -167,9 +167,10 @@ impl Backend for LdapBackend {
         })
     }
 
-    /// As RabbitMQ, this checks the password again, if there is one.
-    fn authorize(&self, attempt: &Arc<LoginAttempt>) -> Pending<Result<LoggedIn, Denial>> {
-        self.authenticate(attempt)
+    /// As RabbitMQ, this checks the password again, if there is one, and gives no tags.
+    fn authorize(&self, attempt: &Arc<LoginAttempt>, _tags: &[Name]) -> Pending<Result<LoggedIn, Denial>> {
+        let logged_in = self.authenticate(attempt);
+        Box::pin(async move { Ok(LoggedIn { tags: Vec::new(), ..logged_in.await? }) })
     }
 }
 

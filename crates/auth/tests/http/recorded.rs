@@ -96,9 +96,23 @@ fn a_user_without_password_is_asked_for_without_one() {
         let service = works().await;
         let backend = HttpBackend::new(&settings_of(&service)).unwrap();
         backend.authenticate(&attempt("CN=client", None, "127.0.0.1:1")).await.unwrap();
-        backend.authorize(&attempt("other", Some(""), "127.0.0.1:1")).await.unwrap();
+        backend.authorize(&attempt("other", Some(""), "127.0.0.1:1"), &[]).await.unwrap();
         let paths: Vec<_> = service.asked().into_iter().map(|asked| asked.path).collect();
         assert_eq!(paths, ["/auth/user?username=CN%3Dclient", "/auth/user?username=other&password="]);
+    });
+}
+
+#[test]
+fn the_service_is_told_the_tags_that_another_back_end_gave() {
+    run(async {
+        let service = works().await;
+        let backend = HttpBackend::new(&settings_of(&service)).unwrap();
+        let tags = ["monitoring".into(), "Own".into()];
+        let user = backend.authorize(&attempt("u", Some("p"), "10.0.0.1:1"), &tags).await.unwrap();
+        assert!(user.tags.is_empty(), "it gives none of its own: {:?}", user.tags);
+        assert!(ask(&user.grant, &vhost()).await.is_allowed());
+        let asked = service.asked();
+        assert_eq!(asked[1].path, "/auth/vhost?username=u&vhost=%2F&ip=10.0.0.1&tags=monitoring+Own");
     });
 }
 
