@@ -21,6 +21,7 @@ mod settings;
 #[cfg(test)]
 mod testing;
 mod throttle;
+pub mod tls;
 
 pub use attempts::{Attempts, Counts, Source, SourceTracking};
 pub use backend::{Backend, Checked, Denial, Grant, LoggedIn, Pending, Renewal};

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::Algorithm;
-use leveret_auth::http::HttpVerify;
+
 use leveret_auth::oauth2::{OAuth2Backend, OAuth2Settings, OAuth2SettingsError, ProviderSettings, SigningKey};
+use leveret_auth::tls::Verify;
 use leveret_auth::{Backend, Checked, Denial, LoggedIn, Renewal};
 use leveret_broker::access::{Answer, LoginAttempt, Peer, Question, Secret};
 use serde_json::{Value, json};
@@ -40,7 +41,7 @@ fn settings(change: impl FnOnce(&mut OAuth2Settings)) -> OAuth2Settings {
 fn at(server: &KeyServer) -> OAuth2Settings {
     settings(|set| {
         set.provider.jwks_uri = Some(server.address("/keys"));
-        set.provider.https.cacertfile = Some(server.ca_file());
+        set.provider.https.ca_certificate_file = Some(server.ca_file());
     })
 }
 
@@ -279,10 +280,10 @@ async fn a_provider_has_to_prove_who_it_is() {
     let pair = SigningPair::ec("k1");
     let (server, other) = (KeyServer::start(&[&pair]).await, KeyServer::start(&[&pair]).await);
     let mut set = at(&server);
-    set.provider.https.cacertfile = Some(other.ca_file());
+    set.provider.https.ca_certificate_file = Some(other.ca_file());
     let token = pair.sign(&claims(json!({})));
     assert_eq!(outcome(&OAuth2Backend::new(&set).unwrap(), &token).await, Err("failed".into()));
-    set.provider.https.verify = HttpVerify::None;
+    set.provider.https.verify = Verify::None;
     assert_eq!(outcome(&OAuth2Backend::new(&set).unwrap(), &token).await, Ok("bob".into()));
 }
 
@@ -318,7 +319,7 @@ async fn each_resource_server_has_its_own_provider() {
     let (prod, test) = (KeyServer::start(&[&one]).await, KeyServer::start(&[&two]).await);
     let provider = |server: &KeyServer| {
         let mut provider = ProviderSettings { jwks_uri: Some(server.address("/keys")), ..ProviderSettings::default() };
-        provider.https.cacertfile = Some(server.ca_file());
+        provider.https.ca_certificate_file = Some(server.ca_file());
         provider
     };
     let set = settings(|set| {
@@ -394,7 +395,7 @@ fn settings_that_cannot_work_are_refused() {
         (
             with(|set| {
                 set.provider.jwks_uri = Some("https://localhost/keys".into());
-                set.provider.https.cacertfile = Some("/nowhere".into());
+                set.provider.https.ca_certificate_file = Some("/nowhere".into());
             }),
             "auth_oauth2: https.cacertfile: /nowhere: ",
         ),

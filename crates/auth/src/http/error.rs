@@ -1,6 +1,6 @@
 //! Why a service cannot be asked, and why it was asked in vain. Nothing here has a URL: it may hold a password.
 
-use std::path::PathBuf;
+use crate::tls::TlsSettingsError;
 
 /// Why settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -11,31 +11,9 @@ pub enum HttpSettingsError {
         /// The setting, without its prefix.
         setting: &'static str,
     },
-    /// A file cannot be read, or has something else in it.
-    #[error("auth_http.ssl_options.{setting}: {}: {reason}", path.display())]
-    File {
-        /// The setting, without its prefix.
-        setting: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The node's certificate and its key cannot be used.
-    #[error("auth_http.ssl_options.certfile: {0}")]
-    ClientCertificate(rustls::Error),
-    /// The name for the service's certificate is not a host name.
-    #[error("auth_http.ssl_options.sni: '{0}' is not the name of a host")]
-    ServerName(String),
-    /// No version of TLS may be used.
-    #[error("auth_http.ssl_options.versions: none of them can be used")]
-    Versions,
-    /// The operating system has no list of those who may sign certificates.
-    #[error("auth_http.ssl_options.cacertfile has to be set, as the system has no list of certificate authorities")]
-    NoAuthorities,
-    /// The TLS library does not take the settings.
-    #[error("auth_http.ssl_options: {0}")]
-    Tls(String),
+    /// There can be no TLS.
+    #[error("auth_http.ssl_options.{0}")]
+    Tls(#[from] TlsSettingsError),
 }
 
 /// Why there is no answer.

@@ -8,7 +8,6 @@ mod error;
 mod form;
 mod service;
 mod settings;
-mod tls;
 mod verdict;
 
 use std::fmt;
@@ -22,16 +21,12 @@ use self::endpoint::Endpoint;
 use self::error::ServiceError;
 use self::service::Service;
 use self::verdict::Verdict;
-use crate::{Backend, Checked, Denial, Grant, LoggedIn, Pending};
+use crate::{Backend, Checked, Denial, Grant, LoggedIn, Pending, tls};
 
 pub(crate) use self::endpoint::redirected;
 pub use self::error::HttpSettingsError;
 pub(crate) use self::form::append;
-pub use self::settings::{
-    HttpClientCertificate, HttpHostnameVerification, HttpMethod, HttpSettings, HttpTlsSettings, HttpTlsVersion,
-    HttpVerify,
-};
-pub(crate) use self::tls::client_config;
+pub use self::settings::{HttpMethod, HttpSettings};
 
 const NAME: &str = "rabbit_auth_backend_http";
 
@@ -71,7 +66,7 @@ impl HttpBackend {
         let resource = endpoint("resource_path", &settings.resource_path)?;
         let topic = endpoint("topic_path", &settings.topic_path)?;
         let with_tls = [&user, &vhost, &resource, &topic].iter().any(|endpoint| endpoint.is_tls());
-        let service = Service::new(settings, with_tls)?;
+        let service = Service::new(settings, if with_tls { tls::Use::Certain } else { tls::Use::Possible })?;
         let discloses = settings.authorization_failure_disclosure;
         Ok(Self { shared: Arc::new(Shared { service, user, vhost, resource, topic, discloses }) })
     }

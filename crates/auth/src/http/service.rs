@@ -17,7 +17,8 @@ use tokio::time::timeout;
 
 use super::endpoint::{Endpoint, is_same_service, redirected};
 use super::error::ServiceError;
-use super::{HttpMethod, HttpSettings, HttpSettingsError, form, tls};
+use super::{HttpMethod, HttpSettings, HttpSettingsError, form};
+use crate::tls;
 
 /// Requests that are under way at once, which is also how many connections there are.
 const IN_FLIGHT_MAX: usize = 128;
@@ -60,13 +61,13 @@ struct Call {
 
 impl Service {
     /// A service with these settings.
-    pub(super) fn new(settings: &HttpSettings, with_tls: bool) -> Result<Self, HttpSettingsError> {
+    pub(super) fn new(settings: &HttpSettings, use_of_tls: tls::Use) -> Result<Self, HttpSettingsError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(Duration::from_millis(settings.connection_timeout_ms)));
-        let secured =
-            HttpsConnectorBuilder::new().with_tls_config(tls::client_config(&settings.tls, with_tls)?).https_or_http();
+        let config = tls::client_config(&settings.tls, use_of_tls)?;
+        let secured = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
         let connector = match tls::server_name(&settings.tls)? {
             Some(name) => secured.with_server_name_resolver(FixedServerNameResolver::new(name)),
             None => secured,

@@ -1,9 +1,9 @@
 //! What an administrator sets about the HTTP service, as `auth_http.*` in `rabbitmq.conf`.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use super::endpoint::Endpoint;
+use crate::tls::TlsSettings;
 
 /// The settings. Defaults are RabbitMQ's.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct HttpSettings {
     /// `auth_http.connection_timeout`, in milliseconds: how long a TCP connection may take to come about.
     pub connection_timeout_ms: u64,
     /// `auth_http.ssl_options.*`, which are not looked at without `https` in a URL.
-    pub tls: HttpTlsSettings,
+    pub tls: TlsSettings,
     /// `auth_http.authorization_failure_disclosure`: whether clients may see why the service does not allow something.
     pub authorization_failure_disclosure: bool,
 }
@@ -38,62 +38,6 @@ pub enum HttpMethod {
     Post,
 }
 
-/// How the service proves who it is, and this node to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpTlsSettings {
-    /// `verify`.
-    pub verify: HttpVerify,
-    /// `cacertfile`: a PEM file of those who may sign the service's certificate; `None` is the list of the operating system.
-    pub ca_certificate_file: Option<PathBuf>,
-    /// `certfile` and `keyfile`: PEM files of the certificate that the service may ask for, and of its key.
-    pub client_certificate: Option<HttpClientCertificate>,
-    /// `sni`: the name that the service's certificate has, if it is not the one in the URL.
-    pub server_name: Option<String>,
-    /// `hostname_verification`.
-    pub hostname_verification: HttpHostnameVerification,
-    /// `depth`: how many certificates may be between the service's and the one of `cacertfile` that it leads to; `None` for as
-    /// many as the TLS library follows.
-    pub depth: Option<u8>,
-    /// `versions.N`.
-    pub versions: Vec<HttpTlsVersion>,
-}
-
-/// A certificate of this node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpClientCertificate {
-    /// Itself, and those that lead to who signed it.
-    pub certificate_file: PathBuf,
-    /// Its private key, which is not encrypted.
-    pub key_file: PathBuf,
-}
-
-/// What is expected of the certificate of the service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HttpVerify {
-    /// That it is for this service, valid, and signed by somebody known: `verify_peer`.
-    Peer,
-    /// Nothing: `verify_none`. Whoever is between the node and the service may read passwords.
-    None,
-}
-
-/// Which names in a certificate are the service's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HttpHostnameVerification {
-    /// Its own, and those with a `*` for their first label: `wildcard`. RabbitMQ's default is the other one.
-    Wildcard,
-    /// Its own: `none`, which turns wildcards off and not the check.
-    Exact,
-}
-
-/// A version of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HttpTlsVersion {
-    /// `tlsv1.2`
-    V1_2,
-    /// `tlsv1.3`
-    V1_3,
-}
-
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
@@ -104,22 +48,8 @@ impl Default for HttpSettings {
             topic_path: "http://localhost:8000/auth/topic".into(),
             request_timeout_ms: 15_000,
             connection_timeout_ms: 15_000,
-            tls: HttpTlsSettings::default(),
+            tls: TlsSettings::default(),
             authorization_failure_disclosure: false,
-        }
-    }
-}
-
-impl Default for HttpTlsSettings {
-    fn default() -> Self {
-        Self {
-            verify: HttpVerify::Peer,
-            ca_certificate_file: None,
-            client_certificate: None,
-            server_name: None,
-            hostname_verification: HttpHostnameVerification::Wildcard,
-            depth: None,
-            versions: vec![HttpTlsVersion::V1_2, HttpTlsVersion::V1_3],
         }
     }
 }

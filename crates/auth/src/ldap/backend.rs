@@ -17,8 +17,8 @@ use super::session::{Credentials, Pool, Session};
 use super::settings::{LdapBind, LdapEncryption, LdapSettings};
 use super::template::{Template, Variables};
 use super::term::TermError;
-use super::tls;
 use crate::backend::{Backend, Checked, Denial, Grant, LoggedIn, Pending};
+use crate::tls::{self, TlsSettingsError};
 
 /// The name of RabbitMQ's module.
 const NAME: &str = "rabbit_auth_backend_ldap";
@@ -34,10 +34,18 @@ const LOOKUP_ENTRIES_MAX: i32 = 2;
 
 /// A setting that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{setting}: {reason}")]
-pub struct LdapSettingsError {
-    setting: &'static str,
-    reason: String,
+pub enum LdapSettingsError {
+    /// One of those that are about LDAP.
+    #[error("{setting}: {reason}")]
+    Setting {
+        /// Which.
+        setting: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// One of those that are about TLS.
+    #[error("auth_ldap.ssl_options.{0}")]
+    Tls(#[from] TlsSettingsError),
 }
 
 /// The LDAP back end.
@@ -68,7 +76,7 @@ struct Lookup {
 impl LdapBackend {
     /// Makes it, or says which setting cannot be used, and why. Connects to nobody yet.
     pub fn new(settings: &LdapSettings) -> Result<Self, LdapSettingsError> {
-        let wrong = |setting, reason: &str| Err(LdapSettingsError { setting, reason: reason.into() });
+        let wrong = |setting, reason: &str| Err(LdapSettingsError::Setting { setting, reason: reason.into() });
         if settings.servers.is_empty() || settings.servers.iter().any(String::is_empty) {
             return wrong("auth_ldap.servers", "there has to be at least one, with a name");
         }
@@ -88,8 +96,7 @@ impl LdapBackend {
                 if settings.tls.server_name.is_none() && settings.servers.iter().any(|server| server.contains(':')) {
                     return wrong("auth_ldap.ssl_options.sni", "has to be set for servers with an IPv6 address");
                 }
-                let config = tls::client_config(&settings.tls);
-                Some(config.map_err(|(setting, reason)| LdapSettingsError { setting, reason })?)
+                Some(Arc::new(tls::client_config(&settings.tls, tls::Use::Certain)?))
             }
         };
         check_bind("auth_ldap.dn_lookup_bind", &settings.dn_lookup_bind)?;
@@ -128,12 +135,12 @@ fn query<T>(
     text: &str,
     parse: impl Fn(&str) -> Result<T, TermError>,
 ) -> Result<T, LdapSettingsError> {
-    parse(text).map_err(|error| LdapSettingsError { setting, reason: error.to_string() })
+    parse(text).map_err(|error| LdapSettingsError::Setting { setting, reason: error.to_string() })
 }
 
 fn lookup(settings: &LdapSettings) -> Result<Option<Lookup>, LdapSettingsError> {
     let Some(attribute) = settings.dn_lookup_attribute.clone() else { return Ok(None) };
-    let wrong = |setting, reason: &str| Err(LdapSettingsError { setting, reason: reason.into() });
+    let wrong = |setting, reason: &str| Err(LdapSettingsError::Setting { setting, reason: reason.into() });
     if !is_attribute(&attribute) {
         return wrong("auth_ldap.dn_lookup_attribute", "is not what attributes may be called");
     }
@@ -146,7 +153,7 @@ fn lookup(settings: &LdapSettings) -> Result<Option<Lookup>, LdapSettingsError> 
 fn check_bind(setting: &'static str, bind: &LdapBind) -> Result<(), LdapSettingsError> {
     match bind {
         LdapBind::Account { user_dn, password } if user_dn.trim().is_empty() || password.is_empty() => {
-            Err(LdapSettingsError { setting, reason: "user_dn and password may not be empty".into() })
+            Err(LdapSettingsError::Setting { setting, reason: "user_dn and password may not be empty".into() })
         }
         LdapBind::Account { .. } | LdapBind::AsUser | LdapBind::Anonymous => Ok(()),
     }

@@ -10,9 +10,6 @@ mod session;
 mod settings;
 mod template;
 mod term;
-mod tls;
 
 pub use backend::{LdapBackend, LdapSettingsError};
-pub use settings::{
-    LdapBind, LdapClientCertificate, LdapEncryption, LdapLog, LdapSettings, LdapTlsSettings, LdapTlsVersion, LdapVerify,
-};
+pub use settings::{LdapBind, LdapEncryption, LdapLog, LdapSettings};

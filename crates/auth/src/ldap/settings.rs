@@ -1,8 +1,8 @@
 //! What an administrator sets about LDAP, as `auth_ldap.*` in `rabbitmq.conf`.
 
-use std::path::PathBuf;
-
 use leveret_broker::access::Secret;
+
+use crate::tls::TlsSettings;
 
 /// The settings. Defaults are RabbitMQ's, but for [`Self::timeout_ms`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct LdapSettings {
     /// `auth_ldap.use_ssl` and `auth_ldap.use_starttls`; a server understands one of them per port, so both are a mistake.
     pub encryption: LdapEncryption,
     /// `auth_ldap.ssl_options.*`, which are not looked at without encryption.
-    pub tls: LdapTlsSettings,
+    pub tls: TlsSettings,
     /// `auth_ldap.timeout`, in milliseconds: how long connecting may take, and every answer. RabbitMQ's default and `infinity`
     /// is `None`; it means a minute here, as a server that says nothing would keep its connection from others for ever.
     pub timeout_ms: Option<u64>,
@@ -61,48 +61,6 @@ pub enum LdapEncryption {
     StartTls,
 }
 
-/// How a server proves who it is, and this node to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LdapTlsSettings {
-    /// `verify`.
-    pub verify: LdapVerify,
-    /// `cacertfile`: a PEM file of those who may sign the server's certificate; `None` is the list of the operating system.
-    pub ca_certificate_file: Option<PathBuf>,
-    /// `certfile` and `keyfile`: PEM files of the certificate that the server may ask for, and of its key.
-    pub client_certificate: Option<LdapClientCertificate>,
-    /// `sni`: the name that the server's certificate has, if it is not the one in [`LdapSettings::servers`].
-    pub server_name: Option<String>,
-    /// `versions.N`.
-    pub versions: Vec<LdapTlsVersion>,
-}
-
-/// A certificate of this node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LdapClientCertificate {
-    /// Itself, and those that lead to who signed it.
-    pub certificate_file: PathBuf,
-    /// Its private key, which is not encrypted.
-    pub key_file: PathBuf,
-}
-
-/// What is expected of the certificate of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LdapVerify {
-    /// That it is for this server, valid, and signed by somebody known: `verify_peer`.
-    Peer,
-    /// Nothing: `verify_none`. Whoever is between the node and the server may read passwords.
-    None,
-}
-
-/// A version of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LdapTlsVersion {
-    /// `tlsv1.2`
-    V1_2,
-    /// `tlsv1.3`
-    V1_3,
-}
-
 /// As whom something is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LdapBind {
@@ -138,7 +96,7 @@ impl Default for LdapSettings {
             servers: Vec::new(),
             port: 389,
             encryption: LdapEncryption::None,
-            tls: LdapTlsSettings::default(),
+            tls: TlsSettings::default(),
             timeout_ms: Some(10_000),
             idle_timeout_ms: Some(300_000),
             connection_pool_size: 64,
@@ -154,18 +112,6 @@ impl Default for LdapSettings {
             topic_access_query: "{constant, true}".into(),
             tag_queries: "[{administrator, {constant, false}}]".into(),
             log: LdapLog::Off,
-        }
-    }
-}
-
-impl Default for LdapTlsSettings {
-    fn default() -> Self {
-        Self {
-            verify: LdapVerify::Peer,
-            ca_certificate_file: None,
-            client_certificate: None,
-            server_name: None,
-            versions: vec![LdapTlsVersion::V1_2, LdapTlsVersion::V1_3],
         }
     }
 }

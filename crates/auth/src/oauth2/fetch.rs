@@ -7,14 +7,14 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, HeaderValue, LOCATION};
 use hyper::{Request, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::timeout;
 
-use super::settings::HttpsSettings;
-use crate::http::{HttpSettingsError, HttpTlsSettings, client_config, redirected};
+use crate::http::redirected;
+use crate::tls::{self, TlsSettings, TlsSettingsError};
 
 /// A document has at most so many octets.
 const DOCUMENT_OCTETS_MAX: usize = 1 << 20;
@@ -30,15 +30,13 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(super) fn new(settings: &HttpsSettings, timeout: Duration) -> Result<Self, HttpSettingsError> {
-        let settings = HttpTlsSettings {
-            verify: settings.verify,
-            ca_certificate_file: settings.cacertfile.clone(),
-            hostname_verification: settings.hostname_verification,
-            depth: settings.depth,
-            ..HttpTlsSettings::default()
+    pub(super) fn new(settings: &TlsSettings, timeout: Duration) -> Result<Self, TlsSettingsError> {
+        let config = tls::client_config(settings, tls::Use::Certain)?;
+        let secured = HttpsConnectorBuilder::new().with_tls_config(config).https_only();
+        let connector = match tls::server_name(settings)? {
+            Some(name) => secured.with_server_name_resolver(FixedServerNameResolver::new(name)),
+            None => secured,
         };
-        let connector = HttpsConnectorBuilder::new().with_tls_config(client_config(&settings, true)?).https_only();
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         // A connection is of no use until keys change again.

@@ -31,7 +31,7 @@ use crate::backend::{Backend, Denial, LoggedIn, Pending};
 
 pub use keys::KeyFileError;
 pub use provider::ProviderError;
-pub use settings::{HttpsSettings, OAuth2Settings, ProviderSettings, ResourceServerSettings, SigningKey};
+pub use settings::{OAuth2Settings, ProviderSettings, ResourceServerSettings, SigningKey};
 
 /// The name of RabbitMQ's module.
 const NAME: &str = "rabbit_auth_backend_oauth2";

@@ -17,7 +17,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::fetch::Fetcher;
 use super::keys::{Key, KeyFileError, KeySet, Secrets, parse_set};
 use super::settings::{OAuth2Settings, ProviderSettings, SigningKey};
-use crate::http::{HttpSettingsError, append};
+use crate::http::append;
+use crate::tls::TlsSettingsError;
 
 /// The pause after the first request that failed; each further one doubles it, up to the pause after one that did not.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
@@ -108,8 +109,8 @@ pub enum ProviderError {
         reason: KeyFileError,
     },
     /// Nothing can be fetched so.
-    #[error("{}", .0.to_string().replacen("auth_http.ssl_options", "https", 1))]
-    Https(#[from] HttpSettingsError),
+    #[error("https.{0}")]
+    Https(#[from] TlsSettingsError),
 }
 
 impl Provider {

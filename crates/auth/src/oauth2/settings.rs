@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use leveret_broker::access::Secret;
 
-use crate::http::{HttpHostnameVerification, HttpVerify};
+use crate::tls::TlsSettings;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +68,8 @@ pub struct ProviderSettings {
     /// `jwks_uri`, or `jwks_url` in old configurations: where the keys are. It has to begin with `https://` and wins over the
     /// issuer.
     pub jwks_uri: Option<String>,
-    /// `https.*`: how the provider proves who it is.
-    pub https: HttpsSettings,
+    /// `https.*`: how the provider proves who it is. Without a check of that, anybody who gets in between can make tokens.
+    pub https: TlsSettings,
     /// `signing_keys.ID`: keys that need not be fetched, by id.
     pub signing_keys: BTreeMap<String, SigningKey>,
     /// `default_key`: the id of the key for tokens that name none.
@@ -86,31 +86,6 @@ pub enum SigningKey {
     PemFile(PathBuf),
     /// A secret that is shared with the provider, for `HS256` and its like.
     Shared(Secret),
-}
-
-/// How a provider proves who it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpsSettings {
-    /// `https.cacertfile`: who may have signed its certificate, in PEM format; those that the system trusts if it is not set.
-    pub cacertfile: Option<PathBuf>,
-    /// `https.verify`, or `https.peer_verification`. Without it, anybody who gets in between can make tokens.
-    pub verify: HttpVerify,
-    /// `https.hostname_verification`.
-    pub hostname_verification: HttpHostnameVerification,
-    /// `https.depth`: how many certificates may be between its own and one that is trusted; `None` for as many as the TLS library
-    /// follows.
-    pub depth: Option<u8>,
-}
-
-impl Default for HttpsSettings {
-    fn default() -> Self {
-        Self {
-            cacertfile: None,
-            verify: HttpVerify::Peer,
-            hostname_verification: HttpHostnameVerification::Wildcard,
-            depth: None,
-        }
-    }
 }
 
 impl Default for OAuth2Settings {

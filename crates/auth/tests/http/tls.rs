@@ -3,10 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use leveret_auth::http::{
-    HttpBackend, HttpClientCertificate, HttpHostnameVerification, HttpSettings, HttpTlsSettings, HttpTlsVersion,
-    HttpVerify,
-};
+use leveret_auth::http::{HttpBackend, HttpSettings};
+use leveret_auth::tls::{ClientCertificate, HostnameVerification, TlsSettings, TlsVersion, Verify};
 use leveret_auth::{Denial, LoggedIn};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use tempfile::TempDir;
@@ -103,12 +101,12 @@ async fn serve(
 }
 
 /// Settings for a service, by this name.
-fn secured(service: &TestService, host: &str, tls: HttpTlsSettings) -> HttpSettings {
+fn secured(service: &TestService, host: &str, tls: TlsSettings) -> HttpSettings {
     HttpSettings { tls, ..settings(&format!("https://{host}:{}", service.address.port())) }
 }
 
-fn trusting(ca: &Path) -> HttpTlsSettings {
-    HttpTlsSettings { ca_certificate_file: Some(ca.into()), ..HttpTlsSettings::default() }
+fn trusting(ca: &Path) -> TlsSettings {
+    TlsSettings { ca_certificate_file: Some(ca.into()), ..TlsSettings::default() }
 }
 
 fn assert_out_of_reach(result: Result<LoggedIn, Denial>, why: &str) {
@@ -128,7 +126,7 @@ fn a_service_has_to_be_who_it_says() {
         assert_out_of_reach(log_in(&secured(&service, "localhost", trusting(&other))).await, "UnknownIssuer");
         assert_out_of_reach(log_in(&secured(&service, "127.0.0.1", trusting(&ca))).await, "not valid for name");
         // Anybody may be, if nothing is verified.
-        let unverified = HttpTlsSettings { verify: HttpVerify::None, ..trusting(&other) };
+        let unverified = TlsSettings { verify: Verify::None, ..trusting(&other) };
         log_in(&secured(&service, "127.0.0.1", unverified)).await.unwrap();
     });
 }
@@ -140,7 +138,7 @@ fn the_name_in_the_certificate_may_be_another_one() {
         let ca = Authority::new("ca");
         let service = serve(&ca.sign(&["auth.example.org"], &[]), BOTH, None).await;
         let ca = ca.file(&folder, "ca.pem");
-        let named = |name: &str| HttpTlsSettings { server_name: Some(name.into()), ..trusting(&ca) };
+        let named = |name: &str| TlsSettings { server_name: Some(name.into()), ..trusting(&ca) };
         log_in(&secured(&service, "localhost", named("auth.example.org"))).await.unwrap();
         assert_out_of_reach(log_in(&secured(&service, "localhost", named("example.org"))).await, "not valid for name");
         let error = HttpBackend::new(&secured(&service, "localhost", named("a b"))).unwrap_err();
@@ -150,7 +148,7 @@ fn the_name_in_the_certificate_may_be_another_one() {
 
 #[test]
 fn wildcards_stand_for_names_unless_they_are_turned_off() {
-    use HttpHostnameVerification::{Exact, Wildcard};
+    use HostnameVerification::{Exact, Wildcard};
     for (names, hostname_verification, expected) in [
         (&["*.example.org"][..], Wildcard, true),
         (&["*.example.org"][..], Exact, false),
@@ -160,7 +158,7 @@ fn wildcards_stand_for_names_unless_they_are_turned_off() {
             let folder = TempDir::new().unwrap();
             let ca = Authority::new("ca");
             let service = serve(&ca.sign(names, &[]), BOTH, None).await;
-            let tls = HttpTlsSettings {
+            let tls = TlsSettings {
                 server_name: Some("auth.example.org".into()),
                 hostname_verification,
                 ..trusting(&ca.file(&folder, "ca.pem"))
@@ -180,7 +178,7 @@ fn certificates_may_be_in_between_up_to_the_depth() {
             let middle = ca.below("middle");
             let last = middle.below("last");
             let service = serve(&last.sign(&["localhost"], &[&last, &middle]), BOTH, None).await;
-            let tls = HttpTlsSettings { depth, ..trusting(&ca.file(&folder, "ca.pem")) };
+            let tls = TlsSettings { depth, ..trusting(&ca.file(&folder, "ca.pem")) };
             let result = log_in(&secured(&service, "localhost", tls)).await;
             assert_eq!(result.is_ok(), expected, "{depth:?}: {result:?}");
         });
@@ -198,8 +196,8 @@ fn the_node_shows_its_certificate_to_services_that_ask() {
         let key_file = write(&folder, "key.pem", &own.key.serialize_pem());
         let ca = ca.file(&folder, "ca.pem");
 
-        let client_certificate = Some(HttpClientCertificate { certificate_file, key_file });
-        let tls = HttpTlsSettings { client_certificate, ..trusting(&ca) };
+        let client_certificate = Some(ClientCertificate { certificate_file, key_file });
+        let tls = TlsSettings { client_certificate, ..trusting(&ca) };
         log_in(&secured(&service, "localhost", tls)).await.unwrap();
         log_in(&secured(&service, "localhost", trusting(&ca))).await.unwrap_err();
     });
@@ -209,16 +207,16 @@ fn the_node_shows_its_certificate_to_services_that_ask() {
 fn versions_are_those_that_are_set() {
     const ONLY_1_2: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
     for (of_service, versions, expected) in [
-        (ONLY_1_2, vec![HttpTlsVersion::V1_2, HttpTlsVersion::V1_3], true),
-        (ONLY_1_2, vec![HttpTlsVersion::V1_2], true),
-        (ONLY_1_2, vec![HttpTlsVersion::V1_3], false),
-        (BOTH, vec![HttpTlsVersion::V1_3], true),
+        (ONLY_1_2, vec![TlsVersion::V1_2, TlsVersion::V1_3], true),
+        (ONLY_1_2, vec![TlsVersion::V1_2], true),
+        (ONLY_1_2, vec![TlsVersion::V1_3], false),
+        (BOTH, vec![TlsVersion::V1_3], true),
     ] {
         run(async {
             let folder = TempDir::new().unwrap();
             let ca = Authority::new("ca");
             let service = serve(&ca.sign(&["localhost"], &[]), of_service, None).await;
-            let tls = HttpTlsSettings { versions: versions.clone(), ..trusting(&ca.file(&folder, "ca.pem")) };
+            let tls = TlsSettings { versions: versions.clone(), ..trusting(&ca.file(&folder, "ca.pem")) };
             let result = log_in(&secured(&service, "localhost", tls)).await;
             assert_eq!(result.is_ok(), expected, "{versions:?}: {result:?}");
         });
@@ -234,8 +232,8 @@ fn tls_settings_that_cannot_be_used_are_refused() {
     let empty = write(&folder, "empty.pem", "");
     let other_key = write(&folder, "other.pem", &KeyPair::generate().unwrap().serialize_pem());
     let base = trusting(&certificate_file);
-    let with_own = |certificate_file: &Path, key_file: &Path| HttpTlsSettings {
-        client_certificate: Some(HttpClientCertificate {
+    let with_own = |certificate_file: &Path, key_file: &Path| TlsSettings {
+        client_certificate: Some(ClientCertificate {
             certificate_file: certificate_file.into(),
             key_file: key_file.into(),
         }),
@@ -247,7 +245,7 @@ fn tls_settings_that_cannot_be_used_are_refused() {
         (with_own(&empty, &key_file), "auth_http.ssl_options.certfile: "),
         (with_own(&certificate_file, &empty), "auth_http.ssl_options.keyfile: "),
         (with_own(&certificate_file, &other_key), "auth_http.ssl_options.certfile: "),
-        (HttpTlsSettings { versions: vec![], ..base.clone() }, "auth_http.ssl_options.versions: "),
+        (TlsSettings { versions: vec![], ..base.clone() }, "auth_http.ssl_options.versions: "),
     ] {
         let error = HttpBackend::new(&HttpSettings { tls, ..HttpSettings::default() }).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");

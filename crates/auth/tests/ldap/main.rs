@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use leveret_auth::ldap::LdapEncryption::{Ldaps, None as Plain, StartTls};
-use leveret_auth::ldap::{LdapBackend, LdapBind, LdapSettings, LdapVerify};
+use leveret_auth::ldap::{LdapBackend, LdapBind, LdapSettings};
+use leveret_auth::tls::Verify;
 use leveret_auth::{Backend, Checked, Denial, LoggedIn};
 use leveret_broker::access::Permission::{Configure, Read, Write};
 use leveret_broker::access::{Answer, LoginAttempt, Peer, Question, Secret};
@@ -307,14 +308,14 @@ fn tls_is_used_from_the_start_or_later_and_certificates_are_verified() {
     let Some(slapd) = slapd::start() else { return };
     run(async {
         for (encryption, authority, server_name, verify, expected) in [
-            (Ldaps, slapd.authority_file(), Some("ldap.example.com"), LdapVerify::Peer, ""),
-            (StartTls, slapd.authority_file(), Some("ldap.example.com"), LdapVerify::Peer, ""),
-            (Ldaps, slapd.other_authority_file(), Some("ldap.example.com"), LdapVerify::Peer, "failed"),
-            (StartTls, slapd.other_authority_file(), Some("ldap.example.com"), LdapVerify::Peer, "failed"),
-            (Ldaps, slapd.authority_file(), None, LdapVerify::Peer, "failed"),
-            (StartTls, slapd.authority_file(), Some("other.example.com"), LdapVerify::Peer, "failed"),
-            (Ldaps, slapd.other_authority_file(), None, LdapVerify::None, ""),
-            (StartTls, slapd.other_authority_file(), None, LdapVerify::None, ""),
+            (Ldaps, slapd.authority_file(), Some("ldap.example.com"), Verify::Peer, ""),
+            (StartTls, slapd.authority_file(), Some("ldap.example.com"), Verify::Peer, ""),
+            (Ldaps, slapd.other_authority_file(), Some("ldap.example.com"), Verify::Peer, "failed"),
+            (StartTls, slapd.other_authority_file(), Some("ldap.example.com"), Verify::Peer, "failed"),
+            (Ldaps, slapd.authority_file(), None, Verify::Peer, "failed"),
+            (StartTls, slapd.authority_file(), Some("other.example.com"), Verify::Peer, "failed"),
+            (Ldaps, slapd.other_authority_file(), None, Verify::None, ""),
+            (StartTls, slapd.other_authority_file(), None, Verify::None, ""),
         ] {
             let port = if encryption == Ldaps { slapd.tls_port } else { slapd.port };
             let mut settings = LdapSettings { encryption, port, ..settings(&slapd) };
@@ -332,7 +333,7 @@ fn tls_is_used_from_the_start_or_later_and_certificates_are_verified() {
         for encryption in [Ldaps, StartTls] {
             let port = if encryption == Ldaps { slapd.tls_port } else { slapd.port };
             let mut settings = LdapSettings { encryption, port, ..settings(&slapd) };
-            settings.tls.verify = LdapVerify::None;
+            settings.tls.verify = Verify::None;
             let result = log_in(&settings, "alice", "alice-password").await;
             assert_eq!(outcome(&result), "failed", "{encryption:?} without a certificate: {result:?}");
         }

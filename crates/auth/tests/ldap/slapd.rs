@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use leveret_auth::ldap::LdapClientCertificate;
+use leveret_auth::tls::ClientCertificate;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
@@ -156,9 +156,9 @@ impl Slapd {
     }
 
     /// What the server demands of TLS clients.
-    pub(crate) fn client_certificate(&self) -> LdapClientCertificate {
+    pub(crate) fn client_certificate(&self) -> ClientCertificate {
         let file = |name| self.folder.path().join(name);
-        LdapClientCertificate { certificate_file: file("client.pem"), key_file: file("client.key") }
+        ClientCertificate { certificate_file: file("client.pem"), key_file: file("client.key") }
     }
 
     /// A file that has who signed the server's certificate.

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use leveret_auth::http::{
-    HttpClientCertificate, HttpHostnameVerification, HttpMethod, HttpTlsSettings, HttpTlsVersion, HttpVerify,
-};
+use leveret_auth::http::HttpMethod;
+use leveret_auth::tls::{ClientCertificate, HostnameVerification, TlsSettings, TlsVersion, Verify};
 
 use super::certificate::Certificate;
 use super::{Group, MILLISECONDS_MAX, Setting, TLS_VERSIONS, Takes, VERIFY};
@@ -69,7 +68,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             key: "auth_http.ssl_options.verify",
             takes: Takes::Word(VERIFY, |draft, _, word| {
-                tls(draft).verify = if word == "verify_none" { HttpVerify::None } else { HttpVerify::Peer };
+                tls(draft).verify = if word == "verify_none" { Verify::None } else { Verify::Peer };
             }),
             default: "verify_peer",
             help: "Whether the certificate of the service is checked",
@@ -102,8 +101,8 @@ pub(super) const GROUP: Group = Group {
             key: "auth_http.ssl_options.hostname_verification",
             takes: Takes::Word(&["wildcard", "none"], |draft, _, word| {
                 tls(draft).hostname_verification = match word {
-                    "none" => HttpHostnameVerification::Exact,
-                    _ => HttpHostnameVerification::Wildcard,
+                    "none" => HostnameVerification::Exact,
+                    _ => HostnameVerification::Wildcard,
                 };
             }),
             default: "wildcard",
@@ -125,8 +124,8 @@ pub(super) const GROUP: Group = Group {
             key: "auth_http.ssl_options.versions.$n",
             takes: Takes::Word(TLS_VERSIONS, |draft, _, version| {
                 draft.http.versions.push(match version {
-                    "tlsv1.2" => HttpTlsVersion::V1_2,
-                    _ => HttpTlsVersion::V1_3,
+                    "tlsv1.2" => TlsVersion::V1_2,
+                    _ => TlsVersion::V1_3,
                 });
             }),
             default: "tlsv1.2, tlsv1.3",
@@ -139,10 +138,10 @@ pub(super) const GROUP: Group = Group {
 #[derive(Default)]
 pub(super) struct Draft {
     client: Certificate,
-    versions: Vec<HttpTlsVersion>,
+    versions: Vec<TlsVersion>,
 }
 
-fn tls(draft: &mut super::Draft) -> &mut HttpTlsSettings {
+fn tls(draft: &mut super::Draft) -> &mut TlsSettings {
     &mut draft.http_settings.tls
 }
 
@@ -152,7 +151,6 @@ pub(super) fn finish(draft: &mut super::Draft) {
         tls(draft).versions = versions;
     }
     let files = client.finish("auth_http.ssl_options", &mut draft.mistakes);
-    let client =
-        |(certificate_file, key_file): (PathBuf, PathBuf)| HttpClientCertificate { certificate_file, key_file };
+    let client = |(certificate_file, key_file): (PathBuf, PathBuf)| ClientCertificate { certificate_file, key_file };
     tls(draft).client_certificate = files.map(client);
 }

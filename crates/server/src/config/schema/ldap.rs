@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use leveret_auth::ldap::{
-    LdapBind, LdapClientCertificate, LdapEncryption, LdapLog, LdapSettings, LdapTlsVersion, LdapVerify,
-};
+use leveret_auth::ldap::{LdapBind, LdapEncryption, LdapLog, LdapSettings};
+use leveret_auth::tls::{ClientCertificate, HostnameVerification, TlsVersion, Verify};
 use leveret_broker::access::Secret;
 
 use super::certificate::Certificate;
@@ -170,7 +169,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             key: "auth_ldap.ssl_options.verify",
             takes: Takes::Word(VERIFY, |draft, _, word| {
-                settings(draft).tls.verify = if word == "verify_none" { LdapVerify::None } else { LdapVerify::Peer };
+                settings(draft).tls.verify = if word == "verify_none" { Verify::None } else { Verify::Peer };
             }),
             default: "verify_peer",
             help: "Whether the certificate of a server is checked",
@@ -201,9 +200,20 @@ pub(super) const GROUP: Group = Group {
         },
         Setting {
             key: "auth_ldap.ssl_options.hostname_verification",
-            takes: Takes::Only("wildcard"),
+            takes: Takes::Word(&["wildcard", "none"], |draft, _, word| {
+                settings(draft).tls.hostname_verification = match word {
+                    "none" => HostnameVerification::Exact,
+                    _ => HostnameVerification::Wildcard,
+                };
+            }),
             default: "wildcard",
-            help: "The name of a server is always checked, and a name with a `*` in its certificate counts",
+            help: "Whether a name with a `*` in the certificate counts; `none` does not turn the check of the name off",
+        },
+        Setting {
+            key: "auth_ldap.ssl_options.depth",
+            takes: Takes::Number(0, 255, |draft, _, depth| settings(draft).tls.depth = u8::try_from(depth).ok()),
+            default: "",
+            help: "How many certificates may be between that of a server and the one in `cacertfile`",
         },
         Setting {
             key: "auth_ldap.ssl_options.fail_if_no_peer_cert",
@@ -215,8 +225,8 @@ pub(super) const GROUP: Group = Group {
             key: "auth_ldap.ssl_options.versions.$n",
             takes: Takes::Word(TLS_VERSIONS, |draft, _, version| {
                 draft.ldap.versions.push(match version {
-                    "tlsv1.2" => LdapTlsVersion::V1_2,
-                    _ => LdapTlsVersion::V1_3,
+                    "tlsv1.2" => TlsVersion::V1_2,
+                    _ => TlsVersion::V1_3,
                 });
             }),
             default: "tlsv1.2, tlsv1.3",
@@ -234,7 +244,7 @@ pub(super) struct Draft {
     dn_lookup_bind: Bind,
     other_bind: Bind,
     client: Certificate,
-    versions: Vec<LdapTlsVersion>,
+    versions: Vec<TlsVersion>,
 }
 
 /// As whom something is asked, as far as it is known.
@@ -303,7 +313,7 @@ pub(super) fn finish(draft: &mut super::Draft) {
     settings.encryption = encryption;
     settings.dn_lookup_bind = dn_lookup_bind;
     settings.other_bind = other_bind;
-    let files = |(certificate_file, key_file): (PathBuf, PathBuf)| LdapClientCertificate { certificate_file, key_file };
+    let files = |(certificate_file, key_file): (PathBuf, PathBuf)| ClientCertificate { certificate_file, key_file };
     settings.tls.client_certificate = client.map(files);
     if !versions.is_empty() {
         settings.tls.versions = versions;

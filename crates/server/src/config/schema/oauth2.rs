@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use leveret_auth::http::{HttpHostnameVerification, HttpVerify};
 use leveret_auth::oauth2::{OAuth2Settings, ProviderSettings, ResourceServerSettings, SigningKey};
+use leveret_auth::tls::{HostnameVerification, Verify};
 
 use super::values::shorten;
 use super::{At, Group, Numbered, Remark, Setting, Takes, VERIFY};
@@ -123,7 +123,7 @@ macro_rules! provider {
             },
             Setting {
                 key: concat!($prefix, "https.cacertfile"),
-                takes: Takes::File(|draft, at, path| provider(draft, $id(at)).https.cacertfile = Some(path)),
+                takes: Takes::File(|draft, at, path| provider(draft, $id(at)).https.ca_certificate_file = Some(path)),
                 default: "",
                 help: "Who may have signed it, PEM; those whom the system trusts if it is not set",
             },
@@ -131,8 +131,8 @@ macro_rules! provider {
                 key: concat!($prefix, "https.hostname_verification"),
                 takes: Takes::Word(&["wildcard", "none"], |draft, at, word| {
                     provider(draft, $id(at)).https.hostname_verification = match word {
-                        "none" => HttpHostnameVerification::Exact,
-                        _ => HttpHostnameVerification::Wildcard,
+                        "none" => HostnameVerification::Exact,
+                        _ => HostnameVerification::Wildcard,
                     };
                 }),
                 default: "wildcard",
@@ -294,8 +294,8 @@ fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(ToOwned::to_owned).collect()
 }
 
-fn verification(word: &str) -> HttpVerify {
-    if word == "verify_none" { HttpVerify::None } else { HttpVerify::Peer }
+fn verification(word: &str) -> Verify {
+    if word == "verify_none" { Verify::None } else { Verify::Peer }
 }
 
 pub(super) fn finish(draft: &mut super::Draft) {

@@ -155,7 +155,8 @@ const LDAP: &[Example] = &[
     refuse("auth_ldap.ssl_options.certfile", FILE, NO_FILE, "cannot read"),
     ("auth_ldap.ssl_options.keyfile", FILE, CANNOT_READ, "auth_ldap.ssl_options.certfile = src/lib.rs"),
     example("auth_ldap.ssl_options.sni", "ldap.example"),
-    refuse("auth_ldap.ssl_options.hostname_verification", "wildcard", "none", "expected nothing but wildcard"),
+    refuse("auth_ldap.ssl_options.hostname_verification", "none", "exact", "expected wildcard or none"),
+    refuse("auth_ldap.ssl_options.depth", "1", "256", "expected a whole number from 0 to 255"),
     refuse("auth_ldap.ssl_options.fail_if_no_peer_cert", "true", "false", "expected nothing but true"),
     refuse("auth_ldap.ssl_options.versions.1", "tlsv1.2", "1.2", "expected tlsv1.2 or tlsv1.3"),
 ];

@@ -1,113 +1,36 @@
-//! TLS to a service.
+//! Who a server is, by its certificate.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    SupportedProtocolVersion,
-};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::VerifierBuilderError;
+use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
-use super::{HttpHostnameVerification, HttpSettingsError, HttpTlsSettings, HttpTlsVersion, HttpVerify};
-
-/// What the TLS library needs. Who may sign certificates has to be known only if TLS is used.
-pub(crate) fn client_config(settings: &HttpTlsSettings, is_used: bool) -> Result<ClientConfig, HttpSettingsError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let algorithms = provider.signature_verification_algorithms;
-    let roots = match settings.verify {
-        HttpVerify::Peer => roots(settings)?,
-        HttpVerify::None => RootCertStore::empty(),
-    };
-    let verifier: Arc<dyn ServerCertVerifier> = if roots.is_empty() {
-        if is_used && settings.verify == HttpVerify::Peer {
-            return Err(HttpSettingsError::NoAuthorities);
-        }
-        Arc::new(Unverified { expected: settings.verify, algorithms })
-    } else {
-        Arc::new(Verifier::new(roots, settings, &provider)?)
-    };
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&versions(&settings.versions))
-        .map_err(|_| HttpSettingsError::Versions)?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier);
-    let Some(own) = &settings.client_certificate else {
-        return Ok(config.with_no_client_auth());
-    };
-    let key = PrivateKeyDer::from_pem_file(&own.key_file).map_err(|error| file("keyfile", &own.key_file, &error))?;
-    config
-        .with_client_auth_cert(certificates("certfile", &own.certificate_file)?, key)
-        .map_err(HttpSettingsError::ClientCertificate)
-}
-
-/// The name that the service's certificate has, if it is not the one in the URL.
-pub(super) fn server_name(settings: &HttpTlsSettings) -> Result<Option<ServerName<'static>>, HttpSettingsError> {
-    let Some(name) = &settings.server_name else {
-        return Ok(None);
-    };
-    ServerName::try_from(name.clone()).map(Some).map_err(|_| HttpSettingsError::ServerName(name.clone()))
-}
-
-fn versions(versions: &[HttpTlsVersion]) -> Vec<&'static SupportedProtocolVersion> {
-    versions
-        .iter()
-        .map(|version| match version {
-            HttpTlsVersion::V1_2 => &rustls::version::TLS12,
-            HttpTlsVersion::V1_3 => &rustls::version::TLS13,
-        })
-        .collect()
-}
-
-fn roots(settings: &HttpTlsSettings) -> Result<RootCertStore, HttpSettingsError> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = &settings.ca_certificate_file {
-        for certificate in certificates("cacertfile", path)? {
-            roots.add(certificate).map_err(|error| file("cacertfile", path, &error))?;
-        }
-    } else {
-        // A system may list what the library does not understand, which helps nobody in.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    Ok(roots)
-}
-
-fn certificates(setting: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpSettingsError> {
-    let found: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(path).map_err(|error| file(setting, path, &error))?.collect();
-    let found = found.map_err(|error| file(setting, path, &error))?;
-    if found.is_empty() { Err(file(setting, path, &"no certificate in it")) } else { Ok(found) }
-}
-
-fn file(setting: &'static str, path: &Path, reason: &dyn std::fmt::Display) -> HttpSettingsError {
-    HttpSettingsError::File { setting, path: path.into(), reason: reason.to_string() }
-}
+use super::{HostnameVerification, TlsSettings, Verify};
 
 /// Verifies certificates as the library does, and what else may be asked for.
 #[derive(Debug)]
-struct Verifier {
+pub(super) struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
     roots: Arc<RootCertStore>,
     algorithms: WebPkiSupportedAlgorithms,
     depth: Option<usize>,
-    hostname: HttpHostnameVerification,
+    hostname: HostnameVerification,
 }
 
 impl Verifier {
-    fn new(
+    /// Verifies that somebody whom these roots lead to signed a certificate.
+    pub(super) fn new(
         roots: RootCertStore,
-        settings: &HttpTlsSettings,
+        settings: &TlsSettings,
         provider: &Arc<CryptoProvider>,
-    ) -> Result<Self, HttpSettingsError> {
+    ) -> Result<Self, VerifierBuilderError> {
         let roots = Arc::new(roots);
-        let inner = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
-            .build()
-            .map_err(|error| HttpSettingsError::Tls(error.to_string()))?;
+        let inner = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider)).build()?;
         Ok(Self {
             inner,
             roots,
@@ -163,7 +86,7 @@ impl ServerCertVerifier for Verifier {
         let certificate = EndEntityCert::try_from(end_entity)
             .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
         self.check_depth(&certificate, intermediates, now)?;
-        if self.hostname == HttpHostnameVerification::Exact && !has_name(&certificate, server_name) {
+        if self.hostname == HostnameVerification::Exact && !has_name(&certificate, server_name) {
             return Err(Error::InvalidCertificate(CertificateError::NotValidForName));
         }
         Ok(verified)
@@ -204,9 +127,9 @@ fn has_name(certificate: &EndEntityCert<'_>, name: &ServerName<'_>) -> bool {
 
 /// Verifies nothing: takes any certificate, or none as nobody is known who could sign one.
 #[derive(Debug)]
-struct Unverified {
-    expected: HttpVerify,
-    algorithms: WebPkiSupportedAlgorithms,
+pub(super) struct Unverified {
+    pub(super) expected: Verify,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServerCertVerifier for Unverified {
@@ -219,8 +142,8 @@ impl ServerCertVerifier for Unverified {
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match self.expected {
-            HttpVerify::None => Ok(ServerCertVerified::assertion()),
-            HttpVerify::Peer => Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
+            Verify::None => Ok(ServerCertVerified::assertion()),
+            Verify::Peer => Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
         }
     }
 
