@@ -3,14 +3,13 @@
 //! The first that knows the user, and that the secret is right, lets it in; what it says of permissions holds. If others say what
 //! users may do, all of them have to know the user, too, else the next in order is asked, as if nobody had let the user in.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use leveret_broker::Name;
 use leveret_broker::access::{Authenticator, Identity, LoginAttempt, LoginFailure, Outcome, Reply};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 
 use crate::attempts::{Attempts, SourceTracking, Verdict};
@@ -190,12 +189,7 @@ impl Shared {
 
     /// Waits for what there is to wait for, then asks.
     async fn in_turn(&self, attempt: &Arc<LoginAttempt>) -> Result<Identity, Refusal> {
-        // What has no secret cannot be guessed.
-        if attempt.secret.is_some() && self.wait(attempt.peer.address.ip(), &attempt.name).await == Then::GiveUp {
-            let reason = "not looked at, as too many attempts from there wait";
-            return Err(Refusal { backend: "", failure: refused(attempt, reason), blame: Blame::Backends });
-        }
-        let _permit = self.permits.acquire().await;
+        let _permit = self.turn(attempt).await?;
         let (backend, parts) = self.first_success(attempt).await?;
         let name = parts.first().map_or_else(|| Name::clone(&attempt.name), |part| Name::clone(&part.logged_in.name));
         if self.loopback_only.contains(&name) && !attempt.peer.is_loopback() {
@@ -205,12 +199,28 @@ impl Shared {
         Ok(Composed::identity(name, parts, self.asking.clone()))
     }
 
-    async fn wait(&self, address: IpAddr, user: &str) -> Then {
-        match self.throttle.enter(address, user) {
-            None => Then::Check,
-            Some(wait) => {
+    /// Waits until an attempt may be looked at: for the failures before it, and for those who are looked at now.
+    async fn turn(&self, attempt: &LoginAttempt) -> Result<Option<SemaphorePermit<'_>>, Refusal> {
+        // What has no secret cannot be guessed.
+        if attempt.secret.is_none() {
+            return Ok(self.permits.acquire().await.ok());
+        }
+        let (address, user) = (attempt.peer.address.ip(), &attempt.name);
+        let mut waited = Duration::ZERO;
+        loop {
+            while let Some(wait) = self.throttle.enter(address, user, waited) {
                 sleep(wait.duration).await;
-                wait.end()
+                waited += wait.duration;
+                if wait.end() == Then::GiveUp {
+                    let reason = "not looked at, as too many attempts from there wait";
+                    return Err(Refusal { backend: "", failure: refused(attempt, reason), blame: Blame::Backends });
+                }
+            }
+            let permit = self.permits.acquire().await.ok();
+            // Those who came at the same time may have failed while this one waited for the back ends: all of them together would
+            // be as many guesses for nothing.
+            if self.throttle.due(address, user) <= waited {
+                return Ok(permit);
             }
         }
     }

@@ -112,21 +112,20 @@ impl Throttle {
         Self { settings, state: Arc::default(), hasher: RandomState::new() }
     }
 
-    /// What an attempt has to wait for, if it has to.
-    pub(crate) fn enter(&self, address: IpAddr, user: &str) -> Option<Wait> {
+    /// How long an attempt has to wait in all; never longer than the longest wait.
+    pub(crate) fn due(&self, address: IpAddr, user: &str) -> Duration {
+        self.state.lock().due(self.keys(address, user), &self.settings, Instant::now())
+    }
+
+    /// What an attempt that has waited so long has to wait for, if it has to.
+    pub(crate) fn enter(&self, address: IpAddr, user: &str, waited: Duration) -> Option<Wait> {
         let keys = self.keys(address, user);
-        let ThrottleSettings { free_failures, free_failures_of_many, wait_max, waiting_max } = self.settings;
-        let now = Instant::now();
         let mut state = self.state.lock();
-        let of_pair = state.pairs.count(keys.pair, now);
-        let of_user = if of_pair == 0 { 0 } else { state.users.count(keys.user, now) };
-        let of_address = state.addresses.count(keys.address, now);
-        let duration = wait(of_pair, free_failures, wait_max)
-            .max(wait(of_user, free_failures_of_many, wait_max.min(USER_WAIT_MAX)))
-            .max(wait(of_address, free_failures_of_many, wait_max));
+        let duration = state.due(keys, &self.settings, Instant::now()).saturating_sub(waited);
         if duration.is_zero() {
             return None;
         }
+        let waiting_max = self.settings.waiting_max;
         let waiting = state.waiting.get(&keys.address).copied().unwrap_or(0);
         if waiting >= waiting_max.saturating_mul(2) {
             return Some(Wait { duration: Duration::ZERO, then: Then::GiveUp, place: None });
@@ -165,6 +164,18 @@ impl Throttle {
             user: self.hasher.hash_one(user),
             address: self.hasher.hash_one(address),
         }
+    }
+}
+
+impl State {
+    fn due(&self, keys: Keys, settings: &ThrottleSettings, now: Instant) -> Duration {
+        let ThrottleSettings { free_failures, free_failures_of_many, wait_max, waiting_max: _ } = *settings;
+        let of_pair = self.pairs.count(keys.pair, now);
+        let of_user = if of_pair == 0 { 0 } else { self.users.count(keys.user, now) };
+        let of_address = self.addresses.count(keys.address, now);
+        wait(of_pair, free_failures, wait_max)
+            .max(wait(of_user, free_failures_of_many, wait_max.min(USER_WAIT_MAX)))
+            .max(wait(of_address, free_failures_of_many, wait_max))
     }
 }
 

@@ -158,6 +158,26 @@ async fn guesses_are_slow_and_others_are_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn guesses_that_come_together_do_not_pass_together() {
+    let slow = Arc::new(Fake::new("n", Does::Wait(10)));
+    let link = Link::Split {
+        authentication: Arc::clone(&slow) as Arc<dyn Backend>,
+        authorization: vec![Arc::new(Fake::new("z", Does::Refuse))],
+    };
+    let chain = Chain::new(vec![link], Limits { logins_at_once: 2, ..limits() }, Handle::current());
+    let askers: Vec<Asker> = (0..20).map(|_| Asker::default()).collect();
+    for asker in &askers {
+        chain.log_in(attempt("alice", Some("right"), AFAR), asker.reply());
+    }
+    sleep(Duration::from_millis(150)).await;
+    assert_eq!(slow.times_asked(), 6, "four for nothing, and two that were looked at by then");
+    for asker in askers {
+        assert!(matches!(asker.outcome().await, Outcome::LoggedIn(Err(_))));
+    }
+    assert_eq!(slow.times_asked(), 20, "nobody is forgotten");
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_guesses_count_as_such() {
     use Does::{Fail, Know, Wait};
     for (does, secret, counts) in [
@@ -171,7 +191,7 @@ async fn only_guesses_count_as_such() {
             let _ = told(&chain, attempt("alice", secret, AFAR)).await;
         }
         let address = attempt("alice", None, AFAR).peer.address.ip();
-        assert_eq!(chain.shared.throttle.enter(address, "alice").is_some(), counts, "{does:?} {secret:?}");
+        assert_eq!(!chain.shared.throttle.due(address, "alice").is_zero(), counts, "{does:?} {secret:?}");
     }
 }
 

@@ -10,7 +10,7 @@ fn ip(address: &str) -> IpAddr {
 }
 
 fn wait_ms(throttle: &Throttle, address: &str, user: &str) -> u128 {
-    throttle.enter(ip(address), user).map_or(0, |wait| wait.duration.as_millis())
+    throttle.enter(ip(address), user, Duration::ZERO).map_or(0, |wait| wait.duration.as_millis())
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,7 +85,7 @@ async fn only_so_many_wait_at_once() {
     for _ in 0..9 {
         throttle.failed(ip(HERE), "alice");
     }
-    let enter = || throttle.enter(ip(HERE), "alice").unwrap();
+    let enter = || throttle.enter(ip(HERE), "alice", Duration::ZERO).unwrap();
     let waits = [(); 5].map(|()| enter());
     let expected = [Then::Check, Then::Check, Then::GiveUp, Then::GiveUp, Then::GiveUp];
     assert_eq!(waits.each_ref().map(|wait| wait.then), expected);
@@ -93,7 +93,7 @@ async fn only_so_many_wait_at_once() {
     assert_eq!(waits.map(Wait::end), expected);
     let wait = enter();
     assert_eq!(wait.then, Then::Check, "there is a place again");
-    assert_eq!(throttle.enter(ip(THERE), "alice").map(|wait| wait.then), None);
+    assert_eq!(throttle.enter(ip(THERE), "alice", Duration::ZERO).map(|wait| wait.then), None);
     drop(wait);
     assert!(throttle.state.lock().waiting.is_empty());
 }
