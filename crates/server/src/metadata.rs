@@ -272,11 +272,11 @@ impl Shared {
 /// Says in what state the log was.
 fn report(report: &Report) {
     if report.is_damaged() {
-        tracing::error!("the metadata log is damaged, and declarations may be lost:\n{report}");
+        tracing::error!(%report, "the metadata log is damaged, and declarations may be lost");
     } else if report.torn_tail.as_ref().is_some_and(|tail| tail.records > 0) {
         // Most likely never answered, but the disk may have damaged the last of what was.
-        tracing::warn!("metadata log: {report}");
+        tracing::warn!(%report, "metadata log");
     } else {
-        tracing::info!("metadata log: {report}");
+        tracing::info!(%report, "metadata log");
     }
 }

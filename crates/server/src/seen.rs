@@ -130,7 +130,7 @@ fn open_log(folder: &Path) -> Result<(MetadataLog, Vec<SeenRecord>), Broken> {
     let disk = RealDisk::open(folder).map_err(|error: io::Error| broken(error.to_string()))?;
     let (log, recovered) = MetadataLog::open(Arc::new(disk)).map_err(|error| broken(error.to_string()))?;
     if recovered.report.is_damaged() {
-        tracing::error!("the log of what deduplicating exchanges have seen is damaged:\n{}", recovered.report);
+        tracing::error!(report = %recovered.report, "the log of what deduplicating exchanges have seen is damaged");
     }
     let records = recovered.records.iter().map(|octets| SeenRecord::decode(octets));
     let records = records.collect::<Result<Vec<_>, _>>().map_err(|error| broken(error.to_string()))?;

@@ -268,9 +268,9 @@ fn open_area(folder: &Path, is_synced: bool) -> Result<(MessageLog, Recovered), 
 fn report(recovered: &Recovered) {
     let report = &recovered.report;
     if report.is_damaged() {
-        tracing::error!("the message log is damaged, and messages may be lost:\n{report}");
+        tracing::error!(%report, "the message log is damaged, and messages may be lost");
     } else {
-        tracing::info!("message log: {report}");
+        tracing::info!(%report, "message log");
     }
 }
 
