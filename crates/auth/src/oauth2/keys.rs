@@ -119,8 +119,8 @@ impl Key {
             None => None,
         };
         if key.get("kty").and_then(Value::as_str) == Some("MAC") {
-            return (secrets == Secrets::Allowed)
-                .then(|| (id, Self { algorithm, ..Self::shared(value.unwrap_or_default().as_bytes()) }));
+            let value = value.filter(|value| secrets == Secrets::Allowed && !value.is_empty())?;
+            return Some((id, Self { algorithm, ..Self::shared(value.as_bytes()) }));
         }
         let decoding = match serde_json::from_value::<Jwk>(key) {
             Ok(key) => Self::from_jwk(&key)?,
@@ -139,7 +139,11 @@ impl Key {
         };
         let operations = key.common.key_operations.as_deref();
         let can_verify = operations.is_none_or(|operations| operations.contains(&KeyOperations::Verify));
-        let is_known = !matches!(key.algorithm, AlgorithmParameters::Other(_));
+        let is_known = match &key.algorithm {
+            // Anybody could sign with a secret that is empty.
+            AlgorithmParameters::OctetKey(secret) => !secret.value.is_empty(),
+            known => !matches!(known, AlgorithmParameters::Other(_)),
+        };
         if is_for_signatures && can_verify && is_known { DecodingKey::from_jwk(key).ok() } else { None }
     }
 }
@@ -211,6 +215,18 @@ mod tests {
             json!({"kid": "a", "kty": "MAC", "alg": "HS256", "value": "secret"}),
         ] {
             assert_eq!(parse(&json!([key]), Secrets::Allowed), Ok(vec!["a".to_owned()]), "{key}");
+        }
+    }
+
+    #[test]
+    fn an_empty_secret_is_no_key() {
+        for key in [
+            json!({"kid": "a", "kty": "oct", "k": ""}),
+            json!({"kid": "a", "kty": "MAC", "alg": "HS256", "value": ""}),
+            json!({"kid": "a", "kty": "MAC", "alg": "HS256", "value": 7}),
+            json!({"kid": "a", "kty": "MAC", "alg": "HS256"}),
+        ] {
+            assert_eq!(parse(&json!([key]), Secrets::Allowed), Err(KeysError::NoKeys), "{key}");
         }
     }
 
