@@ -528,6 +528,10 @@ impl Session {
     /// The client has a new secret.
     pub(super) fn update_secret(&mut self, update: &ConnectionUpdateSecret<'_>, out: &mut Vec<u8>) -> Handled {
         self.access.saw_secret = true;
+        // Others look at it, and have only so much room: nobody may give them one after the other without waiting.
+        if self.access.verifying.is_some() {
+            return Err(Fault::new(ReplyCode::CommandInvalid, "the secret before this one is still being looked at"));
+        }
         let Some(authority) = self.access.identity.as_ref().map(|identity| Arc::clone(&identity.authority)) else {
             return Ok(());
         };

@@ -382,6 +382,17 @@ fn a_new_secret_is_looked_at_while_the_connection_goes_on() {
 }
 
 #[test]
+fn only_one_new_secret_is_looked_at_at_a_time() {
+    let slow = Slow::new(&Arc::new(Node::new()));
+    let mut client = open(&slow);
+    for secret in [b"one", b"two"] {
+        client.send(0, &ConnectionUpdateSecret { new_secret: secret, reason: "" });
+    }
+    assert_eq!(client.turn(), ["0: close COMMAND_INVALID - the secret before this one is still being looked at"]);
+    assert_eq!(slow.secrets.lock().unwrap().len(), 1);
+}
+
+#[test]
 fn a_user_of_the_node_needs_no_new_secret() {
     let mut client = Client::open(&Arc::new(Node::new()));
     client.send(0, &ConnectionUpdateSecret { new_secret: b"", reason: "" });
