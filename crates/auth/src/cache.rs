@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use leveret_broker::Name;
@@ -59,6 +60,8 @@ struct Memory {
     marker: Marker,
     logins: Mutex<Expiring<Mark, Result<LoggedIn, Denial>>>,
     answers: Mutex<Expiring<(Mark, Question), Answer>>,
+    /// How often everything was forgotten. What was asked before is not remembered after it.
+    forgotten: AtomicU64,
 }
 
 impl fmt::Debug for Memory {
@@ -84,6 +87,7 @@ impl Cache {
             marker: Marker::new()?,
             logins: Mutex::new(Expiring::new(limits.entries_max)),
             answers: Mutex::new(Expiring::new(limits.entries_max)),
+            forgotten: AtomicU64::new(0),
         };
         Ok(Self { inner, memory: Arc::new(memory) })
     }
@@ -94,14 +98,14 @@ impl Cache {
         if let Some(result) = known {
             return Box::pin(ready(result));
         }
-        let memory = Arc::clone(&self.memory);
+        let (memory, forgotten) = (Arc::clone(&self.memory), self.memory.forgotten());
         let answer = match asked {
             Asked::Authentication => self.inner.authenticate(attempt),
             Asked::Authorization(tags) => self.inner.authorize(attempt, tags),
         };
         Box::pin(async move {
             let result = answer.await.map(|logged_in| remembering(&memory, mark, logged_in));
-            memory.remember(mark, &result);
+            memory.remember(forgotten, mark, &result);
             result
         })
     }
@@ -121,6 +125,8 @@ impl Backend for Cache {
     }
 
     fn forget(&self) {
+        // First, so that what is remembered under the locks before this is cleared below.
+        self.memory.forgotten.fetch_add(1, Ordering::SeqCst);
         self.memory.logins.lock().clear();
         self.memory.answers.lock().clear();
         self.inner.forget();
@@ -156,7 +162,11 @@ impl Memory {
         self.marker.mark(&parts)
     }
 
-    fn remember(&self, mark: Mark, result: &Result<LoggedIn, Denial>) {
+    fn forgotten(&self) -> u64 {
+        self.forgotten.load(Ordering::SeqCst)
+    }
+
+    fn remember(&self, forgotten: u64, mark: Mark, result: &Result<LoggedIn, Denial>) {
         let ttl = match (result, self.limits.refusals) {
             (Ok(logged_in), _) => self.limits.ttl.min(left(logged_in.expires)),
             (Err(Denial::Refused(_) | Denial::LoopbackOnly), Refusals::Remember) => self.limits.ttl,
@@ -164,17 +174,21 @@ impl Memory {
             (Err(Denial::Refused(_) | Denial::LoopbackOnly), Refusals::Ask) | (Err(Denial::Failed(_)), _) => return,
         };
         let now = Instant::now();
-        self.logins.lock().insert(mark, result.clone(), now + ttl, now);
+        let mut logins = self.logins.lock();
+        if self.forgotten() == forgotten {
+            logins.insert(mark, result.clone(), now + ttl, now);
+        }
     }
 
-    fn remember_answer(&self, key: (Mark, Question), answer: &Answer) {
+    fn remember_answer(&self, forgotten: u64, key: (Mark, Question), answer: &Answer) {
         let is_kept = match (answer, self.limits.refusals) {
             (Answer::Allowed, _) | (Answer::Refused { .. }, Refusals::Remember) => true,
             (Answer::Refused { .. }, Refusals::Ask) | (Answer::Failed(_), _) => false,
         };
-        if is_kept {
+        let mut answers = self.answers.lock();
+        if is_kept && self.forgotten() == forgotten {
             let now = Instant::now();
-            self.answers.lock().insert(key, answer.clone(), now + self.limits.ttl, now);
+            answers.insert(key, answer.clone(), now + self.limits.ttl, now);
         }
     }
 }
@@ -206,6 +220,7 @@ impl Grant for RememberingGrant {
         if let Some(answer) = known {
             return Checked::Now(answer);
         }
+        let forgotten = self.memory.forgotten();
         match self.inner.check(question) {
             // What is known at once need not be remembered.
             Checked::Now(answer) => Checked::Now(answer),
@@ -213,7 +228,7 @@ impl Grant for RememberingGrant {
                 let memory = Arc::clone(&self.memory);
                 Checked::Later(Box::pin(async move {
                     let answer = pending.await;
-                    memory.remember_answer(key, &answer);
+                    memory.remember_answer(forgotten, key, &answer);
                     answer
                 }))
             }

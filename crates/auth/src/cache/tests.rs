@@ -86,6 +86,22 @@ async fn logins_that_differ_are_kept_apart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_asked_before_everything_was_forgotten_is_not_remembered() {
+    let fake = Fake::new("a", Does::Wait(1000)).with_grant(FakeGrant::later(Does::Wait(1000)));
+    let (fake, cache) = cache(fake, Refusals::Ask);
+    let attempt = Arc::new(attempt("alice", Some("right"), HERE));
+    let logging_in = cache.authenticate(&attempt);
+    cache.forget();
+    let logged_in = logging_in.await.unwrap();
+    assert!(cache.authenticate(&attempt).await.is_ok());
+    assert_eq!(fake.times_asked(), 2);
+    let Checked::Later(answer) = logged_in.grant.check(&question()) else { panic!("nobody has answered") };
+    cache.forget();
+    assert!(answer.await.is_allowed());
+    assert!(matches!(logged_in.grant.check(&question()), Checked::Later(_)), "it is asked again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_has_expired_is_not_remembered() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let now_ms = u64::try_from(now.as_millis()).unwrap();
