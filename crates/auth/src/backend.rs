@@ -18,6 +18,11 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// The name of RabbitMQ's module, which error texts and logs show: `rabbit_auth_backend_http`.
     fn name(&self) -> &'static str;
 
+    /// Whether what it gives may be polled where others wait: whatever takes more than microseconds is left to other threads.
+    fn is_quick(&self) -> bool {
+        false
+    }
+
     /// Checks who somebody is.
     fn authenticate(&self, attempt: &Arc<LoginAttempt>) -> Pending<Result<LoggedIn, Denial>>;
 

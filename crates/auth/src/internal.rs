@@ -76,6 +76,10 @@ impl Backend for Internal {
         "rabbit_auth_backend_internal"
     }
 
+    fn is_quick(&self) -> bool {
+        true
+    }
+
     fn authenticate(&self, attempt: &Arc<LoginAttempt>) -> Pending<Result<LoggedIn, Denial>> {
         let (node, checker, attempt) = (Arc::clone(&self.node), Arc::clone(&self.checker), Arc::clone(attempt));
         Box::pin(async move {

@@ -16,6 +16,11 @@ impl Promise {
         Self { state: Some((reply, Box::new(otherwise))) }
     }
 
+    /// Owes nothing any more: who asked has the answer.
+    pub(crate) fn withdraw(mut self) {
+        self.state = None;
+    }
+
     /// Answers.
     pub(crate) fn keep(mut self, outcome: Outcome) {
         if let Some((reply, _)) = self.state.take() {

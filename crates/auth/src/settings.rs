@@ -147,8 +147,11 @@ impl<'a> Builder<'a> {
 
 #[cfg(test)]
 mod tests {
+    use leveret_broker::access::{Authenticator, HashingAlgorithm, Outcome, Secret};
+    use leveret_broker::topology::Change;
 
     use super::*;
+    use crate::testing::{Asker, attempt};
 
     fn cache(inner: BackendSettings) -> BackendSettings {
         BackendSettings::Cache(CacheLimits::default(), Box::new(inner))
@@ -180,6 +183,31 @@ mod tests {
             let built = build(&settings, &node, Handle::current());
             let built = built.map(|chain| chain.links().len()).map_err(|error| error.to_string());
             assert_eq!(built, expected.map_err(str::to_owned), "{settings:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_password_that_takes_long_is_checked_elsewhere() {
+        let node = Arc::new(Node::new());
+        let chain = build(&Settings::default(), &node, Handle::current()).unwrap();
+        for (algorithm, is_quick) in
+            [(HashingAlgorithm::Sha256, true), (HashingAlgorithm::Sha512, true), (HashingAlgorithm::Argon2id, false)]
+        {
+            let password = Hashing { algorithm, ..Hashing::default() }.hash(&Secret::new(b"right")).unwrap();
+            node.apply(Change::SetPassword { user: "guest".into(), password }).unwrap();
+            for (secret, gets_in) in [("right", true), ("wrong", false)] {
+                let asker = Asker::default();
+                let now = chain.log_in(attempt("guest", Some(secret), "127.0.0.1:1"), asker.reply());
+                assert_eq!(now.is_some(), is_quick, "{algorithm:?} {secret}");
+                let result = match now {
+                    Some(result) => result,
+                    None => match asker.outcome().await {
+                        Outcome::LoggedIn(result) => result,
+                        other => panic!("not of a login: {other:?}"),
+                    },
+                };
+                assert_eq!(result.is_ok(), gets_in, "{algorithm:?} {secret}");
+            }
         }
     }
 
