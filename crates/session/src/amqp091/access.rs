@@ -24,8 +24,10 @@ use super::settings::Mechanism;
 use super::sources::SourceKind;
 use super::{Handled, Phase, Session};
 
-/// Answers that are kept; with more, all of them are forgotten, unless something waits.
+/// Answers that are kept; with more, all of them are forgotten.
 const ANSWERS_MAX: usize = 1024;
+/// The same while a channel is parked. A message may need one for each key that its headers have room for.
+const ANSWERS_PARKED_MAX: usize = 64 * 1024;
 /// Ids of connection.update-secret.
 const UPDATE_SECRET: (u16, u16) = (10, 70);
 
@@ -196,9 +198,14 @@ impl Session {
         std::mem::take(&mut self.access.saw_secret)
     }
 
-    /// Whether the connection cannot go on before somebody has said who the client is or what it may.
-    pub(super) fn is_verifying(&self) -> bool {
-        matches!(self.phase, Phase::Verifying | Phase::Asking)
+    /// Whether nothing more is taken in before somebody has said who the client is or what it may.
+    pub(super) fn awaits_answers(&self) -> bool {
+        match self.phase {
+            Phase::Verifying | Phase::Asking => true,
+            // What comes behind connection.close does not count.
+            Phase::Running => self.access.is_closing,
+            Phase::Header | Phase::Starting | Phase::Tuning | Phase::Opening | Phase::Closing | Phase::Over => false,
+        }
     }
 
     /// A fresh ticket, and where the answer to it is to go.
@@ -276,8 +283,8 @@ impl Session {
 
     fn keep_answer(&mut self, key: Subject, answer: Answer) {
         // What waits may need more of them together: if they were forgotten, it would ask for ever.
-        let is_waited_for = !self.parking.channels.is_empty() || !self.access.reviewing.is_empty();
-        if self.access.answers.len() >= ANSWERS_MAX && !is_waited_for {
+        let max = if self.parking.channels.is_empty() { ANSWERS_MAX } else { ANSWERS_PARKED_MAX };
+        if self.access.answers.len() >= max {
             self.access.answers.clear();
         }
         if self.access.stale_at.is_none() {

@@ -254,7 +254,9 @@ impl Session {
             Method::ConnectionClose(close) => {
                 self.client_closed(close);
                 self.access.is_closing = true;
-                self.close_as_asked(out);
+                if !self.access.is_waiting() {
+                    self.close_as_asked(out);
+                }
                 Ok(())
             }
             Method::ConnectionUpdateSecret(update) => self.update_secret(update, out),
@@ -266,9 +268,12 @@ impl Session {
     pub(super) fn close_as_asked(&mut self, out: &mut Vec<u8>) {
         self.finish_parked();
         if self.access.is_waiting() {
+            // The client missed some of what was said to it, so it is told nothing but the end.
+            self.parking.is_muted = true;
             return;
         }
         self.access.is_closing = false;
+        self.parking.is_muted = false;
         self.close_channels(out);
         frame::write_method(out, 0, &ConnectionCloseOk {});
         self.node.disconnect(self.id);

@@ -280,7 +280,7 @@ impl Session {
         self.routes.validate(self.node.generation());
         while self.phase != Phase::Over {
             // What comes next cannot be handled before it is known who sent it.
-            if out.len() >= output_max || self.methods >= METHODS_MAX || self.is_verifying() {
+            if out.len() >= output_max || self.methods >= METHODS_MAX || self.awaits_answers() {
                 self.held = true;
                 return used;
             }
@@ -317,9 +317,18 @@ impl Session {
 
     /// Handles what came into the mailbox.
     pub fn deliver(&mut self, out: &mut Vec<u8>) {
+        let said = out.len();
         let mut inbox = std::mem::take(&mut self.inbox);
         self.mailbox.take(&mut inbox);
         self.handle_inbox(inbox, out);
+        self.mute(said, out);
+    }
+
+    /// Takes back what was said since, if the client is to hear nothing any more.
+    fn mute(&self, said: usize, out: &mut Vec<u8>) {
+        if self.parking.is_muted && self.phase == Phase::Running {
+            out.truncate(said);
+        }
     }
 
     /// Handles an inbox and keeps it for the next one.
@@ -336,6 +345,7 @@ impl Session {
 
     /// Gives every queue its share of the turn's work and sends the confirms that follow from it.
     pub fn end_turn(&mut self, out: &mut Vec<u8>) {
+        let said = out.len();
         self.flush(out);
         self.turn_time = None;
         if std::mem::take(&mut self.parking.has_moved) {
@@ -344,6 +354,7 @@ impl Session {
             self.flush(out);
             self.wait_for_log(out);
         }
+        self.mute(said, out);
         if self.access.is_closing && !self.access.is_waiting() && !self.parking.has_moved {
             self.close_as_asked(out);
         }
@@ -352,6 +363,7 @@ impl Session {
         if !self.log.confirming.is_empty() {
             self.confirm_stored(out);
         }
+        self.mute(said, out);
         self.node.deliver_dead_letters();
         if let Some(reason) = self.asked_to_close.take() {
             self.force_close(&reason, out);

@@ -1,9 +1,9 @@
-//! Channels that wait for the disk.
+//! Channels that wait: for the disk, or for somebody to say whether the user may.
 //!
 //! The answer to a durable declaration says that it survives, so it has to wait until it is written down. Meanwhile the
 //! channel is parked: further declarations are made at once and their answers queue up, so that a client that sends many
 //! costs few syncs; all other frames are kept, in order, and handled once the answers are out. The connection's other
-//! channels go on, and so do deliveries.
+//! channels go on, and so do deliveries. What needs an answer about the user that has yet to come is kept the same way.
 
 use std::collections::VecDeque;
 
@@ -18,16 +18,27 @@ use super::{Handled, METHODS_MAX, NO_METHOD, OUTPUT_MAX, Phase, Session};
 /// Octets of frames and answers that the parked channels of a connection may keep; then it is not read for a while.
 const PARKED_MAX: usize = 1024 * 1024;
 
-/// The channels of a connection that wait for the disk.
+/// The channels of a connection that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Parking {
     pub(crate) channels: Vec<u16>,
     /// Whether what they wait for may have happened; looked into at the end of the turn, when nothing is half done.
     pub(crate) has_moved: bool,
-    /// Whether the client has sent all it will, and what it sent before is handled without waiting for the disk.
-    is_finishing: bool,
-    /// Whether what is handled meanwhile came upon something that nobody has answered yet.
-    is_unanswered: bool,
+    finishing: Finishing,
+    /// Whether nothing is said to the client any more before the connection is closed.
+    pub(crate) is_muted: bool,
+}
+
+/// Whether the client has sent all it will, and what it sent before is handled without waiting for the disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Finishing {
+    /// It may send more.
+    #[default]
+    No,
+    /// That is so.
+    Handling,
+    /// That is so, and the channel came upon something that nobody has answered yet.
+    Unanswered,
 }
 
 /// What an answer waits for.
@@ -64,9 +75,9 @@ impl Session {
     /// come.
     pub fn is_stuck(&self) -> bool {
         if self.phase != Phase::Running {
-            return self.is_verifying();
+            return self.awaits_answers();
         }
-        if self.access.is_closing || self.log.awaited.is_some() || self.log.is_blocked {
+        if self.awaits_answers() || self.log.awaited.is_some() || self.log.is_blocked {
             return true;
         }
         let kept = self.parking.channels.iter().filter_map(|number| self.channels.get(*number)?.parked.as_ref());
@@ -107,8 +118,8 @@ impl Session {
 
     /// Handles what is written anew once it is known whether the user may. Its channel is parked until then.
     pub(super) fn retry_once_answered(&mut self, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.parking.is_finishing {
-            self.parking.is_unanswered = true;
+        if self.parking.finishing != Finishing::No {
+            self.parking.finishing = Finishing::Unanswered;
             if !self.access.is_closing {
                 // Nobody is left to wait for the answer.
                 return;
@@ -135,7 +146,7 @@ impl Session {
 
     /// Handles a method anew once the store has read what it needs. Its channel is parked until then.
     pub(super) fn retry_once_read(&mut self, number: u16, method: &impl Encode) {
-        if self.parking.is_finishing {
+        if self.parking.finishing != Finishing::No {
             return;
         }
         self.retry(number, |frames| frame::write_method(frames, number, method));
@@ -235,7 +246,7 @@ impl Session {
                 parked.frames.extend_from_slice(octets);
                 return;
             }
-            if self.parking.is_unanswered {
+            if self.parking.finishing == Finishing::Unanswered {
                 // It may rely on what is not done, such as an ack on a publish.
                 return;
             }
@@ -257,18 +268,17 @@ impl Session {
     /// has said yet whether the user may stays parked, with all behind it, if the client waits until the connection is closed; if
     /// it is gone, that is dropped.
     pub(super) fn finish_parked(&mut self) {
-        self.parking.is_finishing = true;
         for number in std::mem::take(&mut self.parking.channels) {
-            self.parking.is_unanswered = false;
+            self.parking.finishing = Finishing::Handling;
             while self.phase == Phase::Running
-                && !self.parking.is_unanswered
+                && self.parking.finishing == Finishing::Handling
                 && let Some(parked) = self.channels.get_mut(number).and_then(|channel| channel.parked.take())
             {
                 self.parking.has_moved = false;
                 self.replay(number, &parked.frames, &mut Vec::new());
             }
         }
-        (self.parking.is_finishing, self.parking.is_unanswered) = (false, false);
+        self.parking.finishing = Finishing::No;
         let channels = &self.channels;
         let is_parked = |number: &u16| channels.get(*number).is_some_and(|channel| channel.parked.is_some());
         self.parking.channels.retain(is_parked);

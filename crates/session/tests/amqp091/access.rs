@@ -297,11 +297,13 @@ fn a_close_waits_for_what_came_before_it() {
     client.publish_to(1, "amq.direct", "key", b"nor this", false);
     client.send(0, &ConnectionClose { reply_code: 200, reply_text: "bye", class_id: 0, method_id: 0 });
     client.quiet_turn();
+    client.publish(1, "q", "too late");
     slow.answer("amq.default", &Answer::Allowed);
     client.quiet_turn();
     assert_eq!(cell.counts().ready, 1);
     slow.answer("amq.direct", &Answer::Allowed);
     assert_eq!(client.turn(), ["0: close-ok"]);
+    assert_eq!(cell.counts().ready, 1);
     assert!(matches!(client.session.ending(), Some(Ending::Within(_))));
 }
 
@@ -671,7 +673,7 @@ fn what_waited_for_the_disk_is_asked_for_before_the_connection_closes() {
     client.send(0, &ConnectionClose { reply_code: 200, reply_text: "bye", class_id: 0, method_id: 0 });
     client.quiet_turn();
     assert_eq!(slow.answer("Write", &Answer::Allowed), 1);
-    assert_eq!(client.turn(), ["0: close-ok"]);
+    assert_eq!(client.turn(), ["0: close-ok"], "and no answer without those before it");
     assert_eq!(counts(&slow.node, "q").ready, 1);
 }
 

@@ -12,6 +12,7 @@ use leveret_protocol::amqp091::method::{
 use leveret_protocol::amqp091::{Frame, Method, ProtocolHeader, Table, TableWriter, Value, frame};
 use leveret_session::amqp091::{Session, Settings};
 
+use super::access::Access;
 use super::ledger::{Holder, Ledger};
 use super::random::Random;
 use super::wire::{Sent, Wire};
@@ -107,6 +108,7 @@ pub(crate) struct Client {
     session: Session,
     pub(crate) mailbox: Weak<Mailbox>,
     ledger: Arc<Mutex<Ledger>>,
+    access: Arc<Access>,
     wire: Wire,
     input: Vec<u8>,
     appended: u64,
@@ -120,6 +122,8 @@ pub(crate) struct Client {
     close_sent: bool,
 }
 
+/// How often what a turn asked is answered, in parts, before that is too often.
+const ROUNDS_MAX: usize = 10_000;
 /// The queue whose messages are followed.
 pub(crate) const FOLLOWED: &str = "followed";
 
@@ -127,14 +131,14 @@ impl Client {
     pub(crate) fn new(
         number: usize,
         node: &Arc<Node>,
-        settings: &Arc<Settings>,
-        ledger: &Arc<Mutex<Ledger>>,
+        settings: Settings,
+        (ledger, access): (&Arc<Mutex<Ledger>>, Arc<Access>),
         is_wild: bool,
         random: &mut Random,
     ) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         let weak = Arc::downgrade(&mailbox);
-        let session = Session::new(Arc::clone(node), Arc::clone(settings), mailbox, Peer::local());
+        let session = Session::new(Arc::clone(node), Arc::new(settings), mailbox, Peer::local());
         let frame_max = random.pick(&[8192, 8192, 131_072]);
         // A damaged handshake may agree on more.
         let wire = Wire::new(usize::try_from(if is_wild { 131_072 } else { frame_max }).unwrap());
@@ -143,6 +147,7 @@ impl Client {
             session,
             mailbox: weak,
             ledger: Arc::clone(ledger),
+            access,
             wire,
             input: Vec::new(),
             appended: 0,
@@ -268,7 +273,8 @@ impl Client {
         let mut start = 0;
         loop {
             start += self.session.receive(&self.input[start..count], &mut self.out);
-            if !self.session.is_held() {
+            // What comes behind connection.close waits with it.
+            if !self.session.is_held() || self.close_sent && self.session.is_stuck() {
                 break;
             }
         }
@@ -283,6 +289,13 @@ impl Client {
             self.session.tick(!self.is_wild || random.chance(90), random.chance(50), &mut self.out);
         }
         self.session.end_turn(&mut self.out);
+        let mut rounds = 0;
+        while self.access.answer(random) || self.session.is_due() {
+            self.session.deliver(&mut self.out);
+            self.session.end_turn(&mut self.out);
+            rounds += 1;
+            assert!(rounds < ROUNDS_MAX, "it asks for ever");
+        }
         if random.chance(5) {
             self.session.shrink();
         }

@@ -5,6 +5,7 @@
 //! has its one answer, and every message of one queue is where it has to be. Wild ones send anything.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
+mod access;
 mod client;
 mod ledger;
 mod operations;
@@ -15,7 +16,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use leveret_broker::access::{Authenticator, Identity, InternalAuthority, LoginAttempt, LoginFailure, Reply};
 use leveret_broker::clock::{Clock, ManualClock};
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::node::{Node, Surroundings};
@@ -24,6 +24,7 @@ use leveret_broker::topology::{Change, ConnectionId, Destination, Origin};
 use leveret_broker::value::Value;
 use leveret_session::amqp091::{BasicProperties, Mechanism, Settings};
 
+use access::{Access, Door};
 use client::{Client, FOLLOWED};
 use ledger::Ledger;
 use random::Random;
@@ -65,27 +66,19 @@ fn fuzz(first: u64, run: impl Fn(u64)) {
     }
 }
 
-/// Lets everybody in who is a user of the node.
-#[derive(Debug)]
-struct Door(Arc<Node>);
-
-impl Authenticator for Door {
-    fn log_in(&self, attempt: LoginAttempt, _reply: Reply) -> Option<Result<Identity, LoginFailure>> {
-        let identity = InternalAuthority::identity(&self.0, &attempt.name);
-        Some(identity.ok_or(LoginFailure::Refused { user: attempt.name, reason: "no such user".into() }))
-    }
-}
-
 struct World {
     node: Arc<Node>,
     clock: Arc<ManualClock>,
-    settings: Arc<Settings>,
+    settings: Settings,
     ledger: Arc<Mutex<Ledger>>,
+    /// Whether what users may do is answered later.
+    is_late: bool,
     mailboxes: Vec<Weak<Mailbox>>,
 }
 
 impl World {
-    /// With every third seed, the followed queue serves a single active consumer.
+    /// With every third seed, the followed queue serves a single active consumer; with every second one, what users may do is
+    /// answered later.
     fn new(strict: bool, seed: u64) -> Self {
         let clock = Arc::new(ManualClock::default());
         let node = Node::within(Surroundings {
@@ -104,7 +97,7 @@ impl World {
             version: "4.3.5".into(),
             cluster_name: "fuzz".into(),
             leveret_version: "0".into(),
-            authenticator: Arc::new(Door(Arc::clone(&node))),
+            authenticator: Arc::new(Door(Access::new(&node, false))),
             mechanisms: vec![Mechanism::Plain],
             anonymous: None,
             random: counted,
@@ -131,8 +124,8 @@ impl World {
         })
         .unwrap();
         let ledger = Ledger::new(strict);
-        let (node, settings, ledger) = (node, Arc::new(settings), Arc::new(Mutex::new(ledger)));
-        Self { node, clock, settings, ledger, mailboxes: Vec::new() }
+        let (ledger, is_late) = (Arc::new(Mutex::new(ledger)), seed.is_multiple_of(2));
+        Self { node, clock, settings, ledger, is_late, mailboxes: Vec::new() }
     }
 
     /// Lets time pass, and wakes whoever waits for that.
@@ -143,7 +136,10 @@ impl World {
     }
 
     fn connect(&mut self, number: usize, is_wild: bool, random: &mut Random) -> Client {
-        let client = Client::new(number, &self.node, &self.settings, &self.ledger, is_wild, random);
+        // Each has its own, so that nobody waits for what another one takes out.
+        let access = Access::new(&self.node, self.is_late);
+        let settings = Settings { authenticator: Arc::new(Door(Arc::clone(&access))), ..self.settings.clone() };
+        let client = Client::new(number, &self.node, settings, (&self.ledger, access), is_wild, random);
         self.mailboxes.push(Weak::clone(&client.mailbox));
         client
     }

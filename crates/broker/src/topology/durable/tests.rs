@@ -405,6 +405,29 @@ proptest! {
     fn random_octets_are_no_danger(octets in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = Record::decode(&octets);
     }
+
+    /// What is read of a damaged record is a record, or is refused.
+    #[test]
+    fn damaged_records_are_no_danger(changes in changes(), places in prop::collection::vec(any::<(u16, u8)>(), 1..4)) {
+        let mut topology = topology();
+        for change in changes {
+            let _ = topology.apply(change);
+        }
+        for record in topology.take_records() {
+            let mut octets = Vec::new();
+            record.encode(&mut octets);
+            for (place, octet) in &places {
+                let place = usize::from(*place) % octets.len();
+                octets[place] = *octet;
+            }
+            if let Ok(record) = Record::decode(&octets) {
+                let mut again = Vec::new();
+                record.encode(&mut again);
+                prop_assert_eq!(Record::decode(&again), Ok(record.clone()));
+                let _ = topology.restore(record);
+            }
+        }
+    }
 }
 
 #[test]
