@@ -39,7 +39,7 @@ pub enum Link {
 pub struct Limits {
     /// How long an attempt may take, everything included, and how long a question.
     pub patience: Duration,
-    /// How many attempts back ends look at, at the same time; others wait.
+    /// How many attempts each link looks at, at the same time; others wait.
     pub logins_at_once: usize,
     /// How many questions back ends look at, at the same time; others wait.
     pub questions_at_once: usize,
@@ -73,8 +73,9 @@ pub struct Chain {
 #[derive(Debug)]
 struct Shared {
     links: Vec<Link>,
+    /// For attempts, one semaphore for each link: a service that does not answer keeps nobody waiting whom another link knows.
+    permits: Vec<Semaphore>,
     patience: Duration,
-    permits: Semaphore,
     loopback_only: Vec<Name>,
     throttle: Throttle,
     attempts: Attempts,
@@ -103,10 +104,11 @@ impl Chain {
     pub fn new(links: Vec<Link>, limits: Limits, runtime: Handle) -> Self {
         let Limits { patience, logins_at_once, questions_at_once, loopback_only, throttle, tracking } = limits;
         let asking = Asking { runtime, patience, permits: Arc::new(Semaphore::new(at_once(questions_at_once))) };
+        let permits = links.iter().map(|_| Semaphore::new(at_once(logins_at_once))).collect();
         let shared = Shared {
             links,
+            permits,
             patience,
-            permits: Semaphore::new(at_once(logins_at_once)),
             loopback_only,
             throttle: Throttle::new(throttle),
             attempts: Attempts::new(tracking),
@@ -197,9 +199,8 @@ impl Shared {
         }
     }
 
-    /// Waits for what there is to wait for, then asks.
+    /// Asks the links in turn.
     async fn in_turn(&self, attempt: &Arc<LoginAttempt>) -> Result<Identity, Refusal> {
-        let _permit = self.turn(attempt).await?;
         let (backend, parts) = self.first_success(attempt).await?;
         let name = parts.first().map_or_else(|| Name::clone(&attempt.name), |part| Name::clone(&part.logged_in.name));
         if self.loopback_only.contains(&name) && !attempt.peer.is_loopback() {
@@ -209,27 +210,32 @@ impl Shared {
         Ok(Composed::identity(name, parts, self.asking.clone()))
     }
 
-    /// Waits until an attempt may be looked at: for the failures before it, and for those who are looked at now.
-    async fn turn(&self, attempt: &LoginAttempt) -> Result<Option<SemaphorePermit<'_>>, Refusal> {
+    /// Waits until a link may look at an attempt, which has waited for so long before: for the failures before it, and for
+    /// those whom the link looks at now.
+    async fn turn<'a>(
+        &self,
+        attempt: &LoginAttempt,
+        permits: &'a Semaphore,
+        waited: &mut Duration,
+    ) -> Result<Option<SemaphorePermit<'a>>, Refusal> {
         // What has no secret cannot be guessed.
         if attempt.secret.is_none() {
-            return Ok(self.permits.acquire().await.ok());
+            return Ok(permits.acquire().await.ok());
         }
         let (address, user) = (attempt.peer.address.ip(), &attempt.name);
-        let mut waited = Duration::ZERO;
         loop {
-            while let Some(wait) = self.throttle.enter(address, user, waited) {
+            while let Some(wait) = self.throttle.enter(address, user, *waited) {
                 sleep(wait.duration).await;
-                waited += wait.duration;
+                *waited += wait.duration;
                 if wait.end() == Then::GiveUp {
                     let reason = "not looked at, as too many attempts from there wait";
                     return Err(Refusal { backend: "", failure: refused(attempt, reason), blame: Blame::Backends });
                 }
             }
-            let permit = self.permits.acquire().await.ok();
+            let permit = permits.acquire().await.ok();
             // Those who came at the same time may have failed while this one waited for the back ends: all of them together would
             // be as many guesses for nothing.
-            if self.throttle.due(address, user) <= waited {
+            if self.throttle.due(address, user) <= *waited {
                 return Ok(permit);
             }
         }
@@ -237,7 +243,9 @@ impl Shared {
 
     async fn first_success(&self, attempt: &Arc<LoginAttempt>) -> Result<(&'static str, Vec<Part>), Refusal> {
         let mut denials = Vec::new();
-        for link in &self.links {
+        let mut waited = Duration::ZERO;
+        for (link, permits) in self.links.iter().zip(&self.permits) {
+            let _permit = self.turn(attempt, permits, &mut waited).await?;
             match link.log_in(attempt).await {
                 Ok(parts) => return Ok((link.authentication().name(), parts)),
                 Err(denial) => denials.push(denial),

@@ -66,6 +66,20 @@ async fn the_first_link_that_knows_somebody_lets_it_in() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_known_does_not_wait_for_those_whom_nobody_answers() {
+    let limits = Limits { logins_at_once: 2, ..limits() };
+    let links = vec![whole(Does::WantLoopback, "a"), whole(Does::Wait(29_000), "b")];
+    let chain = Chain::new(links, limits, Handle::current());
+    let askers: Vec<Asker> = std::iter::repeat_with(Asker::default).take(5).collect();
+    for asker in &askers {
+        assert!(chain.log_in(attempt("alice", Some("right"), AFAR), asker.reply()).is_none());
+    }
+    let before = tokio::time::Instant::now();
+    assert!(told(&chain, attempt("bob", Some("right"), HERE)).await.is_ok());
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn some_users_come_from_this_machine_only() {
     for (name, from, expected) in
         [("guest", HERE, true), ("guest", AFAR, false), ("guest", "[::ffff:127.0.0.1]:1", true), ("alice", AFAR, true)]
