@@ -215,6 +215,8 @@ impl Connection {
         let saw_secret = self.session.take_saw_secret();
         if saw_secret || !self.session.is_open() {
             self.partial.zeroize();
+            // To grow would leave what was in it behind.
+            self.partial = Vec::with_capacity(rest.len());
         }
         self.partial.clear();
         if rest.is_empty() && self.partial.capacity() > 0 {

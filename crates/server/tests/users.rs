@@ -5,8 +5,8 @@
 mod client;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -20,6 +20,8 @@ use leveret_broker::access::{PasswordHash, Permission, Permissions, Question, Se
 use leveret_broker::journal::Written;
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::topology::{Change, Existing, Record};
+use leveret_protocol::amqp091::method::ConnectionStartOk;
+use leveret_protocol::amqp091::{ProtocolHeader, Table, frame};
 use leveret_server::{Config, Running};
 use leveret_storage::MetadataLog;
 use leveret_storage::disk::RealDisk;
@@ -232,6 +234,22 @@ fn no_password_stays_in_memory() {
     let password = "nobody reads what stands here";
     assert!(Client::open_as(address, b"", "guest", password).is_none());
     assert!(finds(process.0.id(), b"127.0.0.1"), "its memory can be read");
+    assert!(!finds(process.0.id(), password.as_bytes()));
+    // Buffers that grow with what comes octet by octet are wiped, too.
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.write_all(&ProtocolHeader::AMQP_0_9_1.octets()).unwrap();
+    let password = "nor what stands there";
+    let response = format!("\0guest\0{password}").into_bytes();
+    let (client_properties, mechanism, locale) = (Table::default(), "PLAIN", "en_US");
+    let mut octets = Vec::new();
+    let start_ok = ConnectionStartOk { client_properties, mechanism, response: &response, locale };
+    frame::write_method(&mut octets, 0, &start_ok);
+    for octet in octets {
+        stream.write_all(&[octet]).unwrap();
+    }
+    stream.read_to_end(&mut Vec::new()).unwrap();
     assert!(!finds(process.0.id(), password.as_bytes()));
 }
 
