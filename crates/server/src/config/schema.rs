@@ -62,6 +62,8 @@ type Set<T> = fn(&mut Draft, &At<'_>, T);
 pub(super) enum Takes {
     /// Any text.
     Text(Set<String>),
+    /// Any text but none.
+    Name(Set<String>),
     /// A regular expression for names.
     Pattern(Set<Pattern>),
     /// Any text that nobody is to see.

@@ -66,10 +66,10 @@ const BACKENDS: &[Example] = &[
 const CACHE: &str = "auth_backends.1 = cache";
 
 const USERS: &[Example] = &[
-    example("default_user", "alice"),
+    refuse("default_user", "alice", "''", "expected a name, which is not empty"),
     example("default_pass", "'sword # fish'"),
     refuse("default_user_tags.monitoring", "true", "yes", "expected true or false"),
-    example("default_vhost", "hares"),
+    refuse("default_vhost", "hares", "''", "expected a name, which is not empty"),
     example("default_permissions.configure", "''"),
     refuse("default_permissions.write", "^hares", "(", "invalid regular expression '('"),
     example("default_permissions.read", "^hares"),

@@ -24,7 +24,7 @@ pub(super) const GROUP: Group = Group {
     settings: &[
         Setting {
             key: "default_user",
-            takes: Takes::Text(|draft, _, name| user(draft).name = name.into()),
+            takes: Takes::Name(|draft, _, name| user(draft).name = name.into()),
             default: "guest",
             help: "The user that is made when the broker starts with an empty data folder",
         },
@@ -42,7 +42,7 @@ pub(super) const GROUP: Group = Group {
         },
         Setting {
             key: "default_vhost",
-            takes: Takes::Text(|draft, _, name| user(draft).vhost = name.into()),
+            takes: Takes::Name(|draft, _, name| user(draft).vhost = name.into()),
             default: "/",
             help: "The vhost that is made when the broker starts with an empty data folder",
         },

@@ -24,6 +24,8 @@ impl Takes {
             Self::Pattern(set) => {
                 set(draft, at, Pattern::new(value.as_str().into()).map_err(|error| shorten(&error.to_string()))?);
             }
+            Self::Name(_) if value.is_empty() => return Err(self.refuse(value)),
+            Self::Name(set) => set(draft, at, value.to_string()),
             Self::Secret(set) => {
                 draft.has_secrets = true;
                 set(draft, at, secret(value)?);
@@ -62,6 +64,7 @@ impl Takes {
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Text(_) | Self::Secret(_) => "text".to_owned(),
+            Self::Name(_) => "a name, which is not empty".to_owned(),
             Self::Pattern(_) => "a regular expression".to_owned(),
             Self::Flag(_) => "true or false".to_owned(),
             Self::Number(0, u64::MAX, _) => "a whole number".to_owned(),
