@@ -20,12 +20,11 @@ impl Takes {
     /// Reads a value and puts it where it belongs, or says why it is wrong.
     pub(super) fn set(&self, draft: &mut Draft, at: &At<'_>, value: &Zeroizing<String>) -> Result<(), String> {
         match *self {
-            Self::Text(set) => set(draft, at, value.to_string()),
+            Self::Name(_) if value.is_empty() => return Err(self.refuse(value)),
+            Self::Text(set) | Self::Name(set) => set(draft, at, value.to_string()),
             Self::Pattern(set) => {
                 set(draft, at, Pattern::new(value.as_str().into()).map_err(|error| shorten(&error.to_string()))?);
             }
-            Self::Name(_) if value.is_empty() => return Err(self.refuse(value)),
-            Self::Name(set) => set(draft, at, value.to_string()),
             Self::Secret(set) => {
                 draft.has_secrets = true;
                 set(draft, at, secret(value)?);
