@@ -334,7 +334,8 @@ impl Connection {
     fn deadline_passed(&mut self, cx: &mut Context<'_>) -> bool {
         let passed = self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
         if passed && self.ending.is_none() {
-            tracing::warn!(connection = self.session.id().0, "handshake took too long, closing");
+            let peer = self.session.peer().address;
+            tracing::warn!(connection = self.session.id().0, %peer, "handshake took too long, closing");
         }
         passed
     }

@@ -64,7 +64,8 @@ impl Session {
 
     /// Ends a connection that has not got through the handshake without a word, after a while.
     fn refuse(&mut self, fault: &Fault) {
-        tracing::warn!(connection = self.id.0, "closing connection during the handshake: {}", fault.text());
+        let peer = self.peer.address;
+        tracing::warn!(connection = self.id.0, %peer, "closing connection during the handshake: {}", fault.text());
         self.over(Ending::Within(LINGER));
     }
 

@@ -49,7 +49,8 @@ impl Session {
                 self.start(out);
             }
             header => {
-                tracing::warn!(connection = self.id.0, "{}", describe_header(octets));
+                let peer = self.peer.address;
+                tracing::warn!(connection = self.id.0, %peer, "{}", describe_header(octets));
                 // A client of a later 0-9 is told what is spoken here; everybody else what RabbitMQ 4 tells them.
                 let answer = match header {
                     Some(ProtocolHeader([0, 0, minor, _])) if minor >= 9 => ProtocolHeader::AMQP_0_9_1,

@@ -220,6 +220,11 @@ impl Session {
         &self.user
     }
 
+    /// The other end.
+    pub const fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
     /// The vhost it works in, or asked for; empty before.
     pub fn vhost(&self) -> &str {
         &self.vhost
@@ -436,7 +441,7 @@ impl Session {
                 self.close_with(&fault, NO_METHOD, out);
             }
         } else {
-            tracing::warn!(connection = self.id.0, "{}", fault.text());
+            tracing::warn!(connection = self.id.0, peer = %self.peer.address, "{}", fault.text());
         }
         // Nothing that follows can be made sense of.
         self.over(Ending::Within(LINGER));
