@@ -3,6 +3,8 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, test_kill_process};
 
@@ -10,6 +12,10 @@ use crate::StartError;
 
 /// The file whose lock says that the folder is in use; it stays when the node stops, without its lock.
 const LOCK_FILE: &str = "leveret.lock";
+/// How long a lock is tried for that somebody has,
+const LOCK_PATIENCE: Duration = Duration::from_millis(250);
+/// and how often.
+const LOCK_POLL: Duration = Duration::from_millis(5);
 
 /// A data folder that this process alone may use until the value is dropped.
 #[derive(Debug)]
@@ -52,7 +58,7 @@ impl DataDir {
             .truncate(false)
             .open(path.join(LOCK_FILE))
             .map_err(|source| StartError::write_data_dir(path, source))?;
-        match lock.try_lock() {
+        match patiently(|| lock.try_lock()) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(StartError::DataDirInUse { path: path.to_owned(), holder: holder(&mut lock, "another") });
@@ -72,7 +78,7 @@ impl DataDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !change => return Ok(Self { _lock: None }),
             opened => opened?,
         };
-        match if change { lock.try_lock() } else { lock.try_lock_shared() } {
+        match patiently(|| if change { lock.try_lock() } else { lock.try_lock_shared() }) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(HoldError::InUse { holder: holder(&mut lock, "a") }),
             Err(TryLockError::Error(source)) => return Err(source.into()),
@@ -81,6 +87,18 @@ impl DataDir {
             write_holder(&mut lock)?;
         }
         Ok(Self { _lock: Some(lock) })
+    }
+}
+
+/// Tries to lock for a moment: what a process forks holds its locks until it becomes another program, also when the process itself
+/// is gone or has let go.
+fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
+    let end = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < end => thread::sleep(LOCK_POLL),
+            result => return result,
+        }
     }
 }
 
@@ -118,6 +136,19 @@ mod tests {
         let path = temporary.path().join("a/b/c");
         let _held = DataDir::open(&path).unwrap();
         assert!(path.is_dir());
+    }
+
+    #[test]
+    fn who_lets_go_in_a_moment_is_waited_for() {
+        let temporary = tempfile::tempdir().unwrap();
+        for _ in 0..20 {
+            let held = DataDir::open(temporary.path()).unwrap();
+            thread::scope(|scope| {
+                let next = scope.spawn(|| DataDir::open(temporary.path()).map(|_| ()));
+                drop(held);
+                assert!(next.join().unwrap().is_ok());
+            });
+        }
     }
 
     #[test]
