@@ -21,6 +21,7 @@ pub mod message;
 pub mod node;
 pub mod properties;
 pub mod queue;
+mod regex;
 pub mod store;
 pub mod topology;
 pub mod value;

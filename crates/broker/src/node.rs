@@ -1,6 +1,7 @@
 //! What the connections of a node share: the topology, the queues behind it, the users.
 //!
 //! Lock order: changes of policies, the right to move the dead, the topology, then a queue, then the store, then a mailbox.
+//! The list of connections stands between the topology and a mailbox: whoever gets into a vhost is listed under the topology's lock.
 //! Publishing takes the topology's lock only for a route that is not in the connection's cache; [`Node::generation`] tells
 //! whether the cache still holds.
 

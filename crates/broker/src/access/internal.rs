@@ -1,4 +1,4 @@
-//! The users of the node itself, as an authority.
+//! The users of the node itself, as an authority: for nodes that ask nobody else, as in tests and measurements.
 
 use std::sync::Arc;
 

@@ -2,17 +2,12 @@
 
 use std::sync::OnceLock;
 
-use fancy_regex::{Regex, RegexBuilder};
+use fancy_regex::Regex;
 
-use crate::Name;
+use crate::{Name, regex};
 
-/// Steps that a pattern with look-around or back-references may take on a name. Such patterns are the only ones whose time is
-/// not bound by the length of the name.
-const STEPS_MAX: usize = 10_000;
 /// Octets that a compiled pattern may take.
 const COMPILED_MAX: usize = 1 << 20;
-/// Octets that a compiled pattern may add to that by being used.
-const CACHE_MAX: usize = 256 * 1024;
 /// Octets of a pattern: more could not be kept whole.
 const TEXT_MAX: usize = u16::MAX as usize;
 /// Characters that mean something to regular expressions. Patterns without them stand for themselves.
@@ -21,13 +16,13 @@ const SPECIAL: &[char] = &['\\', '.', '^', '$', '|', '?', '*', '+', '(', ')', '[
 /// A pattern that names, or keys, are held against. It need not match the whole of them. An empty one matches empty names only.
 ///
 /// A broker may have many and use few at a time, so one is compiled when it is used first.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Pattern {
     text: Name,
     compiled: OnceLock<Compiled>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Compiled {
     /// Everything matches.
     All,
@@ -92,9 +87,16 @@ impl Pattern {
             Compiled::Empty => name.is_empty(),
             Compiled::Prefix(prefix) => name.starts_with(&**prefix),
             Compiled::Exact(exact) => name == &**exact,
-            Compiled::Regex(regex) => regex.is_match(name).unwrap_or(false),
+            Compiled::Regex(regex) => regex::matches(regex, name),
             Compiled::Never => false,
         }
+    }
+}
+
+/// A copy may become somebody else's, whose name is another one: it is compiled anew.
+impl Clone for Pattern {
+    fn clone(&self) -> Self {
+        Self::kept(Name::clone(&self.text))
     }
 }
 
@@ -146,10 +148,7 @@ fn compile(pattern: &str) -> Result<Compiled, String> {
             return Ok(if is_exact { Compiled::Exact(literal) } else { Compiled::Prefix(literal) });
         }
     }
-    // RabbitMQ's patterns may name a variable, which looks like a bad repetition to some.
-    let mut builder = RegexBuilder::new(pattern);
-    builder.backtrack_limit(STEPS_MAX).delegate_size_limit(COMPILED_MAX).delegate_dfa_size_limit(CACHE_MAX);
-    builder.build().map(|regex| Compiled::Regex(Box::new(regex))).map_err(|error| error.to_string())
+    regex::compile(pattern, COMPILED_MAX).map(|regex| Compiled::Regex(Box::new(regex)))
 }
 
 #[cfg(test)]
@@ -229,6 +228,14 @@ mod tests {
         assert!(!pattern.matches("anything", &[("username", ".*")]));
         let pattern = Pattern::new("^{username}$".into()).unwrap();
         assert!(pattern.matches("(", &[("username", "(")]));
+    }
+
+    #[test]
+    fn a_copy_is_nobodys_yet() {
+        let of_ann = Pattern::new("^{username}$".into()).unwrap();
+        assert!(of_ann.matches("ann", &[("username", "ann")]));
+        let of_bob = of_ann.clone();
+        assert!(of_bob.matches("bob", &[("username", "bob")]) && !of_bob.matches("ann", &[("username", "bob")]));
     }
 
     #[test]

@@ -268,11 +268,6 @@ impl QueueCell {
         (self.kind() == QueueKind::Quorum).then(|| Members::only(node))
     }
 
-    /// Messages that came back and are not to be handed out yet.
-    pub fn delayed_count(&self) -> usize {
-        self.state.lock().queue.delayed_count()
-    }
-
     /// What it was asked to do; none for a plain queue.
     pub(crate) fn settings(&self) -> Option<Arc<QueueSettings>> {
         self.state.lock().settings.clone()

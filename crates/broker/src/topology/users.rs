@@ -133,7 +133,8 @@ impl Topology {
     }
 
     /// Whether the broker has, or had, what it begins with.
-    pub const fn has_defaults(&self) -> bool {
+    #[cfg(test)]
+    pub(super) const fn has_defaults(&self) -> bool {
         self.has_defaults
     }
 

@@ -10,7 +10,9 @@ use super::table::value_to_broker;
 /// Longest expiration, in milliseconds: ten years.
 const EXPIRATION_MAX_MS: u64 = 315_360_000_000;
 /// Property flags of headers, reply-to and user id.
-const EXAMINED_FLAGS: u16 = 1 << 13 | 1 << 9 | 1 << 4;
+const EXAMINED_FLAGS: u16 = 1 << 13 | 1 << 9 | USER_ID_FLAG;
+/// The property flag of the user id.
+const USER_ID_FLAG: u16 = 1 << 4;
 /// The property flag of the expiration.
 const EXPIRATION_FLAG: u16 = 1 << 8;
 
@@ -27,7 +29,13 @@ pub(super) struct Examined {
 #[inline]
 pub(super) fn need_examination(raw: &[u8], ttl_ms: Option<u64>) -> bool {
     let examined = if ttl_ms.is_some() { EXAMINED_FLAGS } else { EXAMINED_FLAGS | EXPIRATION_FLAG };
-    raw.first_chunk::<2>().is_some_and(|flags| u16::from_be_bytes(*flags) & examined != 0)
+    has_any(raw, examined)
+}
+
+/// Whether there is a property with one of these flags.
+#[inline]
+fn has_any(raw: &[u8], flags: u16) -> bool {
+    raw.first_chunk::<2>().is_some_and(|first| u16::from_be_bytes(*first) & flags != 0)
 }
 
 /// Applies the rules. `reply_token` is what the channel's consumer of direct replies is reached by, if it has one.
@@ -82,7 +90,7 @@ pub(super) fn examine(message: &Message, reply_token: Option<&str>) -> Result<Ex
 
 /// Refuses a user id other than the one required, if there is any.
 pub(super) fn check_user_id(message: &Message, required: Option<&str>) -> Result<(), Fault> {
-    let Some(user) = required else { return Ok(()) };
+    let Some(user) = required.filter(|_| has_any(message.properties(), USER_ID_FLAG)) else { return Ok(()) };
     let claimed = RawProperties::decode(message.properties()).unwrap_or_default().user_id;
     let Some(claimed) = claimed.filter(|claimed| *claimed != user.as_bytes()) else { return Ok(()) };
     let claimed = String::from_utf8_lossy(claimed);

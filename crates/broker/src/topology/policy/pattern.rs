@@ -1,12 +1,12 @@
 //! The pattern of a policy, compiled.
 
-use fancy_regex::{Regex, RegexBuilder};
+use fancy_regex::Regex;
 
 use super::ValidationError;
+use crate::regex;
 
-/// Steps that a pattern with look-around or back-references may take on a name. Such patterns are the only ones whose
-/// time is not bound by the length of the name.
-const STEPS_MAX: usize = 10_000;
+/// Octets that a compiled pattern may take.
+const COMPILED_MAX: usize = 10 << 20;
 
 /// A regular expression; it need not match the whole name.
 #[derive(Clone, Debug)]
@@ -14,13 +14,12 @@ pub(super) struct Pattern(Regex);
 
 impl Pattern {
     pub(super) fn compile(pattern: &str) -> Result<Self, ValidationError> {
-        let compiled = RegexBuilder::new(pattern).backtrack_limit(STEPS_MAX).build();
-        compiled.map(Self).map_err(|error| ValidationError::Pattern { reason: error.to_string() })
+        regex::compile(pattern, COMPILED_MAX).map(Self).map_err(|reason| ValidationError::Pattern { reason })
     }
 
     /// Whether it matches somewhere in the name. A name that takes too many steps counts as not matching.
     pub(super) fn matches(&self, name: &str) -> bool {
-        self.0.is_match(name).unwrap_or(false)
+        regex::matches(&self.0, name)
     }
 }
 
