@@ -325,7 +325,7 @@ fn refused(attempt: &LoginAttempt, reason: &str) -> LoginFailure {
 }
 
 /// As many at once as a semaphore can tell, and one at least.
-fn at_once(number: usize) -> usize {
+pub(crate) fn at_once(number: usize) -> usize {
     number.clamp(1, Semaphore::MAX_PERMITS)
 }
 

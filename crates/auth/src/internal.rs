@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::backend::{Backend, Checked, Denial, Grant, LoggedIn, Pending};
+use crate::chain::at_once;
 use crate::digest::{Mark, Marker};
 use crate::expiring::Expiring;
 use crate::hash::{self, Effort, HashError, Hashing};
@@ -62,7 +63,7 @@ impl Internal {
     pub fn new(node: Arc<Node>, hashing: &Hashing, limits: InternalLimits) -> Result<Self, HashError> {
         let checker = Checker {
             decoy: hashing.hash(&Secret::new(b"nobody's password"))?,
-            permits: Arc::new(Semaphore::new(limits.checks_at_once.clamp(1, Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(at_once(limits.checks_at_once))),
             limits,
             marker: Marker::new()?,
             verified: Mutex::new(Expiring::new(VERIFIED_MAX)),

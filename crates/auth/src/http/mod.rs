@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use leveret_broker::Name;
 use leveret_broker::access::{Answer, LoginAttempt, Question, Reason};
-use leveret_broker::error::ResourceKind;
 
 use self::endpoint::Endpoint;
 use self::error::ServiceError;
@@ -148,7 +147,7 @@ impl Shared {
             }
             Question::Resource { resource, permission } => {
                 fields.extend([
-                    ("resource", kind(resource.kind).as_bytes()),
+                    ("resource", resource.kind.as_str().as_bytes()),
                     ("name", resource.name.as_bytes()),
                     ("permission", permission.as_str().as_bytes()),
                     ("tags", tags.as_bytes()),
@@ -192,13 +191,6 @@ impl Shared {
 
 fn failed(error: &ServiceError) -> Answer {
     Answer::Failed(Reason { backend: NAME, text: error.to_string().into() })
-}
-
-const fn kind(kind: ResourceKind) -> &'static str {
-    match kind {
-        ResourceKind::Exchange => "exchange",
-        ResourceKind::Queue => "queue",
-    }
 }
 
 impl fmt::Debug for HttpBackend {

@@ -23,7 +23,7 @@ pub struct HttpSettings {
     pub request_timeout_ms: u64,
     /// `auth_http.connection_timeout`, in milliseconds: how long a TCP connection may take to come about.
     pub connection_timeout_ms: u64,
-    /// `auth_http.ssl_options.*`, which are not looked at without `https` in a URL.
+    /// `auth_http.ssl_options.*`, for URLs with `https` and where a service redirects to one; files are read in any case.
     pub tls: TlsSettings,
     /// `auth_http.authorization_failure_disclosure`: whether clients may see why the service does not allow something.
     pub authorization_failure_disclosure: bool,

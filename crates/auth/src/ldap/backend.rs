@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use leveret_broker::Name;
 use leveret_broker::access::{Answer, LoginAttempt, Question, Reason, Secret};
-use leveret_broker::error::{Resource, ResourceKind};
+use leveret_broker::error::Resource;
 
 use super::connection::Connector;
 use super::directory::{Directory, DirectoryError, Filter, Search};
@@ -422,11 +422,7 @@ fn variables_of(user: &User, question: &Question) -> Variables {
     match question {
         Question::Vhost { .. } => {}
         Question::Resource { resource, permission } => {
-            let kind = match resource.kind {
-                ResourceKind::Exchange => "exchange",
-                ResourceKind::Queue => "queue",
-            };
-            of_resource(kind, resource, permission.as_str());
+            of_resource(resource.kind.as_str(), resource, permission.as_str());
         }
         Question::Topic { exchange, routing_key, permission } => {
             of_resource("topic", exchange, permission.as_str());
@@ -483,6 +479,7 @@ fn text_for_clients(error: &EvaluationError) -> &'static str {
         | EvaluationError::NoVariable(_)
         | EvaluationError::NoCase { .. }
         | EvaluationError::NoCases
+        | EvaluationError::NoMatch
         | EvaluationError::TooManyGroups => "ldap_evaluate_error",
     }
 }

@@ -194,7 +194,9 @@ impl Connection {
         let searched = self.ldap.search(&search.base, scope, &filter, [attribute.unwrap_or(NO_ATTRIBUTE)]);
         let searched = timeout(self.timeout, searched).await;
         let found = self.result(searched)?;
-        if !matches!(found.1.rc, SUCCESS | SIZE_LIMIT_EXCEEDED) {
+        // A server may have a limit of its own, below ours: what it leaves out then is missing.
+        let has_enough = usize::try_from(search.entries_max).is_ok_and(|most| found.0.len() >= most);
+        if found.1.rc != SUCCESS && !(found.1.rc == SIZE_LIMIT_EXCEEDED && has_enough) {
             return Err(self.answer(&found.1));
         }
         let entries = found.0.into_iter().filter(|entry| !entry.is_ref() && !entry.is_intermediate());

@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 
-use fancy_regex::Regex;
-
 use super::directory::{Directory, DirectoryError, Entry, Filter, Search};
 use super::query::{Case, Condition, Depth, Pattern, Value, compile};
 use super::template::{Template, Variables, is_same_dn, normal_dn};
@@ -36,6 +34,9 @@ pub(super) enum EvaluationError {
     /// The `for` has none.
     #[error("a for query has no cases")]
     NoCases,
+    /// Whether something matches cannot be said.
+    #[error("a regular expression of a match query is none, or takes too many steps")]
+    NoMatch,
     /// There is no end to the groups.
     #[error("more than {GROUPS_MAX} groups are members of each other")]
     TooManyGroups,
@@ -182,17 +183,27 @@ impl<D: Directory> Evaluator<'_, D> {
     async fn matches(&mut self, subject: &Value, pattern: &Pattern) -> Result<bool, EvaluationError> {
         let Some(subject) = self.values(subject).await? else { return Ok(false) };
         let patterns = match pattern {
-            Pattern::Known(known) => vec![known.clone()],
-            Pattern::Asked(Value::Text(text)) => compiled(&[text.fill_pattern(self.variables)]),
+            Pattern::Known(known) => vec![Ok(known.clone())],
+            Pattern::Asked(Value::Text(text)) => vec![compile(&text.fill_pattern(self.variables))],
             Pattern::Asked(value @ Value::Attribute { .. }) => match self.values(value).await? {
                 None => return Ok(false),
                 // What RabbitMQ does with several on both sides: nothing.
                 Some(Values::Several(_)) if matches!(subject, Values::Several(_)) => return Ok(false),
-                Some(values) => compiled(values.as_slice()),
+                Some(values) => values.as_slice().iter().map(|text| compile(text)).collect(),
             },
         };
-        let matches = |subject: &String| patterns.iter().any(|pattern| pattern.is_match(subject).unwrap_or(false));
-        Ok(subject.as_slice().iter().any(matches))
+        // What cannot be said is no refusal: under a `not` that would be a permission.
+        let mut answer = Ok(false);
+        for pattern in &patterns {
+            for subject in subject.as_slice() {
+                match pattern.as_ref().map(|pattern| pattern.is_match(subject)) {
+                    Ok(Ok(true)) => return Ok(true),
+                    Ok(Ok(false)) => {}
+                    Ok(Err(_)) | Err(_) => answer = Err(EvaluationError::NoMatch),
+                }
+            }
+        }
+        answer
     }
 
     /// A value for the log: of an attribute only where it is from, as it may be a password.
@@ -250,11 +261,6 @@ impl Values {
             (Self::Several(one), Self::Several(other)) => one == other,
         }
     }
-}
-
-/// Those that are regular expressions; others match nothing.
-fn compiled(patterns: &[String]) -> Vec<Regex> {
-    patterns.iter().filter_map(|pattern| compile(pattern).ok()).collect()
 }
 
 #[cfg(test)]

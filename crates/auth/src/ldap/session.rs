@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::connection::{Connection, Connector, Failure};
 use super::directory::{Directory, DirectoryError, Entry, Search};
 use super::log::Log;
+use crate::chain::at_once;
 
 /// Result codes of a bind that speak of the name and password, not of the server (RFC 4511 §4.1.9).
 pub(super) const INVALID_CREDENTIALS: u32 = 49;
@@ -76,6 +77,7 @@ impl Pool {
         timeout: Duration,
         log: Log,
     ) -> Arc<Self> {
+        let size = at_once(size);
         let places = Arc::new(Semaphore::new(size));
         Arc::new(Self { connector, size, places, idle: Mutex::default(), idle_timeout, timeout, log })
     }

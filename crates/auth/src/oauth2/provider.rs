@@ -89,6 +89,9 @@ pub enum ProviderError {
     /// Keys that anybody can change on their way prove nothing.
     #[error("{0} is not an address that begins with https://")]
     NotHttps(&'static str),
+    /// Anybody could sign with it.
+    #[error("a signing key is an empty secret")]
+    EmptySecret,
     /// There is no such algorithm, or it is not known here.
     #[error("unknown algorithm {0}")]
     UnknownAlgorithm(String),
@@ -266,6 +269,7 @@ impl Source {
 
 fn static_key(key: &SigningKey) -> Result<Key, ProviderError> {
     match key {
+        SigningKey::Shared(secret) if secret.is_empty() => Err(ProviderError::EmptySecret),
         SigningKey::Shared(secret) => Ok(Key::shared(secret.expose())),
         SigningKey::PemFile(path) => {
             let name = || path.display().to_string();

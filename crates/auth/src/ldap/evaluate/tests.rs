@@ -146,6 +146,10 @@ fn what_cannot_be_answered_is_an_error() {
         ("{'and', [{exists, \"ou=broken\"}, {constant, false}]}", "broken"),
         ("{'or', [{exists, \"ou=broken\"}, {constant, false}]}", "broken"),
         ("{equals, {attribute, \"ou=broken\", \"a\"}, \"a\"}", "broken"),
+        (
+            "{'not', {match, \"x\", {attribute, \"cn=bob,dc=x\", \"re2\"}}}",
+            "a regular expression of a match query is none, or takes too many steps",
+        ),
         ("{for, []}", "a for query has no cases"),
         ("{for, [{resource, exchange, {constant, true}}]}", "no case of a for query is for resource = 'queue'"),
         (
