@@ -47,6 +47,9 @@ fn run(options: ServerOptions) -> Result<(), Box<dyn std::error::Error>> {
     let format = options.log_format;
     let config = load(&options)?;
     let config = options.into_config(config)?;
+    for remark in config.remarks() {
+        warn!("{remark}");
+    }
     let (data_dir, sync) = (config.data_dir.clone(), config.sync);
     let node = leveret_server::start(&config)?;
     // It has passwords that nobody needs any more.

@@ -13,13 +13,14 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use leveret_broker::topology::NodeLimits;
+
 pub use self::access::AccessSettings;
 pub use self::file::Remark;
 pub use self::load::{ConfigError, Loaded};
 pub use self::schema::reference;
 use crate::memory;
-use crate::tls::TlsSettings;
-use leveret_broker::topology::NodeLimits;
+use crate::tls::{TlsSettings, Verify};
 
 /// The port that AMQP clients try when they are given none.
 pub const AMQP_PORT: u16 = 5672;
@@ -97,6 +98,23 @@ impl fmt::Display for SyncMode {
     }
 }
 
+impl Config {
+    /// What was set to no effect, which somebody may have meant otherwise.
+    pub fn remarks(&self) -> Vec<&'static str> {
+        let Some(tls) = &self.tls else { return Vec::new() };
+        let mut remarks = Vec::new();
+        if self.listen_tls.is_empty() {
+            remarks.push("TLS is set up, but there is no listener for it: see listeners.ssl and --tls-listen");
+        }
+        if tls.authorities.is_some() && tls.verify == Verify::None {
+            remarks.push(
+                "authorities are set, but clients are not asked for certificates: see ssl_options.verify and --tls-verify",
+            );
+        }
+        remarks
+    }
+}
+
 /// `rabbit@` and the first part of this machine's name, as RabbitMQ calls itself.
 fn node_name() -> String {
     let system = rustix::system::uname();
@@ -127,5 +145,29 @@ impl Default for Config {
             version: "4.3.5".to_owned(),
             access: AccessSettings::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_settings_without_effect_are_remarked_on() {
+        let listener = SocketAddr::from((Ipv4Addr::LOCALHOST, AMQPS_PORT));
+        for (listen_tls, authorities, verify, about) in [
+            (vec![listener], None, Verify::None, vec![]),
+            (vec![listener], Some("ca.pem"), Verify::Peer, vec![]),
+            (vec![listener], Some("ca.pem"), Verify::None, vec!["--tls-verify"]),
+            (vec![], Some("ca.pem"), Verify::None, vec!["--tls-listen", "--tls-verify"]),
+        ] {
+            let tls = TlsSettings::new("broker.pem".into(), "broker.key".into());
+            let tls = TlsSettings { authorities: authorities.map(PathBuf::from), verify, ..tls };
+            let config = Config { listen_tls, tls: Some(tls), ..Config::default() };
+            let remarks = config.remarks();
+            assert_eq!(remarks.len(), about.len(), "{remarks:?}");
+            assert!(remarks.iter().zip(about).all(|(remark, about)| remark.ends_with(about)), "{remarks:?}");
+        }
+        assert!(Config::default().remarks().is_empty());
     }
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use leveret_auth::{BackendSettings, CacheLimits, LinkSettings, Refusals};
 
-use super::{At, Group, MILLISECONDS_MAX, Remark, Setting, Takes};
+use super::{At, Group, Remark, Setting, Takes};
+
+/// The longest that answers of back ends are remembered, in milliseconds: a day.
+const REMEMBERED_MAX_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Back ends by `RabbitMQ`'s short names and those of its modules.
 const BACKENDS: &[&str] = &[
@@ -89,11 +92,11 @@ pub(super) const GROUP: Group = Group {
         },
         Setting {
             key: "auth_cache.cache_ttl",
-            takes: Takes::Number(1, MILLISECONDS_MAX, |draft, _, ms| {
+            takes: Takes::Number(1, REMEMBERED_MAX_MS, |draft, _, ms| {
                 draft.backends.limits.ttl = Duration::from_millis(ms);
             }),
             default: "15000",
-            help: "How long they are remembered, in milliseconds; at most a day",
+            help: "How long they are remembered, in milliseconds",
         },
         Setting {
             key: "auth_cache.cache_refusals",

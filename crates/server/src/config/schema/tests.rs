@@ -60,7 +60,7 @@ const BACKENDS: &[Example] = &[
     ("auth_cache.cached_backend", "ldap", Some(("cache", "expected internal, http, ldap, oauth2, dummy, ")), CACHE),
     ("auth_cache.cached_backend.authn", "ldap", Some(("cache", "expected internal")), CACHE),
     ("auth_cache.cached_backend.authz", "ldap", Some(("cache", "expected internal")), CACHE),
-    ("auth_cache.cache_ttl", "1", Some(("0", "expected a whole number from 1 to 604800000")), CACHE),
+    ("auth_cache.cache_ttl", "1", Some(("0", "expected a whole number from 1 to 86400000")), CACHE),
     ("auth_cache.cache_refusals", "true", Some(("on", "expected true or false")), CACHE),
 ];
 const CACHE: &str = "auth_backends.1 = cache";

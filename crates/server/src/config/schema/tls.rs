@@ -166,6 +166,11 @@ pub(super) fn finish(draft: &mut super::Draft) {
         settings.versions = versions;
     }
     settings.ciphers = ciphers.sorted();
+    let is_alternative = !matches!(login_from, None | Some("distinguished_name" | "common_name"));
+    if !is_alternative && (san_type.is_some() || san_index.is_some()) {
+        let text = "ssl_cert_login_san_* has no effect unless ssl_cert_login_from is subject_alternative_name";
+        draft.warnings.push(Remark::new(line, text));
+    }
     settings.login_from = match login_from {
         None | Some("distinguished_name") => LoginFrom::DistinguishedName,
         Some("common_name") => LoginFrom::CommonName,
