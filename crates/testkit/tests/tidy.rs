@@ -9,16 +9,27 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Which crate may use which; what is not here may not, be it for a test. A new crate needs a decision in `docs/adr`.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("leveret-protocol", &[]),
     ("leveret-broker", &[]),
     ("leveret-session", &["leveret-protocol", "leveret-broker"]),
     ("leveret-auth", &["leveret-broker"]),
+    ("leveret-management", &["leveret-broker", "leveret-auth"]),
+    ("leveret-ctl", &["leveret-auth"]),
     ("leveret-storage", &[]),
     ("leveret-perf", &["leveret-protocol"]),
     (
         "leveret-server",
-        &["leveret-protocol", "leveret-broker", "leveret-session", "leveret-auth", "leveret-storage", "leveret-perf"],
+        &[
+            "leveret-protocol",
+            "leveret-broker",
+            "leveret-session",
+            "leveret-auth",
+            "leveret-management",
+            "leveret-ctl",
+            "leveret-storage",
+            "leveret-perf",
+        ],
     ),
     (
         "leveret-testkit",
@@ -27,6 +38,8 @@ const ARROWS: [(&str, &[&str]); 8] = [
             "leveret-broker",
             "leveret-session",
             "leveret-auth",
+            "leveret-management",
+            "leveret-ctl",
             "leveret-storage",
             "leveret-perf",
             "leveret-server",
