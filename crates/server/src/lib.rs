@@ -19,6 +19,12 @@ mod store;
 mod tls;
 mod worker;
 
+pub use config::definitions::{DefinitionsHash, DefinitionsSettings};
+pub use config::log::{
+    CategoryLog, ConsoleLog, ConsoleStream, ExchangeLog, FileLog, FileName, LevelFormat, LogCategory, LogFormatter,
+    LogLevel, LogSettings, LogStyle, Rotation, RotationDate, TimeFormat,
+};
+pub use config::management::{MANAGEMENT_PORT, MANAGEMENT_TLS_PORT, ManagementSettings};
 pub use config::{
     AMQP_PORT, AMQPS_PORT, AccessSettings, Config, ConfigError, Loaded, Remark, SyncMode, everywhere, reference,
 };

@@ -267,6 +267,9 @@ impl ServerOptions {
             product: self.advertised_product,
             version: self.advertised_version,
             access: base.access,
+            definitions: base.definitions,
+            log: base.log,
+            management: base.management,
         })
     }
 }

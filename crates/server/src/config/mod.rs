@@ -3,8 +3,11 @@
 //! `file` splits a configuration file into entries, `schema` knows what they mean, `load` reads one.
 
 mod access;
+pub(crate) mod definitions;
 mod file;
 mod load;
+pub(crate) mod log;
+pub(crate) mod management;
 mod schema;
 
 use std::fmt;
@@ -16,8 +19,11 @@ use std::time::Duration;
 use leveret_broker::topology::NodeLimits;
 
 pub use self::access::AccessSettings;
+use self::definitions::DefinitionsSettings;
 pub use self::file::Remark;
 pub use self::load::{ConfigError, Loaded};
+use self::log::LogSettings;
+use self::management::ManagementSettings;
 pub use self::schema::reference;
 use crate::memory;
 use crate::tls::{TlsSettings, Verify};
@@ -86,6 +92,12 @@ pub struct Config {
     pub version: String,
     /// Who may log in, and as whom.
     pub access: AccessSettings,
+    /// Definitions that are read when the node starts.
+    pub definitions: DefinitionsSettings,
+    /// Where the log goes, and what is in it.
+    pub log: LogSettings,
+    /// The listener of the management interface.
+    pub management: ManagementSettings,
 }
 
 impl fmt::Display for SyncMode {
@@ -144,6 +156,9 @@ impl Default for Config {
             product: "RabbitMQ".to_owned(),
             version: "4.3.5".to_owned(),
             access: AccessSettings::default(),
+            definitions: DefinitionsSettings::default(),
+            log: LogSettings::default(),
+            management: ManagementSettings::default(),
         }
     }
 }

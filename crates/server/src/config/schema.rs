@@ -1,6 +1,6 @@
 //! The settings of a configuration file: one table that reads them, explains mistakes and makes the documentation.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use leveret_auth::http::HttpSettings;
@@ -11,13 +11,17 @@ use leveret_broker::access::{Pattern, Secret};
 pub use self::reference::reference;
 use super::Config;
 use super::file::{Entry, Remark, show};
+use super::log::RotationDate;
 
 mod backends;
 mod certificate;
+mod definitions;
 mod http;
 mod ldap;
 mod limits;
 mod listeners;
+mod log;
+mod management;
 mod oauth2;
 mod reference;
 mod tls;
@@ -44,7 +48,7 @@ pub(super) struct Group {
 
 /// One setting, or all that a pattern stands for.
 pub(super) struct Setting {
-    /// Its key; a word that begins with `$` stands for any word.
+    /// Its key; a word that begins with `$` stands for any word, `(a|b)` for either.
     pub(super) key: &'static str,
     /// What values it takes, and where they go.
     pub(super) takes: Takes,
@@ -84,8 +88,16 @@ pub(super) enum Takes {
     Word(&'static [&'static str], Set<&'static str>),
     /// A file that can be read.
     File(Set<PathBuf>),
+    /// A file or a folder that can be read.
+    FileOrFolder(Set<PathBuf>),
     /// A port on all addresses, or an address and a port.
     Address(Set<SocketAddr>),
+    /// An address without a port.
+    Ip(Set<IpAddr>),
+    /// A number of octets within these bounds, perhaps with a unit.
+    Size(u64, u64, Set<u64>),
+    /// When a log file is begun anew, or nothing.
+    RotationDate(Set<Option<RotationDate>>),
 }
 
 /// Where a value was found.
@@ -145,6 +157,7 @@ pub(super) struct Draft {
     pub(super) config: Config,
     listeners: listeners::Draft,
     tls: tls::Draft,
+    management: management::Draft,
     users: users::Draft,
     backends: backends::Draft,
     /// The back ends, whoever asks them.
@@ -162,7 +175,8 @@ pub(super) struct Draft {
 
 /// The whole table.
 const GROUPS: &[&[Group]] = &[
-    &[listeners::GROUP, limits::GROUP, tls::GROUP, users::GROUP, backends::GROUP, http::GROUP, ldap::GROUP],
+    &[listeners::GROUP, limits::GROUP, tls::GROUP, users::GROUP, definitions::GROUP, log::GROUP, management::GROUP],
+    &[backends::GROUP, http::GROUP, ldap::GROUP],
     &oauth2::GROUPS,
 ];
 
@@ -173,6 +187,7 @@ impl Draft {
             config,
             listeners: listeners::Draft::default(),
             tls: tls::Draft::default(),
+            management: management::Draft::default(),
             users: users::Draft::default(),
             backends: backends::Draft::default(),
             http_settings: HttpSettings::default(),
@@ -203,6 +218,8 @@ impl Draft {
     pub(super) fn finish(mut self) -> Self {
         listeners::finish(&mut self);
         tls::finish(&mut self);
+        // Behind the listeners' TLS, whose certificate it may have.
+        management::finish(&mut self);
         users::finish(&mut self);
         http::finish(&mut self);
         ldap::finish(&mut self);
@@ -223,19 +240,55 @@ pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
     GROUPS.iter().copied().flatten().flat_map(|group| group.settings)
 }
 
-/// What the words of `key` are that stand for any in `pattern`, if it is a key of that kind.
+/// What the words of `key` are that stand for any, or for one of several, in `pattern`, if it is a key of that kind.
 fn matches<'a>(pattern: &str, key: &'a [String]) -> Option<Vec<&'a str>> {
     let mut key = key.iter();
     let mut words = Vec::new();
-    for expected in pattern.split('.') {
-        let word = key.next()?;
-        if expected.starts_with('$') {
-            words.push(word.as_str());
-        } else if expected != word {
-            return None;
+    for expected in split(pattern) {
+        match expected {
+            Word::Plain(plain) => {
+                key.next().filter(|found| *found == plain)?;
+            }
+            Word::Any => words.push(key.next()?.as_str()),
+            Word::Choice(choices) => {
+                // One of the words may have dots in it, and is worth as much as the others.
+                let rest = key.as_slice();
+                let chosen = choices.split('|').find(|choice| {
+                    let mut rest = rest.iter();
+                    choice.split('.').all(|word| rest.next().is_some_and(|found| found == word))
+                })?;
+                words.push(rest.first()?.as_str());
+                key = rest.get(chosen.split('.').count()..)?.iter();
+            }
         }
     }
     key.next().is_none().then_some(words)
+}
+
+/// A part of a pattern.
+#[derive(Clone, Copy)]
+enum Word<'a> {
+    /// Itself.
+    Plain(&'a str),
+    /// Any word.
+    Any,
+    /// One of these, which have a `|` between each two.
+    Choice(&'a str),
+}
+
+/// The parts of a pattern. Choices may have dots in them.
+fn split(pattern: &str) -> impl Iterator<Item = Word<'_>> {
+    let mut rest = Some(pattern);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        if let Some((choices, behind)) = text.strip_prefix('(').and_then(|text| text.split_once(')')) {
+            rest = behind.strip_prefix('.');
+            return Some(Word::Choice(choices));
+        }
+        let (word, behind) = text.split_once('.').map_or((text, None), |(word, behind)| (word, Some(behind)));
+        rest = behind;
+        Some(if word.starts_with('$') { Word::Any } else { Word::Plain(word) })
+    })
 }
 
 /// Says that there is no such key, and which one may be meant.
@@ -255,11 +308,18 @@ fn unknown(key: &[String]) -> String {
     }
 }
 
-/// The pattern with the words of `key` where it leaves room for any.
+/// The pattern with the words of `key` where it leaves room for any, and of several words the one that is most like that of `key`.
 fn like(pattern: &str, key: &[String]) -> String {
-    let words = pattern.split('.').enumerate().map(|(place, expected)| match key.get(place) {
-        Some(word) if expected.starts_with('$') => word.as_str(),
-        _ => expected,
+    let words = split(pattern).enumerate().map(|(place, expected)| {
+        let written = key.get(place).map_or("", String::as_str);
+        match expected {
+            Word::Plain(word) => word.to_owned(),
+            Word::Any => written.replace('.', "\\."),
+            Word::Choice(choices) => {
+                let nearest = choices.split('|').min_by_key(|choice| strsim::damerau_levenshtein(choice, written));
+                nearest.unwrap_or_default().to_owned()
+            }
+        }
     });
     words.collect::<Vec<_>>().join(".")
 }

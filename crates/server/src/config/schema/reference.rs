@@ -16,5 +16,6 @@ fn row(setting: &Setting) -> String {
     let Setting { key, takes, default, help } = setting;
     let secret = if takes.is_secret() { ", secret" } else { "" };
     let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
+    let key = key.replace('|', "\\|");
     format!("| `{key}` | {}{secret} | {default} | {help} |\n", takes.describe()).replace("  ", " ")
 }

@@ -8,6 +8,7 @@ use leveret_session::amqp091::Mechanism;
 
 use super::*;
 use crate::config::load;
+use crate::config::log::{FileName, LogCategory, LogLevel};
 
 /// A key, a value that is right, one that is wrong, and what else the file has to have.
 type Example = (&'static str, &'static str, Wrong, &'static str);
@@ -95,6 +96,86 @@ const LIMITS: &[Example] = &[
     refuse("cluster_queue_limit", "100000", "100k", "expected a whole number, or infinity"),
     refuse("cluster_exchange_limit", "100", "none", "expected a whole number, or infinity"),
 ];
+
+const DEFINITIONS: &[Example] = &[
+    refuse("load_definitions", FILE, NO_FILE, "cannot read"),
+    refuse("management.load_definitions", "src", NO_FILE, "cannot read"),
+    refuse("definitions.local.path", "src", NO_FILE, "cannot read"),
+    (
+        "definitions.import_backend",
+        "local_filesystem",
+        Some(("https", "definitions cannot be fetched over HTTPS; ")),
+        UNCHANGED,
+    ),
+    refuse("definitions.skip_if_unchanged", "true", "yes", "expected true or false"),
+    refuse("definitions.hashing.algorithm", "sha512", "md5", "expected sha, sha224, sha256, sha384 or sha512"),
+];
+/// Has an example change nothing.
+const UNCHANGED: &str = "# Unchanged";
+
+const LOG: &[Example] = &[
+    example("log.dir", "/var/log/rabbitmq"),
+    refuse("log.file", "false", "''", "expected a name, which is not empty"),
+    refuse("log.console", "true", "on", "expected true or false"),
+    refuse("log.console.stdio", "stdout", "2", "expected stdout or stderr"),
+    refuse("log.console.use_colors", "off", "never", "expected on, off, true or false"),
+    example("log.console.color_esc_seqs.error", "x"),
+    refuse("log.exchange", "true", "1", "expected true or false"),
+    refuse("log.file.level", "debug", "all", "expected debug, info, notice, warning, error, critical, alert, "),
+    refuse("log.console.level", "none", "off", "expected debug, "),
+    refuse("log.exchange.level", "error", "5", "expected debug, "),
+    refuse("log.connection.level", "warning", "warn", "expected debug, "),
+    refuse("log.default.level", "error", "!=info", "expected debug, "),
+    example("log.channel.file", "channels.log"),
+    refuse("log.file.rotation.date", "$D0", "daily", "expected nothing, or when: $H30"),
+    refuse("log.file.rotation.size", "10MiB", "ten", "expected a number of bytes, such as 16777216"),
+    refuse("log.queue.rotation.count", "7", "many", "expected a whole number from 0 to 10000"),
+    refuse("log.file.rotation.compress", "true", "gzip", "expected true or false"),
+    refuse("log.file.formatter", "json", "xml", "expected plaintext or json"),
+    refuse("log.console.formatter.time_format", "epoch_secs", "''", "expected a name"),
+    refuse("log.exchange.formatter.level_format", "uc4", "upper", "expected lc, uc, lc3, uc3, lc4 or uc4"),
+    refuse("log.file.formatter.single_line", "on", "yes", "expected on, off, true or false"),
+    example("log.file.formatter.plaintext.format", "$msg"),
+    example("log.file.formatter.json.field_map", "time:ts msg"),
+    example("log.file.formatter.json.verbosity_map", "debug=2 *=0"),
+];
+
+const MANAGEMENT: &[Example] = &[
+    refuse("management.tcp", "none", "all", "expected nothing but none"),
+    refuse("management.tcp.port", "15673", "65536", "expected a whole number from 0 to 65535"),
+    refuse("management.tcp.ip", "::1", "broker.example", "expected an IP address"),
+    refuse("management.listener.port", "15673", "http", "expected a whole number from 0 to 65535"),
+    refuse("management.listener.ip", "::1", "all", "expected an IP address"),
+    ("management.listener.ssl", "true", Some(("on", "expected true or false")), MANAGEMENT_LISTENER),
+    ("management.ssl.port", "1", Some(("-1", "expected a whole number")), MANAGEMENT_CERTIFICATE),
+    ("management.ssl.ip", "::1", Some(("x", "expected an IP address")), MANAGEMENT_CERTIFICATE),
+    refuse("management.ssl.certfile", FILE, NO_FILE, "cannot read"),
+    refuse("management.listener.ssl_opts.certfile", FILE, NO_FILE, "cannot read"),
+    ("management.ssl.keyfile", "src/lib.rs", CANNOT_READ, MANAGEMENT_CERTIFICATE),
+    ("management.ssl.password", "a", ENCRYPTED, MANAGEMENT_CERTIFICATE),
+    ("management.ssl.cacertfile", FILE, CANNOT_READ, MANAGEMENT_CERTIFICATE),
+    ("management.ssl.verify", "verify_peer", Some(("peer", "expected verify_peer")), MANAGEMENT_CERTIFICATE),
+    ("management.ssl.fail_if_no_peer_cert", "true", Some(("1", "expected true or false")), MANAGEMENT_CERTIFICATE),
+    ("management.ssl.depth", "2", Some(("256", "expected a whole number from 0 to 255")), MANAGEMENT_CERTIFICATE),
+    ("management.ssl.honor_cipher_order", "true", Some(("1", "expected true or false")), MANAGEMENT_CERTIFICATE),
+    refuse("management.ssl.client_renegotiation", "false", "true", "expected nothing but false"),
+    refuse("management.ssl.secure_renegotiate", "true", "false", "expected nothing but true"),
+    ("management.ssl.versions.1", "tlsv1.3", Some(("1.3", "expected tlsv1.2 or tlsv1.3")), MANAGEMENT_CERTIFICATE),
+    ("management.ssl.ciphers.1", "TLS_AES_256_GCM_SHA384", None, MANAGEMENT_CERTIFICATE),
+    refuse("management.tcp.idle_timeout", "1000", "long", "expected milliseconds"),
+    example("management.path_prefix", "/hares"),
+    refuse("management.http.max_body_size", "1MiB", "0", "expected a number of bytes from 1 to 1073741824"),
+    refuse("management.disable_basic_auth", "true", "1", "expected true or false"),
+    example("management.cors.allow_origins.1", "https://hares.example"),
+    refuse("management.cors.max_age", "1", "long", "expected a whole number from 0 to 4294967295"),
+    example("management.csp.policy", "default-src 'self'"),
+    example("management.hsts.policy", "max-age=1"),
+    example("management.headers.content_type_options", "nosniff"),
+    example("management.headers.xss_protection", "1"),
+    example("management.headers.frame_options", "DENY"),
+];
+const MANAGEMENT_CERTIFICATE: &str = "management.ssl.certfile = Cargo.toml";
+const MANAGEMENT_LISTENER: &str = "management.listener.port = 1\nmanagement.ssl.certfile = Cargo.toml";
 
 const HTTP: &[Example] = &[
     refuse("auth_http.http_method", "post", "put", "expected get or post"),
@@ -214,6 +295,9 @@ fn examples() -> Vec<(String, &'static str, Wrong, String)> {
         ("", TLS, ""),
         ("", LIMITS, ""),
         ("", USERS, ""),
+        ("", DEFINITIONS, ""),
+        ("", LOG, ""),
+        ("", MANAGEMENT, ""),
         ("", BACKENDS, ""),
         ("", HTTP, "http"),
         ("", LDAP, "ldap"),
@@ -278,7 +362,8 @@ fn a_value_that_is_right_changes_the_configuration() {
     for (key, right, _, more) in examples() {
         let with = config(&format!("{key} = {right}\n{more}"));
         let says_what_holds_anyway = matches!(find(&self::key(&key)).unwrap().0.takes, Takes::Only(_));
-        assert_eq!(with == read(&more).config, says_what_holds_anyway, "{key}");
+        let is_unchanged = says_what_holds_anyway || more == UNCHANGED;
+        assert_eq!(with == read(&more).config, is_unchanged, "{key}");
     }
 }
 
@@ -319,12 +404,14 @@ fn what_is_documented_as_the_default_is() {
     const LEFT_OPEN: [&str; 2] = ["auth_oauth2.verify_aud", "auth_oauth2.discovery_endpoint_path"];
     for setting in settings().filter(|setting| !setting.default.is_empty() && !LEFT_OPEN.contains(&setting.key)) {
         let mut text = String::new();
-        if setting.key.starts_with("ssl_") {
-            text.push_str(CERTIFICATE);
-            text.push('\n');
+        for (prefix, certificate) in [("ssl_", CERTIFICATE), ("management.(ssl|", MANAGEMENT_CERTIFICATE)] {
+            if setting.key.starts_with(prefix) {
+                writeln!(text, "{certificate}").unwrap();
+            }
         }
         let expected = config(&text);
-        match (setting.key, setting.key.matches('$').count()) {
+        let key = first_choice(setting.key);
+        match (key.as_str(), key.matches('$').count()) {
             (key, 0) => write!(text, "{key} = '''{}'''", setting.default).unwrap(),
             (key, 1) if key.ends_with(".$n") || key.ends_with(".$name") => {
                 for (number, value) in setting.default.split(", ").enumerate() {
@@ -335,6 +422,16 @@ fn what_is_documented_as_the_default_is() {
         }
         assert_eq!(config(&text), expected, "{text}");
     }
+}
+
+/// The key with the first of several words.
+fn first_choice(key: &str) -> String {
+    let Some((before, (choices, behind))) =
+        key.split_once('(').and_then(|(before, rest)| Some((before, rest.split_once(')')?)))
+    else {
+        return key.to_owned();
+    };
+    format!("{before}{}{behind}", choices.split('|').next().unwrap())
 }
 
 #[test]
@@ -560,4 +657,55 @@ fn what_tls_is_told_needs_a_certificate() {
     }
     let ciphers = "ssl_options.ciphers.2 = b\nssl_options.ciphers.1 = a\n".to_owned() + CERTIFICATE;
     assert_eq!(config(&ciphers).tls.unwrap().ciphers, ["a", "b"]);
+}
+
+#[test]
+fn a_word_of_a_key_may_be_one_of_several() {
+    for (pattern, written, expected) in [
+        ("a.(b|c).d", "a.b.d", Some(vec!["b"])),
+        ("a.(b|c).d", "a.c.d", Some(vec!["c"])),
+        ("a.(b|c).d", "a.d.d", None),
+        ("a.(b|c).d", "a.b", None),
+        ("a.(b|c.d).$e", "a.c.d.f", Some(vec!["c", "f"])),
+        ("a.(b|c.d).$e", "a.c.f", None),
+        ("a.(b|c)", "a.c", Some(vec!["c"])),
+        ("a.(b|c)", "a.c.d", None),
+    ] {
+        assert_eq!(matches(pattern, &key(written)), expected, "{pattern} {written}");
+    }
+}
+
+#[test]
+fn the_management_interface_is_here_unless_somebody_wants_it_elsewhere() {
+    let certificate = format!("{MANAGEMENT_CERTIFICATE}\n");
+    for (text, plain, tls) in [
+        ("", "127.0.0.1:15672", ""),
+        ("management.tcp.ip = ::1", "[::1]:15672", ""),
+        ("management.tcp.ip = ::1\nmanagement.tcp.port = 1", "[::1]:1", ""),
+        ("management.listener.ip = ::1\nmanagement.listener.port = 1", "[::1]:1", ""),
+        ("management.tcp = none\nmanagement.tcp.port = 1", "", ""),
+        (&format!("{certificate}management.ssl.ip = ::1"), "", "[::1]:15671"),
+        (&format!("{certificate}management.ssl.ip = ::1\nmanagement.tcp.ip = ::1"), "[::1]:15672", "[::1]:15671"),
+        (&format!("{certificate}management.listener.ssl = true\nmanagement.listener.ip = ::1"), "", "[::1]:15671"),
+        (&format!("{CERTIFICATE}\nmanagement.ssl.ip = ::1"), "127.0.0.1:15672", "[::1]:15671"),
+    ] {
+        let management = config(text).management;
+        let show = |address: Option<SocketAddr>| address.map(|address| address.to_string()).unwrap_or_default();
+        assert_eq!((show(management.listen), show(management.listen_tls)), (plain.into(), tls.into()), "{text}");
+        assert_eq!(management.tls.is_some(), !tls.is_empty(), "{text}");
+    }
+    assert_eq!(
+        mistakes("management.ssl.port = 15671"),
+        ["1: TLS needs management.ssl.certfile, the certificate of the management interface"]
+    );
+}
+
+#[test]
+fn categories_and_outputs_of_the_log_have_settings_of_their_own() {
+    let log =
+        config("log.file.level = error\nlog.queue.level = debug\nlog.queue.rotation.size = 1k\nlog.file = a.log").log;
+    assert_eq!((log.file.level, log.console.level), (Some(LogLevel::Error), None));
+    assert_eq!(log.file.name, FileName::Named("a.log".into()));
+    let queue = &log.categories[&LogCategory::Queue];
+    assert_eq!((queue.level, queue.rotation.size, log.categories.len()), (Some(LogLevel::Debug), Some(1024), 1));
 }
