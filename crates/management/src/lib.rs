@@ -2,6 +2,8 @@
 
 pub mod control;
 mod host;
+pub mod json;
+pub mod pid;
 mod write;
 
 pub use host::{
