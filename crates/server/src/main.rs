@@ -1,16 +1,19 @@
 //! `leveret`: the broker, and the tools that go with it.
 
 mod banner;
+mod links;
 mod logging;
 mod options;
 mod storage_tool;
 
 use std::env;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
+use leveret_ctl::Tool;
 use leveret_server::{Config, ConfigError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -23,9 +26,17 @@ use crate::options::{Cli, Command, LogFormat, ServerOptions};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    let mut arguments = env::args_os();
+    if let Some(tool) = arguments.next().and_then(|program| Tool::of_program(Path::new(&program))) {
+        return leveret_ctl::run(tool, arguments);
+    }
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Server(Box::new(cli.server))) {
         Command::Server(options) => serve(*options),
+        Command::Ctl { arguments } => leveret_ctl::run(Tool::Leveret, arguments),
+        Command::Links { folder, force } => {
+            exit_code(links::make(&folder, force), |error| eprintln!("leveret links: {error}"))
+        }
         Command::Perf(options) => exit_code(leveret_perf::run(*options), |error| eprintln!("leveret perf: {error}")),
         Command::Storage(command) => storage_tool::run(command),
     }

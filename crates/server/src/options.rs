@@ -2,6 +2,7 @@
 
 mod tls;
 
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,6 +27,7 @@ Examples:
   leveret --listen all                          for programs on other machines, too
   leveret --listen 127.0.0.1:5673 --listen ::1  on two addresses
   leveret --data-dir /var/lib/leveret           keep the data there
+  leveret ctl list_queues                       what rabbitmqctl does
   leveret perf --help                           measure this broker or another one
   leveret storage check /var/lib/leveret        see whether the data of a stopped broker is sound";
 
@@ -45,6 +47,22 @@ pub(crate) enum Command {
     /// Run the broker; the same as no command
     #[command(next_line_help = true, after_help = EXAMPLES)]
     Server(Box<ServerOptions>),
+    /// Operate a running broker: everything that rabbitmqctl and its family do
+    #[command(disable_help_flag = true)]
+    Ctl {
+        /// A command and what it takes; `help` lists them
+        #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Make links in a folder, through which this program is rabbitmqctl, rabbitmq-server and the others
+    Links {
+        /// The folder, such as /usr/local/bin
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// Replace files of these names that are something else
+        #[arg(long)]
+        force: bool,
+    },
     /// Put load on a broker, this one or another, and measure it
     Perf(Box<leveret_perf::Options>),
     /// Look at a data folder that no broker uses: check it, print what is in it, repair it

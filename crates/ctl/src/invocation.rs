@@ -1,0 +1,212 @@
+//! A command with everything it was given.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ArgMatches;
+use serde_json::Value;
+
+use crate::client::{self, Line, Reply};
+use crate::failure::{Exit, Failure};
+use crate::output::{self, Formatter};
+use crate::parse;
+use crate::spec::Command;
+use crate::tool::Tool;
+
+/// What every command can be told.
+#[derive(Debug, Clone)]
+pub(crate) struct General {
+    pub(crate) target: Target,
+    pub(crate) timeout: Option<Timeout>,
+    /// Whether nothing but the answer is to be said: `--quiet` or `--silent`.
+    pub(crate) quiet: bool,
+    pub(crate) vhost: Option<String>,
+    pub(crate) formatter: Option<Formatter>,
+    /// Whether tables have a line with the names of their columns.
+    pub(crate) headers: bool,
+    pub(crate) dry_run: bool,
+}
+
+/// The node that is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// One on this machine.
+    Local {
+        /// Its name, if it was given.
+        node: Option<String>,
+        /// Its data folder, if it was given.
+        data_dir: Option<PathBuf>,
+    },
+    /// One whose management listener is there.
+    Remote { url: String, user: String, password_file: Option<PathBuf>, ca_file: Option<PathBuf> },
+}
+
+/// How long the node may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Timeout {
+    /// As long as it wants.
+    Infinity,
+    /// So long.
+    After(Duration),
+}
+
+impl Timeout {
+    /// Reads a number of seconds, or `infinity`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "infinity" => Some(Self::Infinity),
+            _ => text.parse::<u32>().ok().map(|seconds| Self::After(Duration::from_secs(seconds.into()))),
+        }
+    }
+
+    /// The time, if there is an end.
+    pub(crate) const fn limit(self) -> Option<Duration> {
+        match self {
+            Self::Infinity => None,
+            Self::After(limit) => Some(limit),
+        }
+    }
+}
+
+/// A command with everything it was given.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    pub(crate) tool: Tool,
+    command: &'static Command,
+    arguments: Vec<String>,
+    pub(crate) general: General,
+    matches: ArgMatches,
+}
+
+impl Invocation {
+    pub(crate) const fn new(
+        tool: Tool,
+        command: &'static Command,
+        arguments: Vec<String>,
+        general: General,
+        matches: ArgMatches,
+    ) -> Self {
+        Self { tool, command, arguments, general, matches }
+    }
+
+    /// Does it all: looks at what was given, says what begins, does it, writes what came of it.
+    pub(crate) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        (self.command.validate)(self)?;
+        if !self.is_hushed()
+            && let Some(banner) = (self.command.banner)(self)
+        {
+            output::write(out, &banner)?;
+            // It is there before the node is asked, which may take a while.
+            output::flush(out)?;
+        }
+        if self.general.dry_run && !self.command.flags.iter().any(|flag| flag.name == "dry-run") {
+            return Ok(());
+        }
+        let answer = (self.command.run)(self)?;
+        output::print(out, answer, self.general.formatter, self.general.headers)
+    }
+
+    /// Whether only the answer itself is to be written.
+    pub(crate) fn is_hushed(&self) -> bool {
+        self.general.quiet || self.general.formatter.is_some_and(Formatter::is_for_machines)
+    }
+
+    /// The vhost, `/` unless another one was named.
+    pub(crate) fn vhost(&self) -> &str {
+        self.general.vhost.as_deref().unwrap_or("/")
+    }
+
+    /// How long the node may take.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        let default = self.command.timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        self.general.timeout.map_or(default, Timeout::limit)
+    }
+
+    /// What stands at this place.
+    pub(crate) fn argument(&self, name: &str) -> Option<&str> {
+        self.given::<String>(name).map(String::as_str)
+    }
+
+    /// What stands at a place that cannot be empty.
+    pub(crate) fn required(&self, name: &str) -> &str {
+        self.argument(name).unwrap_or_default()
+    }
+
+    /// Everything that stands from this place on.
+    pub(crate) fn arguments(&self, name: &str) -> Vec<&str> {
+        let given = self.matches.try_get_many::<String>(name).ok().flatten();
+        given.map(|all| all.map(String::as_str).collect()).unwrap_or_default()
+    }
+
+    /// What an option with a text was given.
+    pub(crate) fn value(&self, flag: &str) -> Option<&str> {
+        self.argument(flag)
+    }
+
+    /// What an option with a whole number was given.
+    pub(crate) fn integer(&self, flag: &str) -> Option<i64> {
+        self.given(flag).copied()
+    }
+
+    /// What an option with a number was given.
+    pub(crate) fn number(&self, flag: &str) -> Option<u64> {
+        self.given(flag).copied()
+    }
+
+    /// Whether a switch is there.
+    pub(crate) fn is_set(&self, flag: &str) -> bool {
+        self.given(flag).copied().unwrap_or_default()
+    }
+
+    /// What was given under a name; nothing if the command knows no such name.
+    fn given<T: Clone + Send + Sync + 'static>(&self, name: &str) -> Option<&T> {
+        self.matches.try_get_one(name).ok().flatten()
+    }
+
+    /// Asks the node for an operation and waits for the whole answer.
+    pub(crate) fn call(&self, operation: &str, arguments: &Value) -> Result<Reply, Failure> {
+        let mut reply = Reply::default();
+        let result = self.call_each(operation, arguments, &mut |line| {
+            match line {
+                Line::Row(row) => reply.rows.push(row),
+                Line::Note(note) => reply.notes.push(note),
+                Line::Progress { .. } => {}
+            }
+            Ok(())
+        })?;
+        reply.result = result;
+        Ok(reply)
+    }
+
+    /// Asks the node for an operation, and takes each line of the answer as it comes; gives its result.
+    pub(crate) fn call_each(
+        &self,
+        operation: &str,
+        arguments: &Value,
+        take: &mut dyn FnMut(Line) -> Result<(), Failure>,
+    ) -> Result<Value, Failure> {
+        client::call(&self.general.target, operation, arguments, self.timeout(), take).map_err(|error| match error {
+            client::Error::TimedOut { node } => {
+                let seconds = self.timeout().unwrap_or_default().as_secs();
+                let operation = self.command.name;
+                let text = format!(
+                    "Error: operation {operation} on node {node} timed out. Timeout value used: {}",
+                    seconds * 1000
+                );
+                Failure::plain(Exit::Temporary, text)
+            }
+            client::Error::Failed(failure) => failure,
+        })
+    }
+
+    /// A fault of what was given, found while looking at it: with what was given and how to call the command.
+    pub(crate) fn invalid(&self, exit: Exit, reason: &str) -> Failure {
+        Failure { exit, ..parse::invalid(self.tool, self.command, &self.arguments, reason) }
+    }
+
+    /// The same with `Bad argument: ` before the reason.
+    pub(crate) fn bad_argument(&self, reason: &str) -> Failure {
+        self.invalid(Exit::Data, &format!("Bad argument: {reason}"))
+    }
+}
