@@ -72,7 +72,7 @@ pub(crate) fn of_command(tool: Tool, command: &Command) -> String {
 }
 
 /// An option as it is written.
-fn spelt(flag: &Flag) -> String {
+pub(crate) fn spelt(flag: &Flag) -> String {
     let short = flag.short.map(|letter| format!("-{letter}, ")).unwrap_or_default();
     let value = match flag.takes {
         Takes::Nothing => String::new(),

@@ -8,6 +8,7 @@
 mod client;
 mod commands;
 mod failure;
+mod generate;
 mod help;
 mod invocation;
 mod locate;
@@ -20,7 +21,9 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+pub use clap_complete::Shell;
 pub use failure::Exit;
+pub use generate::{completions, manual, parser};
 pub use locate::{SOCKET, find_socket};
 pub use tool::Tool;
 

@@ -3,6 +3,7 @@
 mod banner;
 mod links;
 mod logging;
+mod manual;
 mod options;
 mod storage_tool;
 
@@ -37,6 +38,10 @@ fn main() -> ExitCode {
         Command::Links { folder, force } => {
             exit_code(links::make(&folder, force), |error| eprintln!("leveret links: {error}"))
         }
+        Command::Completions { shell, program } => {
+            exit_code(manual::completions(shell, &program), |error| eprintln!("leveret completions: {error}"))
+        }
+        Command::Man { folder } => exit_code(manual::write(&folder), |error| eprintln!("leveret man: {error}")),
         Command::Perf(options) => exit_code(leveret_perf::run(*options), |error| eprintln!("leveret perf: {error}")),
         Command::Storage(command) => storage_tool::run(command),
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, RangedU64ValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use leveret_ctl::Shell;
 use leveret_server::{AMQP_PORT, Config, SyncMode, everywhere};
 
 use self::tls::TlsOptions;
@@ -62,6 +63,20 @@ pub(crate) enum Command {
         /// Replace files of these names that are something else
         #[arg(long)]
         force: bool,
+    },
+    /// Print what a shell needs to complete command lines, of this program or of one of the links to it
+    Completions {
+        /// The shell
+        shell: Shell,
+        /// The program, such as rabbitmqctl
+        #[arg(default_value = "leveret")]
+        program: String,
+    },
+    /// Write the manual pages of this program and of the links to it
+    Man {
+        /// The folder, such as /usr/local/share/man
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
     },
     /// Put load on a broker, this one or another, and measure it
     Perf(Box<leveret_perf::Options>),
