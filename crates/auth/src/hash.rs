@@ -96,6 +96,24 @@ pub enum Effort {
 }
 
 impl Hashing {
+    /// With the algorithm of that name, as people write it or as definitions have it.
+    pub fn named(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        let algorithm = match name.as_str() {
+            "sha256" | "sha-256" => HashingAlgorithm::Sha256,
+            "sha512" | "sha-512" => HashingAlgorithm::Sha512,
+            "md5" => HashingAlgorithm::Md5,
+            "argon2id" => HashingAlgorithm::Argon2id,
+            module => HashingAlgorithm::parse(module)?,
+        };
+        Some(Self { algorithm, ..Self::default() })
+    }
+
+    /// Hashes a password to the text that definitions have.
+    pub fn hash_text(&self, password: &str) -> Result<String, HashError> {
+        self.hash(&Secret::new(password.as_bytes())).map(|hash| to_text(&hash))
+    }
+
     /// Hashes a password. Of a blank one nothing is kept, as it never logs anybody in.
     pub fn hash(&self, password: &Secret) -> Result<PasswordHash, HashError> {
         let Self { algorithm, argon2 } = *self;
@@ -231,6 +249,26 @@ mod tests {
 
     fn secret(text: &str) -> Secret {
         Secret::new(text.as_bytes())
+    }
+
+    #[test]
+    fn a_text_is_hashed_to_what_definitions_have() {
+        for (name, algorithm) in [
+            ("sha256", Some(HashingAlgorithm::Sha256)),
+            ("SHA-512", Some(HashingAlgorithm::Sha512)),
+            ("rabbit_password_hashing_sha512", Some(HashingAlgorithm::Sha512)),
+            ("argon2id", Some(HashingAlgorithm::Argon2id)),
+            ("rot13", None),
+        ] {
+            let hashing = Hashing::named(name);
+            assert_eq!(hashing.map(|hashing| hashing.algorithm), algorithm, "{name}");
+            let Some(hashing) = hashing else { continue };
+            let text = Hashing { argon2: QUICK, ..hashing }.hash_text("swordfish").unwrap();
+            let hash = from_text(hashing.algorithm, &text).unwrap();
+            assert!(verify(&hash, &secret("swordfish")) && !verify(&hash, &secret("other")), "{name}");
+        }
+        let md5 = Hashing::named("md5").unwrap();
+        assert_eq!(md5.hash_text("swordfish"), Err(HashError::Outdated));
     }
 
     #[test]
