@@ -63,6 +63,8 @@ impl Failure {
         let exit = match kind {
             "usage" => Exit::Usage,
             "data" => Exit::Data,
+            // RabbitMQ's tools say this without a heading, and scripts look for it at the beginning of a line.
+            "no_vhost" => return Self::plain(Exit::Data, text),
             "no_user" => Exit::NoUser,
             "unavailable" => Exit::Unavailable,
             "temporary" => Exit::Temporary,

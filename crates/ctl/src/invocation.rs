@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use crate::client::{self, Line, Reply};
 use crate::failure::{Exit, Failure};
-use crate::output::{self, Formatter};
+use crate::output::{self, Answer, Formatter, Rows};
 use crate::parse;
-use crate::spec::Command;
+use crate::spec::{Command, Head};
 use crate::tool::Tool;
 
 /// What every command can be told.
@@ -69,8 +69,7 @@ impl Timeout {
     }
 }
 
-/// A command with everything it was given.
-#[derive(Debug)]
+/// A command with everything it was given. Not to be shown as a whole: there may be passwords in it.
 pub(crate) struct Invocation {
     pub(crate) tool: Tool,
     command: &'static Command,
@@ -104,7 +103,8 @@ impl Invocation {
             return Ok(());
         }
         let answer = (self.command.run)(self)?;
-        output::print(out, answer, self.general.formatter, self.general.headers)
+        let headers = self.general.headers && self.command.head == Head::Names;
+        output::print(out, answer, self.general.formatter, headers)
     }
 
     /// Whether only the answer itself is to be written.
@@ -177,6 +177,17 @@ impl Invocation {
         })?;
         reply.result = result;
         Ok(reply)
+    }
+
+    /// Asks the node to do something that gives nothing but that it is done.
+    pub(crate) fn perform(&self, operation: &str, arguments: &Value) -> Result<Answer, Failure> {
+        self.call(operation, arguments).map(|_| Answer::Done)
+    }
+
+    /// Asks the node for rows of these columns, all of which are there before the first is written.
+    pub(crate) fn list(&self, operation: &str, arguments: &Value, columns: &[&str]) -> Result<Rows, Failure> {
+        let reply = self.call(operation, arguments)?;
+        Ok(Rows::new(columns.iter().copied(), reply.rows).or_line())
     }
 
     /// Asks the node for an operation, and takes each line of the answer as it comes; gives its result.

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "the commands that use the rest of this follow")]
 
 mod client;
+mod columns;
 mod commands;
 mod failure;
 mod generate;
@@ -14,6 +15,7 @@ mod invocation;
 mod locate;
 mod output;
 mod parse;
+mod password;
 mod spec;
 mod tool;
 

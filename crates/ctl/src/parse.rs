@@ -10,7 +10,7 @@ use crate::failure::{Exit, Failure};
 use crate::help;
 use crate::invocation::{General, Invocation, Target, Timeout};
 use crate::output::Formatter;
-use crate::spec::{Command, Count, Flag, Positional, Takes};
+use crate::spec::{Command, Count, Flag, Positional, Shown, Takes};
 use crate::tool::Tool;
 
 /// What a command line asks for.
@@ -63,16 +63,18 @@ fn named_command(tool: Tool, arguments: &[String]) -> Named<'_> {
         if !argument.starts_with('-') {
             return known(tool, argument);
         }
-        let takes_next = general_flags().into_iter().any(|flag| {
-            flag.takes != Takes::Nothing
-                && (argument.strip_prefix("--") == Some(flag.name)
-                    || flag.short.is_some_and(|letter| *argument == format!("-{letter}")))
-        });
-        if takes_next {
+        if general_flags().iter().any(|flag| takes_next(flag, argument)) {
             rest.next();
         }
     }
     Named::None
+}
+
+/// Whether this is the option, and its value comes as the next argument.
+fn takes_next(flag: &Flag, argument: &str) -> bool {
+    !matches!(flag.takes, Takes::Nothing | Takes::Bool)
+        && (argument.strip_prefix("--") == Some(flag.name)
+            || flag.short.is_some_and(|letter| argument == format!("-{letter}")))
 }
 
 fn known(tool: Tool, name: &str) -> Named<'_> {
@@ -223,9 +225,30 @@ fn refusal(tool: Tool, command: &'static Command, arguments: &[String], error: &
 /// A command line that cannot be, with what was given and how to call the command.
 pub(crate) fn invalid(tool: Tool, command: &'static Command, arguments: &[String], reason: &str) -> Failure {
     let usage = help::usage(tool, command);
-    let given = arguments.join(" ");
+    let given = shown(command, arguments);
     let text = format!("Error (argument validation): {reason}\nArguments given:\n\t{given}\n\n{usage}");
     Failure::plain(Exit::Usage, text)
+}
+
+/// The command line without passwords: what is written to standard error is often kept.
+fn shown(command: &Command, arguments: &[String]) -> String {
+    let secret = command.positionals.iter().position(|place| place.shown == Shown::Masked);
+    let Some(secret) = secret else { return arguments.join(" ") };
+    let general = general_flags();
+    let mut words = Vec::with_capacity(arguments.len());
+    let (mut places, mut is_value, mut ended) = (0, false, false);
+    for argument in arguments {
+        let is_option = !ended && argument.starts_with('-');
+        let is_place = !is_option && !std::mem::take(&mut is_value);
+        if is_option {
+            ended = argument == "--";
+            is_value = general.iter().chain(command.flags).any(|flag| takes_next(flag, argument));
+        }
+        // The first one is the command's name.
+        words.push(if is_place && places > secret { "***" } else { argument.as_str() });
+        places += usize::from(is_place);
+    }
+    words.join(" ")
 }
 
 #[cfg(test)]

@@ -65,6 +65,17 @@ pub(crate) struct Positional {
     pub(crate) about: &'static str,
     /// How many there may be.
     pub(crate) count: Count,
+    /// Whether it is shown when the command line is.
+    pub(crate) shown: Shown,
+}
+
+/// Whether something is shown when the command line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// As it is.
+    Plainly,
+    /// As asterisks: it is a password.
+    Masked,
 }
 
 /// How many there may be of something.
@@ -108,6 +119,15 @@ pub(crate) enum Takes {
     Bool,
 }
 
+/// Whether tables of a command begin with the names of the columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// They do, unless somebody does not want that.
+    Names,
+    /// They never do.
+    None,
+}
+
 /// A command. The same one may be in several tools.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Command {
@@ -127,6 +147,8 @@ pub(crate) struct Command {
     pub(crate) notes: &'static str,
     /// How long the node may take, in seconds, unless `--timeout` says something else; for ever, if not given.
     pub(crate) timeout: Option<u32>,
+    /// Whether tables of it begin with the names of the columns.
+    pub(crate) head: Head,
     /// Looks at what was given before anything is said or done.
     pub(crate) validate: fn(&Invocation) -> Result<(), Failure>,
     /// What is said before it begins.
@@ -153,6 +175,7 @@ impl Command {
             flags: &[],
             notes: "",
             timeout: None,
+            head: Head::Names,
             validate: |_| Ok(()),
             banner: |_| None,
             run,
@@ -190,6 +213,12 @@ impl Command {
         self
     }
 
+    /// Tables without the names of the columns, as RabbitMQ's command has them.
+    pub(crate) const fn headless(mut self) -> Self {
+        self.head = Head::None;
+        self
+    }
+
     /// What is said before it begins.
     pub(crate) const fn banner(mut self, banner: fn(&Invocation) -> Option<String>) -> Self {
         self.banner = banner;
@@ -206,22 +235,30 @@ impl Command {
 impl Positional {
     /// One that has to be there.
     pub(crate) const fn one(name: &'static str, about: &'static str) -> Self {
-        Self { name, about, count: Count::One }
+        Self { name, about, count: Count::One, shown: Shown::Plainly }
     }
 
     /// One that may be missing.
     pub(crate) const fn optional(name: &'static str, about: &'static str) -> Self {
-        Self { name, about, count: Count::Optional }
+        Self { name, about, count: Count::Optional, shown: Shown::Plainly }
     }
 
     /// Any number.
     pub(crate) const fn any(name: &'static str, about: &'static str) -> Self {
-        Self { name, about, count: Count::Any }
+        Self { name, about, count: Count::Any, shown: Shown::Plainly }
     }
 
     /// One or more.
     pub(crate) const fn many(name: &'static str, about: &'static str) -> Self {
-        Self { name, about, count: Count::Many }
+        Self { name, about, count: Count::Many, shown: Shown::Plainly }
+    }
+}
+
+impl Positional {
+    /// Not to be shown, as it is a password.
+    pub(crate) const fn secret(mut self) -> Self {
+        self.shown = Shown::Masked;
+        self
     }
 }
 

@@ -10,9 +10,9 @@ pub(super) fn rows(rows: &Rows) -> String {
     format!("[\n{}{}]", lines.join("\n,"), if lines.is_empty() { "" } else { "\n" })
 }
 
-/// The rows, one in a line.
+/// The rows, one in a line, with an empty line behind each, as RabbitMQ writes them.
 pub(super) fn stream(rows: &Rows) -> String {
-    objects(rows).collect::<Vec<_>>().join("\n")
+    objects(rows).map(|row| row + "\n").collect::<Vec<_>>().join("\n")
 }
 
 fn objects(rows: &Rows) -> impl Iterator<Item = String> {
@@ -33,7 +33,7 @@ mod tests {
         let row = |name: &str| Map::from_iter([("name".to_owned(), json!(name)), ("more".to_owned(), json!(1))]);
         let list = Rows::new(["name"], vec![row("a"), row("b")]);
         assert_eq!(rows(&list), "[\n{\"name\":\"a\"}\n,{\"name\":\"b\"}\n]");
-        assert_eq!(stream(&list), "{\"name\":\"a\"}\n{\"name\":\"b\"}");
+        assert_eq!(stream(&list), "{\"name\":\"a\"}\n\n{\"name\":\"b\"}\n");
         assert_eq!(rows(&Rows::new(["name"], Vec::new())), "[\n]");
     }
 }

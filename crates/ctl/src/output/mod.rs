@@ -8,7 +8,7 @@ mod table;
 
 use std::io::Write;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::failure::{Exit, Failure};
 
@@ -17,7 +17,7 @@ use crate::failure::{Exit, Failure};
 pub(crate) enum Answer {
     /// Nothing but that it is done.
     Done,
-    /// A text, which is also what machines get, as a JSON string.
+    /// A text, which is also what machines get: as `message` of a JSON object.
     Text(String),
     /// Rows of a table.
     Rows(Rows),
@@ -32,10 +32,22 @@ pub(crate) enum Answer {
 
 /// Rows of a table.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[expect(clippy::struct_field_names, reason = "rows are what it has")]
 pub(crate) struct Rows {
     pub(crate) columns: Vec<Column>,
     /// By the names of the columns.
     pub(crate) rows: Vec<Map<String, Value>>,
+    pub(crate) empty: Empty,
+}
+
+/// What is written of a table without rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Empty {
+    /// Nothing, as RabbitMQ's commands do that write row by row.
+    #[default]
+    Nothing,
+    /// An empty line, as those do that have everything first.
+    Line,
 }
 
 /// A column.
@@ -54,13 +66,29 @@ pub(crate) enum Style {
     Plain,
     /// As JSON.
     Json,
+    /// Texts and keys within it are names, which Erlang writes without quotes where it can.
+    Atoms,
 }
 
 impl Rows {
     /// Rows with plain columns of these names.
     pub(crate) fn new<'a>(columns: impl IntoIterator<Item = &'a str>, rows: Vec<Map<String, Value>>) -> Self {
         let columns = columns.into_iter().map(Column::plain).collect();
-        Self { columns, rows }
+        Self { columns, rows, empty: Empty::Nothing }
+    }
+
+    /// Of which an empty line is written if there are none.
+    pub(crate) const fn or_line(mut self) -> Self {
+        self.empty = Empty::Line;
+        self
+    }
+
+    /// With that column written in another way.
+    pub(crate) fn styled(mut self, name: &str, style: Style) -> Self {
+        for column in self.columns.iter_mut().filter(|column| column.name == name) {
+            column.style = style;
+        }
+        self
     }
 }
 
@@ -85,6 +113,7 @@ impl Column {
         match (self.style, self.of(row)) {
             (_, Value::Null) => String::new(),
             (Style::Plain, value) => table::inline(value),
+            (Style::Atoms, value) => table::inline_atoms(value),
             (Style::Json, Value::String(text)) => text.clone(),
             (Style::Json, value) => value.to_string(),
         }
@@ -131,6 +160,10 @@ pub(crate) fn print(
 ) -> Result<(), Failure> {
     let formatter = formatter.unwrap_or(Formatter::Table);
     let text = match (answer, formatter) {
+        (Answer::Rows(rows), _) if rows.rows.is_empty() && rows.empty == Empty::Line => {
+            let text = if matches!(formatter, Formatter::Json | Formatter::Erlang) { "[]" } else { "" };
+            return write(out, text);
+        }
         (Answer::Rows(rows), Formatter::Table) => table::rows(&rows, headers),
         (Answer::Rows(rows), Formatter::PrettyTable) => pretty::rows(&rows),
         (Answer::Rows(rows), Formatter::Json) => json::rows(&rows),
@@ -139,7 +172,7 @@ pub(crate) fn print(
         (Answer::Rows(rows), Formatter::Erlang) => erlang::rows(&rows),
         (Answer::Done, Formatter::Json | Formatter::JsonStream) => r#"{"result":"ok"}"#.to_owned(),
         (Answer::Done, _) => String::new(),
-        (Answer::Text(text), Formatter::Json | Formatter::JsonStream) => Value::String(text).to_string(),
+        (Answer::Text(text), Formatter::Json | Formatter::JsonStream) => json!({ "message": text }).to_string(),
         (Answer::Text(text), _) | (Answer::Report { text, .. }, Formatter::Table | Formatter::PrettyTable) => text,
         (Answer::Report { value, .. }, Formatter::Json | Formatter::JsonStream) => value.to_string(),
         (Answer::Report { value, .. }, Formatter::Erlang) => erlang::term(&value),

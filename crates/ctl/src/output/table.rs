@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::Rows;
+use super::{Rows, erlang};
 
 /// The rows; nothing if there are none.
 pub(super) fn rows(rows: &Rows, headers: bool) -> String {
@@ -52,6 +52,15 @@ pub(super) fn inline(value: &Value) -> String {
     }
 }
 
+/// The same of a value whose texts and keys are names.
+pub(super) fn inline_atoms(value: &Value) -> String {
+    let Value::Object(fields) = value else { return inline(value) };
+    let atom = |value: &Value| value.as_str().map_or_else(|| part(value), erlang::atom);
+    let fields: Vec<String> =
+        fields.iter().map(|(key, value)| format!("{{{}, {}}}", erlang::atom(key), atom(value))).collect();
+    format!("[{}]", fields.join(", "))
+}
+
 /// An element of a list.
 fn part(value: &Value) -> String {
     match value {
@@ -90,6 +99,17 @@ mod tests {
             (json!({}), "[]"),
         ] {
             assert_eq!(inline(&value), text, "{value}");
+        }
+    }
+
+    #[test]
+    fn names_are_written_as_atoms() {
+        for (value, text) in [
+            (json!({"rabbit@host": "running"}), "[{rabbit@host, running}]"),
+            (json!({"my-rabbit@host": "Down"}), "[{'my-rabbit@host', 'Down'}]"),
+            (json!(["a tag"]), "[a tag]"),
+        ] {
+            assert_eq!(inline_atoms(&value), text, "{value}");
         }
     }
 
