@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::access::Peer;
+use crate::clock::Timestamp;
 use crate::hash::Map;
 use crate::mailbox::Mailbox;
+use crate::report::{KnownConnection, KnownOpen};
 use crate::topology::{ConnectionId, UserLimits, VhostLimits};
 use crate::{Error, Name};
 
@@ -23,6 +26,8 @@ pub(crate) struct Connections {
 #[derive(Debug)]
 struct Connection {
     mailbox: Arc<Mailbox>,
+    peer: Arc<Peer>,
+    since: Timestamp,
     open: Option<Open>,
 }
 
@@ -49,9 +54,20 @@ struct UserCounts {
     channels: u64,
 }
 
+impl Connection {
+    fn known(&self, id: ConnectionId) -> KnownConnection {
+        let open = self.open.as_ref().map(|open| KnownOpen {
+            vhost: Name::clone(&open.vhost),
+            user: Name::clone(&open.user),
+            channels: open.channels,
+        });
+        KnownConnection { id, peer: Arc::clone(&self.peer), since: self.since, open }
+    }
+}
+
 impl Connections {
-    pub(crate) fn insert(&mut self, id: ConnectionId, mailbox: Arc<Mailbox>) {
-        self.all.insert(id, Connection { mailbox, open: None });
+    pub(crate) fn insert(&mut self, id: ConnectionId, mailbox: Arc<Mailbox>, peer: Arc<Peer>, since: Timestamp) {
+        self.all.insert(id, Connection { mailbox, peer, since, open: None });
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -62,9 +78,24 @@ impl Connections {
         self.all.values().map(|connection| &connection.mailbox)
     }
 
+    /// What is known of each, in no particular order.
+    pub(crate) fn known(&self) -> impl Iterator<Item = (KnownConnection, &Arc<Mailbox>)> {
+        self.all.iter().map(|(id, connection)| (connection.known(*id), &connection.mailbox))
+    }
+
+    /// What is known of one.
+    pub(crate) fn known_one(&self, id: ConnectionId) -> Option<KnownConnection> {
+        self.all.get(&id).map(|connection| connection.known(id))
+    }
+
+    /// The mailbox of one.
+    pub(crate) fn mailbox(&self, id: ConnectionId) -> Option<&Arc<Mailbox>> {
+        self.all.get(&id).map(|connection| &connection.mailbox)
+    }
+
     /// The open ones.
     pub(crate) fn open_ones(&self) -> impl Iterator<Item = OpenOne<'_>> {
-        self.all.values().filter_map(|Connection { mailbox, open }| {
+        self.all.values().filter_map(|Connection { mailbox, open, .. }| {
             let Open { vhost, user, .. } = open.as_ref()?;
             Some(OpenOne { mailbox, vhost, user })
         })
@@ -161,7 +192,7 @@ mod tests {
     fn connections(count: u64) -> Connections {
         let mut connections = Connections::default();
         for id in 0..count {
-            connections.insert(ConnectionId(id), Arc::new(Mailbox::default()));
+            connections.insert(ConnectionId(id), Arc::default(), Arc::new(Peer::local()), Timestamp::default());
         }
         connections
     }

@@ -22,6 +22,7 @@ pub mod node;
 pub mod properties;
 pub mod queue;
 mod regex;
+pub mod report;
 pub mod store;
 pub mod topology;
 pub mod value;

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::Name;
 use crate::access::Outcome;
 use crate::queue::{Delivery, Sink};
+use crate::report::Question;
 use crate::topology::QueueId;
 
 /// Octets of message that wait in a mailbox before its consumers are passed over. Large enough to keep a connection busy
@@ -51,6 +52,15 @@ pub enum Event {
         /// What came of it.
         outcome: Box<Outcome>,
     },
+    /// Somebody wants to know how the connection is.
+    Report(Question),
+}
+
+impl Event {
+    /// Whether it matters also to a connection whose client reads nothing.
+    const fn is_urgent(&self) -> bool {
+        matches!(self, Self::Close(_) | Self::Report(_))
+    }
 }
 
 /// Why the node closes a connection.
@@ -67,6 +77,11 @@ pub enum CloseReason {
     UserDeleted {
         /// Its name.
         user: Name,
+    },
+    /// An operator wants it so.
+    Operator {
+        /// What the client is told.
+        reason: Name,
     },
 }
 
@@ -98,7 +113,11 @@ impl Inbox {
 #[derive(Debug, Default)]
 struct State {
     inbox: Inbox,
+    /// Events that are handled whatever keeps the connection from handling the others.
+    urgent: Vec<Event>,
     waker: Option<Waker>,
+    /// Who is woken by urgent events only.
+    urgent_waker: Option<Waker>,
 }
 
 /// A connection's mailbox.
@@ -114,6 +133,9 @@ impl Mailbox {
     pub fn take(&self, inbox: &mut Inbox) {
         let mut state = self.state.lock();
         std::mem::swap(&mut state.inbox, inbox);
+        if !state.urgent.is_empty() {
+            inbox.events.append(&mut state.urgent);
+        }
         self.bytes.store(0, Ordering::Relaxed);
         drop(state);
         // The first to be resumed may take all the room, and the others ask again in the same order: each time it has to be
@@ -126,13 +148,25 @@ impl Mailbox {
     /// Sets who is woken when something comes in; false if something is there already.
     pub fn register(&self, waker: &Waker) -> bool {
         let mut state = self.state.lock();
-        if !state.inbox.is_empty() {
+        if !state.inbox.is_empty() || !state.urgent.is_empty() {
             return false;
         }
-        match &mut state.waker {
-            Some(old) if old.will_wake(waker) => {}
-            slot => *slot = Some(waker.clone()),
+        set(&mut state.waker, waker);
+        true
+    }
+
+    /// Takes out what cannot wait, and leaves the rest.
+    pub fn take_urgent(&self) -> Vec<Event> {
+        std::mem::take(&mut self.state.lock().urgent)
+    }
+
+    /// Sets who is woken when something comes in that cannot wait; false if there is such a thing already.
+    pub fn register_urgent(&self, waker: &Waker) -> bool {
+        let mut state = self.state.lock();
+        if !state.urgent.is_empty() {
+            return false;
         }
+        set(&mut state.urgent_waker, waker);
         true
     }
 
@@ -140,6 +174,17 @@ impl Mailbox {
     #[must_use]
     pub fn post(&self, event: Event) -> Option<Waker> {
         let mut state = self.state.lock();
+        if event.is_urgent() {
+            // A connection that hears nothing gathers neither questions that nobody has any more, nor the same word again.
+            state.urgent.retain(|other| match other {
+                Event::Report(question) => !question.is_late(),
+                _ => !matches!(event, Event::Close(_)),
+            });
+            state.urgent.push(event);
+            // Both are of one task, if both are there.
+            let urgent = state.urgent_waker.take();
+            return state.waker.take().or(urgent);
+        }
         // Told once is told; a connection that takes nothing for a while must not gather the same word a thousand times.
         let is_said = match event {
             Event::PublishingResumed => {
@@ -188,6 +233,13 @@ impl Sink for Arc<Mailbox> {
         }
         state.inbox.awaiting_room.push(key);
         true
+    }
+}
+
+fn set(slot: &mut Option<Waker>, waker: &Waker) {
+    match slot {
+        Some(old) if old.will_wake(waker) => {}
+        slot => *slot = Some(waker.clone()),
     }
 }
 
@@ -298,6 +350,29 @@ mod tests {
         assert!(mailbox.register(&other.waker()), "the last to register is woken");
         deliver(&mailbox, &[b"b"]).into_iter().for_each(Waker::wake);
         assert_eq!((wakes.count(), other.count()), (1, 1));
+    }
+
+    #[test]
+    fn what_cannot_wait_is_there_for_those_who_take_nothing_else() {
+        let mailbox = Arc::new(Mailbox::default());
+        let wakes = Wakes::new();
+        assert!(mailbox.register_urgent(&wakes.waker()));
+        deliver(&mailbox, &[b"a"]).into_iter().for_each(Waker::wake);
+        mailbox.post(Event::JournalMoved).into_iter().for_each(Waker::wake);
+        assert_eq!(wakes.count(), 0);
+        for _ in 0..2 {
+            mailbox.post(Event::Close(CloseReason::Shutdown)).into_iter().for_each(Waker::wake);
+            assert_eq!(wakes.count(), 1);
+        }
+        assert!(!mailbox.register_urgent(&wakes.waker()));
+        assert_eq!(mailbox.take_urgent().len(), 1, "the same word is not said again");
+        assert!(mailbox.register_urgent(&wakes.waker()));
+        let _ = mailbox.post(Event::Close(CloseReason::Shutdown));
+        let inbox = take(&mailbox);
+        assert_eq!((inbox.deliveries.len(), inbox.events.len()), (1, 2), "everybody else gets it with the rest");
+        assert!(mailbox.register(&wakes.waker()));
+        let _ = mailbox.post(Event::Close(CloseReason::Shutdown));
+        assert!(!mailbox.register(&wakes.waker()));
     }
 
     #[test]

@@ -9,11 +9,13 @@ mod connections;
 mod dead_letters;
 mod delays;
 mod history;
+mod inspect;
 mod leaving;
 mod operations;
 mod seen;
 
 pub use connections::Opening;
+pub use inspect::{ConnectionsOf, ListedQueue, QueueList, Totals};
 pub use operations::{MoveTo, Moved};
 
 use std::collections::BTreeMap;

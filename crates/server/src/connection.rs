@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use leveret_broker::clock::Timestamp;
 use leveret_broker::mailbox::Mailbox;
+use leveret_broker::report::Traffic;
 use leveret_session::amqp091::{Ending, Pause, Session};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -136,6 +137,8 @@ impl Connection {
         let ticked = self.timers(cx, &mut scratch.output);
         if self.output.len() < DELIVERY_PAUSE {
             self.session.deliver(&mut scratch.output);
+        } else {
+            self.session.deliver_urgent(&mut scratch.output);
         }
         self.pausing(cx);
         self.reading = self.read(cx, scratch)?;
@@ -157,6 +160,7 @@ impl Connection {
             scratch.sealed = Vec::new();
         }
         self.note_progress();
+        self.count_written(wrote);
         if self.reading == Reading::Ended || (self.ending == Some(Ending::Now) && self.output.len() == 0) {
             return Ok(Turn::Over);
         }
@@ -169,8 +173,22 @@ impl Connection {
             Reading::More | Reading::Ended => false,
         };
         let idle = idle && !self.settling_is_due(cx);
-        // With the socket full, its readiness wakes the task; the mailbox can wait.
-        if idle && (full || self.mailbox.register(cx.waker())) { Ok(Turn::Idle) } else { Ok(Turn::Again) }
+        // With the socket full, its readiness wakes the task; but for what cannot wait, the mailbox can.
+        let mailbox = &self.mailbox;
+        let register = || if full { mailbox.register_urgent(cx.waker()) } else { mailbox.register(cx.waker()) };
+        if idle && register() { Ok(Turn::Idle) } else { Ok(Turn::Again) }
+    }
+
+    /// Counts what a turn wrote, for those who look.
+    fn count_written(&mut self, octets: usize) {
+        let (pending, is_paused) = (self.output.len() as u64, self.pause.is_some());
+        let traffic = self.session.traffic();
+        traffic.pending = pending;
+        traffic.is_paused = is_paused;
+        if octets > 0 {
+            traffic.sent += octets as u64;
+            traffic.writes += 1;
+        }
     }
 
     fn may_not_read(&self) -> bool {
@@ -197,8 +215,11 @@ impl Connection {
         if !self.session.is_held() {
             let room = scratch.input.get_mut(kept..).unwrap_or_default();
             let read = match &mut self.tls {
-                None => poll_read(&mut self.stream, cx, room),
-                Some(tls) => poll_read_sealed(&mut self.stream, tls, cx, &mut scratch.sealed, room),
+                None => poll_read(&mut self.stream, self.session.traffic(), cx, room),
+                Some(tls) => {
+                    let traffic = self.session.traffic();
+                    poll_read_sealed(&mut self.stream, tls, traffic, cx, &mut scratch.sealed, room)
+                }
             };
             count = match read {
                 Poll::Pending => return Ok(Reading::Waiting),
@@ -343,15 +364,27 @@ impl Connection {
 
 /// Reads what is there; gives its length, 0 once the client sends no more.
 #[inline]
-fn poll_read(stream: &mut TcpStream, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<std::io::Result<usize>> {
+fn poll_read(
+    stream: &mut TcpStream,
+    traffic: &mut Traffic,
+    cx: &mut Context<'_>,
+    room: &mut [u8],
+) -> Poll<std::io::Result<usize>> {
     let mut buffer = ReadBuf::new(room);
-    Pin::new(stream).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
+    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+    let count = buffer.filled().len();
+    if count > 0 {
+        traffic.received += count as u64;
+        traffic.reads += 1;
+    }
+    Poll::Ready(Ok(count))
 }
 
 /// The same through TLS: records come into `sealed`, and what was in them goes to `room`.
 fn poll_read_sealed(
     stream: &mut TcpStream,
     tls: &mut Channel,
+    traffic: &mut Traffic,
     cx: &mut Context<'_>,
     sealed: &mut Vec<u8>,
     room: &mut [u8],
@@ -369,7 +402,7 @@ fn poll_read_sealed(
         if let Some(front) = sealed.get_mut(..kept) {
             front.copy_from_slice(tls.partial());
         }
-        let count = ready!(poll_read(stream, cx, sealed.get_mut(kept..size).unwrap_or_default()))?;
+        let count = ready!(poll_read(stream, traffic, cx, sealed.get_mut(kept..size).unwrap_or_default()))?;
         if count == 0 {
             return Poll::Ready(Ok(0));
         }

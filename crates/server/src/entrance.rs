@@ -38,12 +38,12 @@ impl Entrance {
     }
 
     /// Lets somebody in who came at `since`. `None` says that the connection is over, and the log says why.
-    pub(crate) async fn admit(&self, stream: &TcpStream, address: SocketAddr, since: Instant) -> Option<Guest> {
-        let mut peer = Peer::plain(address);
+    pub(crate) async fn admit(&self, stream: &TcpStream, mut peer: Peer, since: Instant) -> Option<Guest> {
+        let address = peer.address;
         if self.proxy == ProxyProtocol::Required {
             match timeout_at(since + HANDSHAKE_TIMEOUT, proxy::read_header(stream)).await {
                 Ok(Ok(Some(proxied))) => {
-                    peer.address = canonical(proxied);
+                    (peer.address, peer.local) = (canonical(proxied.source), canonical(proxied.destination));
                     tracing::debug!(peer = %peer.address, proxy = %address, "connection through a proxy");
                 }
                 Ok(Ok(None)) => {}

@@ -32,9 +32,18 @@ pub(crate) enum ProxyError {
     Socket(#[from] io::Error),
 }
 
-/// Takes the header, and nothing behind it, off a connection. Gives the client's address, `None` if the proxy speaks for
-/// itself or does not know.
-pub(crate) async fn read_header(stream: &TcpStream) -> Result<Option<SocketAddr>, ProxyError> {
+/// Whose connection a proxy passes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Proxied {
+    /// The client's address.
+    pub(crate) source: SocketAddr,
+    /// The address that the client connected to.
+    pub(crate) destination: SocketAddr,
+}
+
+/// Takes the header, and nothing behind it, off a connection. Gives the ends of the client's connection, `None` if the proxy
+/// speaks for itself or does not know.
+pub(crate) async fn read_header(stream: &TcpStream) -> Result<Option<Proxied>, ProxyError> {
     let mut header = Vec::new();
     loop {
         let taken = header.len();
@@ -66,7 +75,7 @@ pub(crate) async fn read_header(stream: &TcpStream) -> Result<Option<SocketAddr>
 }
 
 /// A header and its length; `None` while it is not whole.
-fn parse(octets: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, ProxyError> {
+fn parse(octets: &[u8]) -> Result<Option<(Option<Proxied>, usize)>, ProxyError> {
     let begins = |with: &[u8]| octets.iter().zip(with).all(|(octet, expected)| octet == expected);
     if !begins(V1) && !begins(V2) {
         return Err(ProxyError::Missing(recognize(octets)));
@@ -76,7 +85,10 @@ fn parse(octets: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, ProxyErro
         Ok((_, length)) if begins(V1) && length > HEADER_V1_MAX => Err(ProxyError::Malformed),
         Ok((header, length)) => match header.proxied_address() {
             Some(address) if address.protocol != Protocol::Stream => Err(ProxyError::Malformed),
-            Some(address) => Ok(Some((Some(address.source), length))),
+            Some(address) => {
+                let proxied = Proxied { source: address.source, destination: address.destination };
+                Ok(Some((Some(proxied), length)))
+            }
             None => Ok(Some((None, length))),
         },
         Err(Error::BufferTooShort) => Ok(None),
@@ -108,16 +120,19 @@ mod tests {
     #[test]
     fn whole_headers_give_an_address_and_their_length() {
         for (octets, address) in [
-            (b"PROXY TCP4 10.0.0.1 10.0.0.2 12345 5672\r\n".as_slice(), Some("10.0.0.1:12345")),
-            (b"PROXY TCP6 ::1 ::2 12345 5672\r\n", Some("[::1]:12345")),
+            (b"PROXY TCP4 10.0.0.1 10.0.0.2 12345 5672\r\n".as_slice(), Some(("10.0.0.1:12345", "10.0.0.2:5672"))),
+            (b"PROXY TCP6 ::1 ::2 12345 5672\r\n", Some(("[::1]:12345", "[::2]:5672"))),
             (b"PROXY UNKNOWN\r\n", None),
             (b"PROXY UNKNOWN ff:: ff:: 1 2\r\n", None),
             (V2_LOCAL, None),
-            (V2_IPV4, Some("10.0.0.1:12345")),
-            (V2_TLV, Some("10.0.0.1:12345")),
+            (V2_IPV4, Some(("10.0.0.1:12345", "10.0.0.2:5672"))),
+            (V2_TLV, Some(("10.0.0.1:12345", "10.0.0.2:5672"))),
         ] {
             let with_more = [octets, b"AMQP\0\0\x09\x01"].concat();
-            let expected = address.map(|address| address.parse().unwrap());
+            let expected = address.map(|(source, destination): (&str, &str)| Proxied {
+                source: source.parse().unwrap(),
+                destination: destination.parse().unwrap(),
+            });
             assert_eq!(parse(&with_more).unwrap(), Some((expected, octets.len())), "{octets:?}");
             for end in 1..octets.len() {
                 assert_eq!(parse(&octets[..end]).unwrap(), None, "{:?}", &octets[..end]);

@@ -1,7 +1,6 @@
 //! The threads that serve connections: one single-threaded runtime each, where a connection lives its whole life.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -87,7 +86,7 @@ async fn serve(
     while let Some((stream, entrance)) = receiver.recv().await {
         let counted = Counted(Arc::clone(&connections));
         let accepted = accept(stream);
-        let (stream, address) = match accepted {
+        let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!("cannot serve a connection: {error}");
@@ -96,7 +95,7 @@ async fn serve(
         };
         let since = Instant::now();
         if entrance.is_open() {
-            let connection = connect(stream, Guest { peer: Peer::plain(address), tls: None }, since, &node, &settings);
+            let connection = connect(stream, Guest { peer, tls: None }, since, &node, &settings);
             tokio::task::spawn_local(async move {
                 let _counted = counted;
                 connection.await;
@@ -107,7 +106,7 @@ async fn serve(
         tokio::task::spawn_local(async move {
             let _counted = counted;
             // Boxed, or every connection would keep the room that only its first moments need.
-            if let Some(guest) = Box::pin(entrance.admit(&stream, address, since)).await {
+            if let Some(guest) = Box::pin(entrance.admit(&stream, peer, since)).await {
                 connect(stream, guest, since, &node, &settings).await;
             }
         });
@@ -123,11 +122,11 @@ impl Drop for Counted {
     }
 }
 
-fn accept(stream: std::net::TcpStream) -> io::Result<(TcpStream, SocketAddr)> {
-    let address = canonical(stream.peer_addr()?);
+fn accept(stream: std::net::TcpStream) -> io::Result<(TcpStream, Peer)> {
+    let peer = Peer::at(canonical(stream.peer_addr()?), canonical(stream.local_addr()?));
     stream.set_nonblocking(true)?;
     stream.set_nodelay(true)?;
-    Ok((TcpStream::from_std(stream)?, address))
+    Ok((TcpStream::from_std(stream)?, peer))
 }
 
 /// The connection of somebody who was let in.

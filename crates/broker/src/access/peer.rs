@@ -10,6 +10,8 @@ use crate::clock::Timestamp;
 pub struct Peer {
     /// Its address, or the one that a proxy gives for it.
     pub address: SocketAddr,
+    /// The address that it came to.
+    pub local: SocketAddr,
     /// What is known of its TLS session, if it has one.
     pub tls: Option<TlsPeer>,
 }
@@ -41,14 +43,24 @@ pub struct PeerCertificate {
 }
 
 impl Peer {
-    /// A peer without TLS.
+    /// A peer without TLS, which came to port 0 of nowhere.
     pub const fn plain(address: SocketAddr) -> Self {
-        Self { address, tls: None }
+        Self::at(address, SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0))
+    }
+
+    /// A peer without TLS, which came to an address of this machine.
+    pub const fn at(address: SocketAddr, local: SocketAddr) -> Self {
+        Self { address, local, tls: None }
     }
 
     /// A program on this machine, of which nothing is known.
     pub const fn local() -> Self {
         Self::plain(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))
+    }
+
+    /// What its connection is called: `10.0.0.1:40000 -> 10.0.0.2:5672`.
+    pub fn connection_name(&self) -> String {
+        format!("{} -> {}", self.address, self.local)
     }
 
     /// Whether it is on this machine.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use super::Node;
+use crate::access::Peer;
 use crate::connections::Connections;
 use crate::mailbox::{CloseReason, Event, Mailbox};
 use crate::topology::{Change, ConnectionId};
@@ -52,9 +53,9 @@ pub enum Opening {
 
 impl Node {
     /// Registers a connection, which can then be told to close.
-    pub fn connect(&self, mailbox: &Arc<Mailbox>) -> ConnectionId {
+    pub fn connect(&self, mailbox: &Arc<Mailbox>, peer: &Arc<Peer>) -> ConnectionId {
         let id = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
-        self.connections.lock().insert(id, Arc::clone(mailbox));
+        self.connections.lock().insert(id, Arc::clone(mailbox), Arc::clone(peer), self.now());
         id
     }
 

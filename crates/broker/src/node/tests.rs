@@ -7,11 +7,12 @@ mod operations;
 mod time;
 
 use super::*;
+use crate::access::Peer;
 use crate::exchange::ExchangeKind;
 use crate::fake_store::FakeStore;
 use crate::mailbox::{CloseReason, Event, Inbox, MAILBOX_BYTES};
 use crate::message::Draft;
-use crate::queue::{ConsumerId, Enqueued, Fanout, Pace, Subscription, Taken};
+use crate::queue::{ConsumerId, Enqueued, Fanout, Pace, Subscriber, Subscription, Taken};
 use crate::store::Area;
 use crate::topology::{Destination, Origin};
 use crate::value::Table;
@@ -70,7 +71,17 @@ fn node(exclusive: Option<ConnectionId>, auto_delete: bool) -> (Node, Arc<QueueC
 fn consume(cell: &QueueCell, mailbox: &Arc<Mailbox>) -> ConsumerId {
     let (sink, tag) = (Arc::clone(mailbox), "tag".into());
     let (no_ack, exclusive, priority, prefetch) = (false, false, 0, 1);
-    let subscription = Subscription { sink, key: 0, tag, no_ack, exclusive, priority, prefetch, shared: None };
+    let subscription = Subscription {
+        sink,
+        key: 0,
+        tag,
+        no_ack,
+        exclusive,
+        priority,
+        prefetch,
+        shared: None,
+        subscriber: Subscriber::default(),
+    };
     cell.subscribe(subscription).unwrap()
 }
 
@@ -292,7 +303,7 @@ fn replies_to_a_consumer_that_does_not_read_are_dropped() {
 fn connections_are_told_to_close_until_they_are_forgotten() {
     let node = Node::new();
     let mailboxes: [Arc<Mailbox>; 3] = Default::default();
-    let ids = mailboxes.each_ref().map(|mailbox| node.connect(mailbox));
+    let ids = mailboxes.each_ref().map(|mailbox| node.connect(mailbox, &Arc::new(Peer::local())));
     assert_eq!((node.connection_count(), ids[0] == ids[1]), (3, false));
     node.disconnect(ids[1]);
     let wakes = Wakes::new();

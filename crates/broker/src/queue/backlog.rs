@@ -119,6 +119,16 @@ impl Backlog {
         self.body_bytes.unwrap_or_default()
     }
 
+    /// The same; none if they are not counted, or not all of them yet.
+    pub(super) fn counted_body_bytes(&self) -> Option<u64> {
+        if self.has_uncounted() { None } else { self.body_bytes }
+    }
+
+    /// Messages that are on disk only.
+    pub(super) fn cold_count(&self) -> usize {
+        self.cold.count
+    }
+
     /// Begins to count the octets of bodies, or ends it.
     pub(super) fn count_bodies(&mut self, is_counting: bool) {
         if is_counting == self.body_bytes.is_some() {

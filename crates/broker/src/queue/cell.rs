@@ -6,10 +6,12 @@
 mod commands;
 mod enqueue;
 mod operations;
+mod report;
 mod time;
 
 pub use enqueue::{Enqueued, Pace};
 pub use operations::Browsed;
+pub use report::QueueReport;
 pub use time::Lease;
 
 use std::ops::Range;

@@ -17,7 +17,8 @@ use super::consumers::{ConsumerInfo, Consumers, Turn};
 use super::lanes::{ColdLane, Lanes, split};
 use super::quorum::{Fate, Quorum, ReturnedLot};
 use super::{
-    ConsumerId, DeadLetterStrategy, Overflow, Position, QueueSettings, ReturnCause, SharedPrefetch, Sink, Subscription,
+    ConsumerId, DeadLetterStrategy, Overflow, Position, QueueSettings, ReturnCause, SharedPrefetch, Sink, Subscriber,
+    Subscription,
 };
 use crate::clock::Timestamp;
 use crate::message::Message;
@@ -277,6 +278,12 @@ impl<S: Sink> Classic<S> {
         self.quorum.as_ref().map_or(0, |quorum| quorum.delayed_count())
     }
 
+    /// Octets of the bodies of the messages that wait, if they are counted.
+    pub(super) fn counted_body_bytes(&self) -> Option<u64> {
+        let returned = self.quorum.as_ref().map_or(0, |quorum| quorum.body_bytes());
+        self.lanes.counted_body_bytes().map(|bytes| bytes + returned)
+    }
+
     fn body_bytes(&self) -> u64 {
         self.lanes.body_bytes() + self.quorum.as_ref().map_or(0, |quorum| quorum.body_bytes())
     }
@@ -360,6 +367,13 @@ impl<S: Sink> Classic<S> {
         Ok(id)
     }
 
+    /// Says whose a consumer is.
+    pub(super) fn introduce(&mut self, id: ConsumerId, subscriber: Subscriber) {
+        if let Some(consumer) = self.consumers.get_mut(id) {
+            consumer.subscription.subscriber = subscriber;
+        }
+    }
+
     /// Removes a consumer. What it was handed stays unsettled until it is settled or requeued. Says whether it was the single
     /// active consumer: then nobody is handed messages until [`Classic::hand_over`].
     pub fn unsubscribe(&mut self, id: ConsumerId) -> Option<(Subscription<S>, bool)> {
@@ -386,6 +400,16 @@ impl<S: Sink> Classic<S> {
     /// What the consumers there are asked for.
     pub fn subscriptions(&self) -> impl Iterator<Item = &Subscription<S>> {
         self.consumers.subscriptions()
+    }
+
+    /// Whether one of the consumers could take a message now, as far as is known.
+    pub(super) fn has_ready_consumer(&self) -> bool {
+        self.consumers.has_ready()
+    }
+
+    /// Whether it has a consumer that has it for itself.
+    pub(super) fn is_exclusive(&self) -> bool {
+        self.exclusive.is_some()
     }
 
     /// The consumers there are.

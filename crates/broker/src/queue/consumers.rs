@@ -15,6 +15,8 @@ use super::{Delivery, Position, SharedPrefetch, Sink};
 use crate::Name;
 use crate::mailbox::MAILBOX_BYTES;
 use crate::message::Message;
+use crate::topology::ConnectionId;
+use crate::value::Table;
 use single_active::SingleActive;
 
 /// A consumer of one queue; not reused within a queue.
@@ -56,6 +58,19 @@ pub struct Subscription<S> {
     pub prefetch: u16,
     /// The limit it shares with its channel's other consumers.
     pub shared: Option<Arc<SharedPrefetch>>,
+    /// Whose it is, for people.
+    pub subscriber: Subscriber,
+}
+
+/// Whose a consumer is, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subscriber {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The number of its channel.
+    pub channel: u16,
+    /// What the consumer was asked for with.
+    pub arguments: Table,
 }
 
 /// Whether a consumer is handed messages, but for its prefetch and its room.
@@ -88,6 +103,10 @@ pub struct ConsumerInfo {
     pub unsettled: u32,
     /// Whether it is handed messages.
     pub activity: Activity,
+    /// Whether it could take a message now, as far as its queue knows.
+    pub is_ready: bool,
+    /// Whose it is.
+    pub subscriber: Subscriber,
 }
 
 /// Why a consumer is in no ring.
@@ -116,6 +135,14 @@ pub(super) struct Consumer<S> {
     room: usize,
     room_batch: u64,
     outbox: Vec<Delivery>,
+}
+
+impl<S> Consumer<S> {
+    /// Whether it could take a message now, as far as is known: it was not passed over for its prefetch or its room.
+    fn is_ready(&self) -> bool {
+        let limit = u32::from(self.subscription.prefetch);
+        self.parked == Parked::No && (self.subscription.no_ack || limit == 0 || self.unsettled < limit)
+    }
 }
 
 #[derive(Debug)]
@@ -309,6 +336,11 @@ impl<S: Sink> Consumers<S> {
         self.slots.iter().filter_map(|slot| Some(&slot.consumer.as_ref()?.subscription))
     }
 
+    /// Whether one of them could take a message now, as far as is known.
+    pub(super) fn has_ready(&self) -> bool {
+        self.slots.iter().filter_map(|slot| slot.consumer.as_ref()).any(Consumer::is_ready)
+    }
+
     /// The consumers there are.
     pub(super) fn infos(&self) -> impl Iterator<Item = ConsumerInfo> {
         (0..).zip(&self.slots).filter_map(|(index, slot)| {
@@ -328,6 +360,8 @@ impl<S: Sink> Consumers<S> {
                 prefetch: subscription.prefetch,
                 unsettled: consumer.unsettled,
                 activity,
+                is_ready: consumer.is_ready(),
+                subscriber: subscription.subscriber.clone(),
             })
         })
     }

@@ -159,6 +159,16 @@ impl Lanes {
         self.lanes().map(Backlog::body_bytes).sum()
     }
 
+    /// The same; none if they are not counted, or not all of them yet.
+    pub(super) fn counted_body_bytes(&self) -> Option<u64> {
+        self.lanes().map(Backlog::counted_body_bytes).sum()
+    }
+
+    /// Messages that are on disk only.
+    pub(super) fn cold_count(&self) -> usize {
+        self.lanes().map(Backlog::cold_count).sum()
+    }
+
     /// Begins to count the octets of bodies, or ends it.
     pub(super) fn count_bodies(&mut self, is_counting: bool) {
         self.counts_bodies = is_counting;

@@ -15,12 +15,12 @@ mod stored_lanes;
 
 pub use backlog::{Loaded, Restored};
 pub use cell::{
-    Browsed, CloseCondition, Enqueued, Lease, Pace, QueueCell, QueueContext, QueueCounts, QueueInfo, RestoredLanes,
-    Unsubscribed,
+    Browsed, CloseCondition, Enqueued, Lease, Pace, QueueCell, QueueContext, QueueCounts, QueueInfo, QueueReport,
+    RestoredLanes, Unsubscribed,
 };
 pub use classic::{Classic, Dead, Returned, Taken, TakenOut};
 pub(crate) use classic::{QUORUM_LANES, push_position};
-pub use consumers::{Activity, ConsumerId, ConsumerInfo, Subscription};
+pub use consumers::{Activity, ConsumerId, ConsumerInfo, Subscriber, Subscription};
 pub use prefetch::SharedPrefetch;
 pub use quorum::ReturnCause;
 pub use settings::{DeadLetterStrategy, DeadLetterTo, DelayedRetry, Overflow, QueueKind, QueueSettings, Retried};

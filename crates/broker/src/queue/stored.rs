@@ -81,6 +81,11 @@ pub(super) struct Stored {
     keeps_all: bool,
     /// Whether messages survive that their publishers do not ask that for.
     stores_transient: bool,
+    /// Whether there may be messages that do not survive.
+    has_transient: bool,
+    /// Messages read back from disk, and messages given to it.
+    read: u64,
+    written: u64,
 }
 
 impl Stored {
@@ -99,12 +104,15 @@ impl Stored {
             is_lazy: false,
             keeps_all: false,
             stores_transient: false,
+            has_transient: false,
+            read: 0,
+            written: 0,
         }
     }
 
     /// Messages come that need not survive.
     pub(super) fn note_transient(&mut self) {
-        self.has_unspilled = true;
+        (self.has_unspilled, self.has_transient) = (true, true);
     }
 
     /// Gives the store what has to survive of messages that are about to get positions from `first` on.
@@ -115,16 +123,19 @@ impl Stored {
         fanout: Fanout,
     ) -> Option<(StorePosition, StorePace)> {
         if !self.durable {
-            self.has_unspilled = true;
+            self.note_transient();
             return None;
         }
         let stores_transient = self.stores_transient;
         let survives = |message: &Message| message.is_persistent() || stores_transient;
         let persistent = messages.iter().filter(|message| survives(message)).count();
-        self.has_unspilled |= persistent < messages.len();
+        if persistent < messages.len() {
+            self.note_transient();
+        }
         if persistent == 0 {
             return None;
         }
+        self.written += persistent as u64;
         let mut stored = (first..).zip(messages).filter(|(_, message)| survives(message));
         let appended = self.store.append(Area::Log, self.queue, fanout == Fanout::Many, &mut stored);
         if self.log.pending.len() >= MARKS_MAX {
@@ -137,6 +148,16 @@ impl Stored {
     /// Whether the store may hold messages of this queue.
     pub(super) fn holds_messages(&self) -> bool {
         self.log.holds_any || self.page_out.holds_any
+    }
+
+    /// Messages read back from disk, and messages given to it.
+    pub(super) fn disk_counts(&self) -> (u64, u64) {
+        (self.read, self.written)
+    }
+
+    /// Whether there may be messages that do not survive.
+    pub(super) fn has_transient(&self) -> bool {
+        self.has_transient
     }
 
     /// Tells the store what is done with. Gives back the position of the log that this is on disk with.
@@ -190,13 +211,17 @@ impl Stored {
         }
         let (durable, stores_transient) = (self.durable, self.stores_transient);
         let stays = |message: &Message| !(durable && (message.is_persistent() || stores_transient));
-        let mut messages = queue.ready_from(self.spilled_before).filter(|(_, message)| stays(message)).peekable();
+        let mut written = 0;
+        let spilled = queue.ready_from(self.spilled_before).filter(|(_, message)| stays(message));
+        let mut messages = spilled.inspect(|_| written += 1).peekable();
         let end = queue.next_position();
         if messages.peek().is_some() {
             let appended = self.store.append(Area::PageOut, self.queue, false, &mut messages);
             self.page_out.add(self.spilled_before, appended.0);
             awaited = (appended.1 == StorePace::Pause).then_some(appended.0);
         }
+        drop(messages);
+        self.written += written;
         self.spilled_before = end;
         self.has_unspilled = false;
         awaited
@@ -214,6 +239,7 @@ impl Stored {
         }
         if queue.len() == 0 {
             self.has_unspilled = false;
+            self.has_transient &= unsettled;
             if self.page_out.holds_any && !unsettled {
                 // All of it is done with, also what was handed out for good and will never be settled.
                 let all = 0..queue.next_position();
@@ -249,8 +275,9 @@ impl Stored {
     }
 
     /// What was asked for is there.
-    pub(super) fn loaded(&mut self) {
+    pub(super) fn loaded(&mut self, messages: usize) {
         self.is_loading = false;
+        self.read += messages as u64;
     }
 
     /// Whether messages leave memory as soon as they can.

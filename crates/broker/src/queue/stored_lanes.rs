@@ -140,6 +140,18 @@ impl StoredLanes {
         appended
     }
 
+    /// Messages read back from disk, and messages given to it.
+    pub(super) fn disk_counts(&self) -> (u64, u64) {
+        self.lanes()
+            .map(Stored::disk_counts)
+            .fold((0, 0), |(reads, writes), (read, written)| (reads + read, writes + written))
+    }
+
+    /// Whether there may be messages that do not survive.
+    pub(super) fn has_transient(&self) -> bool {
+        self.lanes().any(Stored::has_transient)
+    }
+
     /// Up to which position the log is on disk.
     pub(super) fn synced(&self) -> StorePosition {
         self.store.synced()
@@ -211,7 +223,7 @@ impl StoredLanes {
 
     /// What was asked for a queue of the store is there: puts it into the lane.
     pub(super) fn loaded(&mut self, lanes: &mut Lanes, lane: usize, loaded: Loaded) {
-        self.lane(lane).loaded();
+        self.lane(lane).loaded(loaded.messages.len());
         lanes.loaded(lane, loaded);
     }
 }

@@ -15,7 +15,7 @@ use crate::value::Table;
 pub struct QueueId(pub u64);
 
 /// Names a connection for as long as it lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 
 /// A declared queue.

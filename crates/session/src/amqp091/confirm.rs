@@ -26,8 +26,19 @@ pub(crate) struct Confirms {
     refused: Vec<u64>,
     /// Messages of this turn: where runs of the same kind end, and whether they have to be stored.
     turn: Vec<(u64, bool)>,
-    /// Messages that wait for the log: where runs end, with the position that they wait for.
-    waiting: VecDeque<(u64, StorePosition)>,
+    /// Messages that wait for the log, in runs.
+    waiting: VecDeque<Waiting>,
+}
+
+/// Messages that wait for the same position of the log.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    /// The last of them.
+    end: u64,
+    /// How many they are.
+    count: u64,
+    /// The position.
+    position: StorePosition,
 }
 
 impl Confirms {
@@ -46,6 +57,11 @@ impl Confirms {
             _ => self.turn.push((self.published, is_stored)),
         }
         self.published
+    }
+
+    /// Messages that are to be confirmed.
+    pub(crate) fn unconfirmed(&self) -> u64 {
+        self.published - self.handled + self.waiting.iter().map(|waiting| waiting.count).sum::<u64>()
     }
 
     /// A queue refused a message of this turn.
@@ -70,10 +86,17 @@ impl Confirms {
             // The last of those that were accepted stands for all of them.
             let Some(last) = (first..=end).rev().find(is_accepted) else { continue };
             match (is_stored, stored) {
-                (true, Some(position)) => match self.waiting.back_mut() {
-                    Some((waiting, same)) if *same == position && *waiting + 1 == first => *waiting = last,
-                    _ => self.waiting.push_back((last, position)),
-                },
+                (true, Some(position)) => {
+                    let refused_before = |number| refused.partition_point(|refused| *refused < number) as u64;
+                    let count = last + 1 - first - (refused_before(last) - refused_before(first));
+                    match self.waiting.back_mut() {
+                        Some(waiting) if waiting.position == position && waiting.end + 1 == first => {
+                            waiting.end = last;
+                            waiting.count += count;
+                        }
+                        _ => self.waiting.push_back(Waiting { end: last, count, position }),
+                    }
+                }
                 _ if self.waiting.is_empty() => {
                     self.confirmed = last;
                     confirm(Confirm::Ack(BasicAck { delivery_tag: last, multiple: last > first }));
@@ -89,10 +112,10 @@ impl Confirms {
     /// The log is written up to a position: the confirm that follows from it.
     fn stored(&mut self, written: StorePosition) -> Option<BasicAck> {
         let mut last = None;
-        while let Some((end, position)) = self.waiting.front()
-            && *position <= written
+        while let Some(waiting) = self.waiting.front()
+            && waiting.position <= written
         {
-            last = Some(*end);
+            last = Some(waiting.end);
             self.waiting.pop_front();
         }
         let delivery_tag = last?;
@@ -103,7 +126,7 @@ impl Confirms {
 
     /// The first position that something waits for.
     fn awaited(&self) -> Option<StorePosition> {
-        self.waiting.front().map(|(_, position)| *position)
+        self.waiting.front().map(|waiting| waiting.position)
     }
 }
 

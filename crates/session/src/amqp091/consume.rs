@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leveret_broker::error::{InvalidValue, Resource};
-use leveret_broker::queue::{QueueCell, QueueKind, SharedPrefetch, Subscription, Taken, Unsubscribed};
+use leveret_broker::queue::{QueueCell, QueueKind, SharedPrefetch, Subscriber, Subscription, Taken, Unsubscribed};
 use leveret_broker::topology::milliseconds;
 use leveret_broker::{Error, Name};
 use leveret_protocol::amqp091::method::{
@@ -86,6 +86,7 @@ impl Session {
         let queue = self.node.queue(&self.vhost, &name, self.id)?;
         let priority = priority(consume.arguments, &queue)?;
         let timeout_ms = own_timeout_ms(consume.arguments, || queue.resource())?;
+        let arguments = table::to_broker(consume.arguments);
         if queue.kind() == QueueKind::Quorum && channel.shared_prefetch.is_some() {
             return Err(Error::SharedPrefetch { queue: queue.resource() }.into());
         }
@@ -100,6 +101,7 @@ impl Session {
             priority,
             prefetch: channel.prefetch,
             shared: channel.shared_prefetch.clone(),
+            subscriber: Subscriber { connection: self.id, channel: number, arguments },
         };
         let id = queue.subscribe(subscription)?;
         let key = self.sources.add(number, Name::clone(&tag), consume.no_ack, SourceKind::Consumer { queue, id });

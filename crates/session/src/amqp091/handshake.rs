@@ -1,7 +1,7 @@
 //! From the protocol header to connection.open-ok (§2.2.4), and the methods of channel 0 after it.
 
 use leveret_broker::Name;
-use leveret_broker::access::{Identity, LoginAttempt, LoginFailure, Secret};
+use leveret_broker::access::{Identity, LoginAttempt, LoginFailure, Peer, Secret};
 use leveret_broker::node::Opening;
 use leveret_protocol::amqp091::method::{
     ConnectionClose, ConnectionCloseOk, ConnectionOpen, ConnectionOpenOk, ConnectionStart, ConnectionStartOk,
@@ -162,7 +162,7 @@ impl Session {
                 (Name::clone(name.ok_or_else(|| refused("no name found in the peer certificate"))?), None)
             }
         };
-        let peer = self.peer.clone();
+        let peer = Peer::clone(&self.peer);
         Ok(LoginAttempt { name, secret, peer, mechanism: mechanism.as_str(), protocol: PROTOCOL })
     }
 

@@ -22,6 +22,7 @@ mod properties;
 mod publish;
 mod queue;
 mod reply_to;
+mod report;
 mod routes;
 mod settings;
 mod settle;
@@ -41,6 +42,7 @@ use leveret_broker::clock::Timestamp;
 use leveret_broker::entropy::Entropy;
 use leveret_broker::mailbox::{CloseReason, Event, Inbox, Mailbox};
 use leveret_broker::node::Node;
+use leveret_broker::report::Traffic;
 use leveret_broker::store::StorePosition;
 use leveret_broker::topology::ConnectionId;
 use leveret_protocol::amqp091::method::{BasicCancel, ConnectionClose};
@@ -128,7 +130,7 @@ pub struct Session {
     settings: Arc<Settings>,
     mailbox: Arc<Mailbox>,
     id: ConnectionId,
-    peer: Peer,
+    peer: Arc<Peer>,
     /// How the client says who it is.
     mechanism: Mechanism,
     access: Access,
@@ -166,12 +168,15 @@ pub struct Session {
     /// Why the node wants the connection closed; done at the end of the turn, when nothing is half done.
     asked_to_close: Option<CloseReason>,
     silent_ticks: u32,
+    /// What went over the socket; the server counts it.
+    traffic: Traffic,
 }
 
 impl Session {
     /// A session for a connection that was just accepted.
     pub fn new(node: Arc<Node>, settings: Arc<Settings>, mailbox: Arc<Mailbox>, peer: Peer) -> Self {
-        let id = node.connect(&mailbox);
+        let peer = Arc::new(peer);
+        let id = node.connect(&mailbox, &peer);
         let entropy = Entropy::new((settings.random)());
         let limits = Limits { frame_max: INITIAL_FRAME_MAX, channel_max: 0, heartbeat_seconds: 0 };
         Self {
@@ -207,6 +212,7 @@ impl Session {
             methods: 0,
             asked_to_close: None,
             silent_ticks: 0,
+            traffic: Traffic::default(),
         }
     }
 
@@ -221,8 +227,13 @@ impl Session {
     }
 
     /// The other end.
-    pub const fn peer(&self) -> &Peer {
+    pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// What went over its socket, to be counted by whoever reads and writes it.
+    pub const fn traffic(&mut self) -> &mut Traffic {
+        &mut self.traffic
     }
 
     /// The vhost it works in, or asked for; empty before.
@@ -329,6 +340,13 @@ impl Session {
         self.mute(said, out);
     }
 
+    /// Handles only what cannot wait, for a connection whose client does not read what it has been sent.
+    pub fn deliver_urgent(&mut self, out: &mut Vec<u8>) {
+        for event in self.mailbox.take_urgent() {
+            self.event(event, out);
+        }
+    }
+
     /// Takes back what was said since, if the client is to hear nothing any more.
     fn mute(&self, said: usize, out: &mut Vec<u8>) {
         if self.parking.is_muted && self.phase == Phase::Running {
@@ -340,7 +358,7 @@ impl Session {
     fn handle_inbox(&mut self, mut inbox: Inbox, out: &mut Vec<u8>) {
         self.deliver_all(&mut inbox, out);
         for event in inbox.events.drain(..) {
-            self.event(&event, out);
+            self.event(event, out);
         }
         for key in inbox.awaiting_room.drain(..) {
             self.sources.resume(key);
@@ -452,15 +470,16 @@ impl Session {
         self.ending = Some(ending);
     }
 
-    fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
+    fn event(&mut self, event: Event, out: &mut Vec<u8>) {
         match event {
-            Event::ConsumerCancelled { key, queue } => self.consumer_cancelled(*key, *queue, out),
-            Event::ConsumerTimeoutChanged { key, queue } => self.consumer_timeout_changed(*key, *queue),
+            Event::ConsumerCancelled { key, queue } => self.consumer_cancelled(key, queue, out),
+            Event::ConsumerTimeoutChanged { key, queue } => self.consumer_timeout_changed(key, queue),
             Event::PublishingResumed => self.resumed = true,
             Event::JournalMoved => self.parking.has_moved = true,
-            Event::Close(reason) => self.asked_to_close = Some(reason.clone()),
+            Event::Close(reason) => self.asked_to_close = Some(reason),
             Event::AccessChanged => self.review_consumers(out),
-            Event::Access { ticket, outcome } => self.access_outcome(*ticket, outcome, out),
+            Event::Access { ticket, outcome } => self.access_outcome(ticket, &outcome, out),
+            Event::Report(question) => self.answer(question),
         }
     }
 
@@ -471,6 +490,7 @@ impl Session {
                     CloseReason::Shutdown => "broker forced connection closure with reason 'shutdown'".to_owned(),
                     CloseReason::VhostDeleted { vhost } => format!("vhost '{vhost}' is deleted"),
                     CloseReason::UserDeleted { user } => format!("user '{user}' is deleted"),
+                    CloseReason::Operator { reason } => reason.to_string(),
                 };
                 self.close_with(&Fault::new(ReplyCode::ConnectionForced, explanation), NO_METHOD, out);
             }

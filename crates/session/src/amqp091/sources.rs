@@ -367,7 +367,7 @@ mod tests {
     use super::*;
     use leveret_broker::mailbox::Mailbox;
     use leveret_broker::message::Draft;
-    use leveret_broker::queue::{Fanout, QueueCounts, QueueInfo, Subscription};
+    use leveret_broker::queue::{Fanout, QueueCounts, QueueInfo, Subscriber, Subscription};
 
     const CHANNEL: u16 = 1;
 
@@ -386,7 +386,17 @@ mod tests {
         let (sink, key) = (Arc::new(Mailbox::default()), sources.next_key());
         let (tag, no_ack, exclusive, priority, prefetch) = ("tag".into(), false, false, 0, 0);
         let publisher = Arc::clone(&sink);
-        let subscription = Subscription { sink, key, tag, no_ack, exclusive, priority, prefetch, shared: None };
+        let subscription = Subscription {
+            sink,
+            key,
+            tag,
+            no_ack,
+            exclusive,
+            priority,
+            prefetch,
+            shared: None,
+            subscriber: Subscriber::default(),
+        };
         let id = queue.subscribe(subscription).unwrap();
         queue.enqueue(&mut vec![message(); messages as usize], Fanout::One, &publisher);
         let added = sources.add(CHANNEL, "tag".into(), false, SourceKind::Consumer { queue: Arc::clone(queue), id });

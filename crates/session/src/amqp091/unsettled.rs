@@ -31,6 +31,11 @@ pub(crate) struct Unsettled {
 }
 
 impl Unsettled {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len() - self.marked
+    }
+
     /// Adds a delivery whose tag is above all others.
     pub(crate) fn push(&mut self, delivered: Delivered) {
         self.entries.push_back((delivered.tag, Some(delivered)));

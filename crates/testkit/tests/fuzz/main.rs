@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, Weak};
 use leveret_broker::clock::{Clock, ManualClock};
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::node::{Node, Surroundings};
-use leveret_broker::queue::{Activity, QueueCell, SharedPrefetch, Subscription, Taken};
+use leveret_broker::queue::{Activity, QueueCell, SharedPrefetch, Subscriber, Subscription, Taken};
 use leveret_broker::topology::{Change, ConnectionId, Destination, Origin};
 use leveret_broker::value::Value;
 use leveret_session::amqp091::{BasicProperties, Mechanism, Settings};
@@ -184,7 +184,17 @@ fn is_served(queue: &QueueCell, name: &str) {
     // It has no credit from the start, so that the messages stay.
     let shared = Some(Arc::new(SharedPrefetch::new(1, 1)));
     let (key, no_ack, exclusive, priority, prefetch) = (0, false, false, 0, 0);
-    let next = Subscription { sink, key, tag, no_ack, exclusive, priority, prefetch, shared };
+    let next = Subscription {
+        sink,
+        key,
+        tag,
+        no_ack,
+        exclusive,
+        priority,
+        prefetch,
+        shared,
+        subscriber: Subscriber::default(),
+    };
     let id = queue.subscribe(next).unwrap();
     let activities: Vec<_> = queue.consumers().iter().map(|consumer| consumer.activity).collect();
     assert!(!activities.contains(&Activity::Waiting), "{name}");

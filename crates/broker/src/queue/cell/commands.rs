@@ -28,10 +28,16 @@ impl State {
         if !self.queue.is_quorum() {
             return self.queue.subscribe(subscription);
         }
-        let Subscription { sink, key, tag, no_ack, priority, prefetch, exclusive: _, shared: _ } = subscription;
+        let Subscription { sink, key, tag, no_ack, priority, prefetch, exclusive: _, shared: _, subscriber } =
+            subscription;
         let command = Command::Checkout(Checkout { key, tag, no_ack, priority, prefetch });
         match self.queue.apply(self.queue.now(), command, Some(sink)) {
-            Outcome::Subscribed(subscribed) => subscribed,
+            Outcome::Subscribed(subscribed) => {
+                if let Ok(id) = subscribed {
+                    self.queue.introduce(id, subscriber);
+                }
+                subscribed
+            }
             _ => Err(ExclusiveUse),
         }
     }

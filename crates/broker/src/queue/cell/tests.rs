@@ -12,8 +12,8 @@ use super::enqueue::{PAUSE_ABOVE, PAUSE_AGAIN_AFTER, PAUSE_DELIVERIES, RESUME_BE
 use super::*;
 use crate::mailbox::{Inbox, MAILBOX_BYTES};
 use crate::message::Draft;
-use crate::queue::Fanout;
 use crate::queue::stored::Stored;
+use crate::queue::{Fanout, Subscriber};
 use crate::store::Area;
 use crate::wakes::Wakes;
 
@@ -56,7 +56,17 @@ fn message(body_size: usize) -> Message {
 
 fn subscription(mailbox: &Arc<Mailbox>, no_ack: bool, prefetch: u16) -> Subscription<Arc<Mailbox>> {
     let (sink, tag) = (Arc::clone(mailbox), "tag".into());
-    Subscription { sink, key: 3, tag, no_ack, exclusive: false, priority: 0, prefetch, shared: None }
+    Subscription {
+        sink,
+        key: 3,
+        tag,
+        no_ack,
+        exclusive: false,
+        priority: 0,
+        prefetch,
+        shared: None,
+        subscriber: Subscriber::default(),
+    }
 }
 
 fn enqueue(cell: &QueueCell, count: usize, body_size: usize, publisher: &Arc<Mailbox>) -> Pace {

@@ -186,8 +186,17 @@ impl Bench {
         let sink = TestSink::new(capacity);
         let key = self.keys;
         self.keys += 1;
-        let subscription =
-            Subscription { sink: sink.clone(), key, tag: "".into(), no_ack, exclusive, priority, prefetch, shared };
+        let subscription = Subscription {
+            sink: sink.clone(),
+            key,
+            tag: "".into(),
+            no_ack,
+            exclusive,
+            priority,
+            prefetch,
+            shared,
+            subscriber: Subscriber::default(),
+        };
         let id = self.queue.subscribe(subscription)?;
         Ok(Reader { id, sink, held: Vec::new() })
     }

@@ -9,7 +9,7 @@ use crate::Name;
 use crate::clock::Timestamp;
 use crate::message::Message;
 use crate::queue::classic::{Classic, ExclusiveUse};
-use crate::queue::{ConsumerId, Position, ReturnCause, Returned, Sink, Subscription, Taken};
+use crate::queue::{ConsumerId, Position, ReturnCause, Returned, Sink, Subscriber, Subscription, Taken};
 
 /// What a quorum queue is told to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +123,10 @@ impl<S: Sink> Classic<S> {
                 let Some(sink) = sink else { return Outcome::Done };
                 let Checkout { key, tag, no_ack, priority, prefetch } = checkout;
                 let (exclusive, shared) = (false, None);
-                let subscription = Subscription { sink, key, tag, no_ack, exclusive, priority, prefetch, shared };
+                // Whose it is decides nothing, and is told to the queue beside.
+                let subscriber = Subscriber::default();
+                let subscription =
+                    Subscription { sink, key, tag, no_ack, exclusive, priority, prefetch, shared, subscriber };
                 return Outcome::Subscribed(self.subscribe(subscription));
             }
             Command::Cancel { consumer } => return Outcome::Cancelled(self.unsubscribe(consumer)),

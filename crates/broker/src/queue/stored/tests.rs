@@ -10,7 +10,7 @@ use crate::mailbox::{Event, Inbox, Mailbox};
 use crate::message::Draft;
 use crate::queue::{
     CloseCondition, ConsumerId, Delivery, Enqueued, Loaded, Pace, Position, QueueCell, QueueInfo, Restored,
-    ReturnCause, Returned, Subscription, Taken,
+    ReturnCause, Returned, Subscriber, Subscription, Taken,
 };
 
 const ID: QueueId = QueueId(7);
@@ -83,7 +83,17 @@ impl Bench {
         let sink = Arc::clone(&mailbox);
         let (exclusive, priority, shared) = (false, 0, None);
         let tag = "".into();
-        let subscription = Subscription { sink, key: 0, tag, no_ack, exclusive, priority, prefetch, shared };
+        let subscription = Subscription {
+            sink,
+            key: 0,
+            tag,
+            no_ack,
+            exclusive,
+            priority,
+            prefetch,
+            shared,
+            subscriber: Subscriber::default(),
+        };
         Reader { bench: self, id: self.cell.subscribe(subscription).unwrap(), mailbox }
     }
 

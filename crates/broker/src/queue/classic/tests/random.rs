@@ -218,7 +218,17 @@ impl Model {
                 let Spec { no_ack, priority, prefetch, .. } = spec;
                 let key = u32::try_from(self.holders.len()).unwrap();
                 let (tag, exclusive, shared) = ("".into(), false, None);
-                let sub = Subscription { sink: sink.clone(), key, tag, no_ack, exclusive, priority, prefetch, shared };
+                let sub = Subscription {
+                    sink: sink.clone(),
+                    key,
+                    tag,
+                    no_ack,
+                    exclusive,
+                    priority,
+                    prefetch,
+                    shared,
+                    subscriber: Subscriber::default(),
+                };
                 let id = self.queue.subscribe(sub).map_err(|error| TestCaseError::fail(error.to_string()))?;
                 self.add_holder(Some(id), spec, sink);
             }

@@ -213,7 +213,17 @@ impl Model {
             Operation::Subscribe { no_ack, priority, prefetch } => {
                 let key = u32::try_from(self.consumers.len()).unwrap();
                 let (sink, tag, exclusive, shared) = (TestSink::new(UNLIMITED), "".into(), false, None);
-                let sub = Subscription { sink: sink.clone(), key, tag, no_ack, exclusive, priority, prefetch, shared };
+                let sub = Subscription {
+                    sink: sink.clone(),
+                    key,
+                    tag,
+                    no_ack,
+                    exclusive,
+                    priority,
+                    prefetch,
+                    shared,
+                    subscriber: Subscriber::default(),
+                };
                 let id = self.queue.subscribe(sub).map_err(|error| TestCaseError::fail(error.to_string()))?;
                 if self.active.is_none() && self.gone.is_none() {
                     self.active = Some(self.consumers.len());
