@@ -1,11 +1,14 @@
 //! What operators do to a node, whichever way they come in.
 
+mod closing;
 pub mod control;
 mod host;
 pub mod json;
 pub mod pid;
+pub mod views;
 mod write;
 
+pub use closing::{CloseMany, close_connections};
 pub use host::{
     App, Facts, Host, HostError, Listener, ListenerKind, LogLevel, Logs, MemoryUse, Phase, Plugin, PluginChange,
     Setting,

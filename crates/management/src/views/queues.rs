@@ -1,0 +1,216 @@
+//! Queues.
+
+use leveret_broker::node::ListedQueue;
+use leveret_broker::properties::Property;
+use leveret_broker::queue::{ConsumerInfo, QueueKind, QueueReport};
+use leveret_broker::report::KnownConnection;
+use leveret_broker::{Error, Name};
+use serde_json::{Value as Json, json};
+
+use super::{Form, Row, RowBuilder, View};
+use crate::json;
+
+impl<'a> View<'a> {
+    /// The queues of a vhost in the order of their names. Each is asked when its turn comes.
+    pub fn queues(self, vhost: &str) -> Result<impl Iterator<Item = Row> + 'a, Error> {
+        let queues = self.node.list_queues(vhost)?;
+        Ok(queues.filter_map(move |queue| self.queue_row(&queue)))
+    }
+
+    /// A queue.
+    pub fn queue(self, vhost: &str, name: &str) -> Result<Row, Error> {
+        let queue = self.node.listed_queue(vhost, name)?;
+        let gone = || Error::NotFound { resource: queue.cell.resource() };
+        self.queue_row(&queue).ok_or_else(gone)
+    }
+
+    /// None if the queue was deleted meanwhile.
+    fn queue_row(self, queue: &ListedQueue) -> Option<Row> {
+        let report = queue.cell.report();
+        if report.is_closed {
+            return None;
+        }
+        let mut row = self.row();
+        self.declared(&mut row, queue);
+        self.consumed(&mut row, &report);
+        self.counted(&mut row, queue.kind, &report);
+        let members = queue.cell.members(self.node.name());
+        let names = |names: &[Name]| -> Json { names.iter().map(|name| json!(&**name)).collect() };
+        row.add("memory", || report.memory)
+            .add("slave_pids", || Json::Null)
+            .add("synchronised_slave_pids", || Json::Null)
+            .add("state", || if queue.is_paused { "paused" } else { "running" })
+            .name("leader", members.as_ref().map(|members| &members.leader))
+            .add("members", || members.as_ref().map(|members| names(&members.members)))
+            .add("online", || members.as_ref().map(|members| names(&members.online)));
+        Some(row.row)
+    }
+
+    fn declared(self, row: &mut RowBuilder<'_>, queue: &ListedQueue) {
+        let policies = queue.policies.as_ref();
+        row.add("name", || queue.name.to_string())
+            .add("vhost", || queue.vhost.to_string())
+            .add("durable", || queue.durable)
+            .add("auto_delete", || queue.auto_delete)
+            .add("exclusive", || queue.owner.is_some())
+            .add("arguments", || self.table(&queue.arguments))
+            .name("policy", policies.and_then(|policies| policies.policy()))
+            .name("operator_policy", policies.and_then(|policies| policies.operator_policy()))
+            .add("effective_policy_definition", || match (policies, self.form) {
+                (Some(policies), _) => Json::Object(json::table(policies.definition())),
+                (None, Form::Api) => json!({}),
+                (None, Form::Listing) => json!([]),
+            })
+            .add("type", || queue.kind.as_str())
+            .add("pid", || self.pids.queue(queue.id))
+            .add("owner_pid", || queue.owner.map(|owner| self.pids.connection(owner)));
+        if self.form == Form::Api {
+            row.add("node", || self.node.name().to_string());
+            if let Some(owner) = queue.owner {
+                row.add("owner_pid_details", || {
+                    self.node.known_connection(owner).map(|known| connection_details(&known))
+                });
+            }
+        }
+    }
+
+    fn consumed(self, row: &mut RowBuilder<'_>, report: &QueueReport) {
+        let pid =
+            |consumer: &ConsumerInfo| self.pids.channel(consumer.subscriber.connection, consumer.subscriber.channel);
+        let (exclusive, single) = (report.exclusive_consumer.as_ref(), report.single_active_consumer.as_ref());
+        row.add("consumers", || report.consumers)
+            .add("exclusive_consumer_pid", || exclusive.map(pid))
+            .name("exclusive_consumer_tag", exclusive.map(|consumer| &consumer.tag))
+            .add("single_active_consumer_pid", || single.map(pid))
+            .name("single_active_consumer_tag", single.map(|consumer| &consumer.tag));
+        for name in ["consumer_utilisation", "consumer_capacity"] {
+            row.add(name, || capacity(report));
+        }
+    }
+
+    fn counted(self, row: &mut RowBuilder<'_>, kind: QueueKind, report: &QueueReport) {
+        let QueueReport { ready, unsettled, ready_in_memory, .. } = *report;
+        let octets = Octets::of(report);
+        row.add("messages_ready", || ready)
+            .add("messages_unacknowledged", || unsettled)
+            .add("messages", || ready + unsettled)
+            .add("messages_ready_ram", || ready_in_memory)
+            .add("messages_unacknowledged_ram", || unsettled)
+            .add("messages_ram", || ready_in_memory + unsettled)
+            .add("messages_paged_out", || ready.saturating_sub(ready_in_memory))
+            .add("messages_persistent", || report.persistent)
+            .add("message_bytes", || octets.all)
+            .add("message_bytes_ready", || octets.ready)
+            .add("message_bytes_unacknowledged", || octets.unsettled)
+            .add("message_bytes_ram", || octets.in_memory)
+            .add("message_bytes_paged_out", || octets.in_memory.zip(octets.all).map(|(memory, all)| all - memory))
+            .add("message_bytes_persistent", || octets.persistent)
+            .add("head_message_timestamp", || self.first_timestamp(report))
+            .add("disk_reads", || (kind == QueueKind::Classic).then_some(report.disk_reads))
+            .add("disk_writes", || (kind == QueueKind::Classic).then_some(report.disk_writes));
+    }
+
+    fn first_timestamp(self, report: &QueueReport) -> Option<u64> {
+        let first = report.first.as_ref()?;
+        let seconds = self.node.properties().property(first, Property::Timestamp)?;
+        std::str::from_utf8(&seconds).ok()?.parse().ok()
+    }
+}
+
+/// Octets of the bodies of messages, as far as they are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Octets {
+    ready: Option<u64>,
+    unsettled: Option<u64>,
+    all: Option<u64>,
+    in_memory: Option<u64>,
+    persistent: Option<u64>,
+}
+
+impl Octets {
+    fn of(report: &QueueReport) -> Self {
+        let ready = if report.ready == 0 { Some(0) } else { report.ready_body_octets };
+        let unsettled = (report.unsettled == 0).then_some(0);
+        let all = ready.zip(unsettled).map(|(ready, unsettled)| ready + unsettled);
+        let is_in_memory = report.ready_in_memory == report.ready;
+        let in_memory = all.filter(|_| is_in_memory).or((report.ready_in_memory + report.unsettled == 0).then_some(0));
+        let persistent = match report.persistent {
+            Some(0) => Some(0),
+            Some(count) if count == report.ready + report.unsettled => all,
+            _ => None,
+        };
+        Self { ready, unsettled, all, in_memory, persistent }
+    }
+}
+
+/// How much of the time consumers could take messages. Nobody measures that over time; but a queue in which nothing waits while
+/// its consumers can take more has handed out everything at once.
+fn capacity(report: &QueueReport) -> Json {
+    match report {
+        QueueReport { consumers: 0, .. } => json!(0),
+        QueueReport { ready: 0, is_served: true, .. } => json!(1.0),
+        _ => Json::Null,
+    }
+}
+
+/// A connection as the API names it within something else.
+pub(super) fn connection_details(known: &KnownConnection) -> Json {
+    json!({
+        "name": known.peer.connection_name(),
+        "peer_host": known.peer.address.ip().to_string(),
+        "peer_port": known.peer.address.port(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: QueueReport = QueueReport {
+        ready: 0,
+        ready_in_memory: 0,
+        unsettled: 0,
+        persistent: Some(0),
+        ready_body_octets: None,
+        memory: 0,
+        first: None,
+        delivered: 0,
+        disk_reads: 0,
+        disk_writes: 0,
+        consumers: 0,
+        is_served: false,
+        exclusive_consumer: None,
+        single_active_consumer: None,
+        is_closed: false,
+    };
+
+    #[test]
+    fn octets_are_given_only_where_they_are_known() {
+        let known =
+            |ready, unsettled, all, in_memory, persistent| Octets { ready, unsettled, all, in_memory, persistent };
+        for (report, octets) in [
+            (EMPTY, known(Some(0), Some(0), Some(0), Some(0), Some(0))),
+            (QueueReport { ready: 1, ready_in_memory: 1, ..EMPTY }, known(None, Some(0), None, None, Some(0))),
+            (
+                QueueReport { ready: 2, ready_in_memory: 2, ready_body_octets: Some(9), persistent: Some(2), ..EMPTY },
+                known(Some(9), Some(0), Some(9), Some(9), Some(9)),
+            ),
+            (
+                QueueReport { ready: 2, ready_in_memory: 1, ready_body_octets: Some(9), persistent: None, ..EMPTY },
+                known(Some(9), Some(0), Some(9), None, None),
+            ),
+            (QueueReport { unsettled: 1, ..EMPTY }, known(Some(0), None, None, None, Some(0))),
+        ] {
+            assert_eq!(Octets::of(&report), octets, "{report:?}");
+        }
+    }
+
+    #[test]
+    fn capacity_is_what_can_be_said_without_measuring() {
+        for (consumers, ready, is_served, expected) in
+            [(0, 5, false, json!(0)), (1, 0, true, json!(1.0)), (1, 5, false, Json::Null), (1, 0, false, Json::Null)]
+        {
+            assert_eq!(capacity(&QueueReport { ready, consumers, is_served, ..EMPTY }), expected);
+        }
+    }
+}
