@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use leveret_broker::access::{Peer, Permissions};
+use leveret_broker::access::{Peer, PeerCertificate, Permissions, TlsPeer};
+use leveret_broker::clock::Timestamp;
 use leveret_broker::exchange::ExchangeKind;
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::node::{ConnectionsOf, Opening};
@@ -314,4 +315,34 @@ fn vhosts_users_and_what_is_set_of_them_are_shown() {
     );
     assert!(view.user_limits(Some("nobody")).is_err());
     assert!(view.user_limits(None).unwrap().is_empty() && view.topic_permissions().is_empty());
+}
+
+#[test]
+fn a_tls_session_is_shown_in_its_parts() {
+    let node = Node::new();
+    let certificate = PeerCertificate {
+        subject: "CN=client".into(),
+        issuer: "CN=authority".into(),
+        not_before: Timestamp(0),
+        not_after: Timestamp(86_400_000),
+        login_name: None,
+    };
+    let (version, cipher) = ("tlsv1.2".into(), "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256".into());
+    let tls = Some(TlsPeer { version, cipher, certificate: Some(certificate) });
+    node.connect(&Arc::default(), &Arc::new(Peer { tls, ..Peer::local() }));
+    let (all, pids) = (Columns::All, Pids::new("n".into(), 0));
+    let view = View { node: &node, pids: &pids, form: Form::Listing, columns: &all };
+    let columns = [
+        "ssl",
+        "ssl_protocol",
+        "ssl_key_exchange",
+        "ssl_cipher",
+        "ssl_hash",
+        "peer_cert_subject",
+        "peer_cert_issuer",
+        "peer_cert_validity",
+    ];
+    let validity = "1970-01-01T00:00:00Z - 1970-01-02T00:00:00Z";
+    let expected = json!([true, "tlsv1.2", "ecdhe_rsa", "aes_128_gcm", "aead", "CN=client", "CN=authority", validity]);
+    assert_eq!(pick(view.connections(&ConnectionsOf::Everybody, WAIT), &columns), [expected]);
 }
