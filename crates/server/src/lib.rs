@@ -8,6 +8,7 @@ mod descriptors;
 mod entrance;
 mod error;
 mod listener;
+pub mod logging;
 mod login;
 mod memory;
 mod metadata;

@@ -2,7 +2,6 @@
 
 mod banner;
 mod links;
-mod logging;
 mod manual;
 mod options;
 mod storage_tool;
@@ -15,13 +14,14 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
 use leveret_ctl::Tool;
-use leveret_server::{Config, ConfigError};
+use leveret_server::logging::Logs;
+use leveret_server::{Config, ConfigError, LogStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
-use tracing::{Level, error, info, warn};
+use tracing::{error, info, warn};
 
-use crate::options::{Cli, Command, LogFormat, ServerOptions};
+use crate::options::{Cli, Command, ServerOptions};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -48,21 +48,33 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: ServerOptions) -> ExitCode {
-    let format = options.log_format;
-    logging::start(options.log_level.clone(), format);
-    exit_code(run(options), |error| match format {
+    let logs = match Logs::start(options.log()) {
+        Ok(logs) => logs,
+        Err(error) => return exit_code(Err(error), |error| eprintln!("leveret: {error}")),
+    };
+    let code = exit_code(run(options, &logs), |error| {
+        let console = logs.console();
+        if console != Some(LogStyle::Text) {
+            error!("{error}");
+        }
         // A filter may drop the record, but never the reason why the program ended.
-        LogFormat::Json if tracing::enabled!(Level::ERROR) => error!("{error}"),
-        LogFormat::Json | LogFormat::Text => eprintln!("leveret: {error}"),
-    })
+        if console != Some(LogStyle::Json) || !tracing::enabled!(tracing::Level::ERROR) {
+            eprintln!("leveret: {error}");
+        }
+    });
+    logs.flush();
+    code
 }
 
 /// Runs the broker until a signal asks it to stop.
-fn run(options: ServerOptions) -> Result<(), Box<dyn std::error::Error>> {
+fn run(options: ServerOptions, logs: &Logs) -> Result<(), Box<dyn std::error::Error>> {
     let mut signals = signals()?;
-    let format = options.log_format;
-    let config = load(&options)?;
+    let (config, warnings) = load(&options)?;
     let config = options.into_config(config)?;
+    logs.configure(&config.log, &config.node_name, &config.data_dir)?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
     for remark in config.remarks() {
         warn!("{remark}");
     }
@@ -73,7 +85,7 @@ fn run(options: ServerOptions) -> Result<(), Box<dyn std::error::Error>> {
     // Its full name can be had only now that `start` has made it.
     let data_dir = data_dir.canonicalize().unwrap_or(data_dir);
     info!(addresses = ?node.addresses(), tls_addresses = ?node.tls_addresses(), data_dir = %data_dir.display(), "started");
-    if format == LogFormat::Text {
+    if logs.console() != Some(LogStyle::Json) {
         banner::print(node.addresses(), node.tls_addresses(), &data_dir, sync);
     }
     for signal in signals.forever() {
@@ -88,14 +100,11 @@ fn run(options: ServerOptions) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Reads the configuration file if there is one.
-fn load(options: &ServerOptions) -> Result<Config, ConfigError> {
-    let Some(path) = &options.config else { return Ok(Config::default()) };
+/// Reads the configuration file if there is one; gives what is to be said about it, too.
+fn load(options: &ServerOptions) -> Result<(Config, Vec<String>), ConfigError> {
+    let Some(path) = &options.config else { return Ok((Config::default(), Vec::new())) };
     let loaded = Config::load(path, |name| env::var(name).ok())?;
-    for warning in loaded.warnings {
-        warn!("{warning}");
-    }
-    Ok(loaded.config)
+    Ok((loaded.config, loaded.warnings))
 }
 
 /// Waits for the signals that ask for a clean stop, of which the second one ends the process at once, and for the one that asks

@@ -10,10 +10,10 @@ use std::time::Duration;
 use clap::builder::{BoolishValueParser, RangedU64ValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use leveret_ctl::Shell;
-use leveret_server::{AMQP_PORT, Config, SyncMode, everywhere};
+use leveret_server::logging::{Filter, Wishes};
+use leveret_server::{AMQP_PORT, Config, LogStyle, SyncMode, everywhere};
 
 use self::tls::TlsOptions;
-use crate::logging::Filter;
 use crate::storage_tool;
 
 const THREADS_MAX: u64 = 1024;
@@ -219,7 +219,8 @@ pub(crate) struct ServerOptions {
     )]
     channel_max: u16,
 
-    /// What to log: error, warn, info, debug, trace or off, also by module as in `info,leveret_session=debug`
+    /// What to log: trace, debug, info, notice, warning, error, critical, alert, emergency or none, also by module as in
+    /// `info,leveret_session=debug` [default: info]
     #[arg(
         long,
         value_name = "FILTER",
@@ -227,20 +228,13 @@ pub(crate) struct ServerOptions {
         hide_env_values = true,
         help_heading = "Logging",
         value_parser = Filter::parse,
-        default_value = "info",
     )]
-    pub(crate) log_level: Filter,
+    log_level: Option<Filter>,
 
-    /// How to write the log, which goes to standard error; json leaves out the banner
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        env = "LEVERET_LOG_FORMAT",
-        hide_env_values = true,
-        help_heading = "Logging",
-        default_value = "text"
-    )]
-    pub(crate) log_format: LogFormat,
+    /// How to write the log on the console, which is standard error unless the configuration file says otherwise; json
+    /// leaves out the banner [default: text]
+    #[arg(long, value_name = "FORMAT", env = "LEVERET_LOG_FORMAT", hide_env_values = true, help_heading = "Logging")]
+    log_format: Option<LogFormat>,
 
     /// Name of the broker that clients are told; some switch features on it
     #[arg(
@@ -266,12 +260,21 @@ pub(crate) struct ServerOptions {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
+enum LogFormat {
     Text,
     Json,
 }
 
 impl ServerOptions {
+    /// What they say about the log.
+    pub(crate) fn log(&self) -> Wishes {
+        let style = self.log_format.map(|format| match format {
+            LogFormat::Text => LogStyle::Text,
+            LogFormat::Json => LogStyle::Json,
+        });
+        Wishes { filter: self.log_level.clone().unwrap_or_default(), style }
+    }
+
     /// What they come to over `base`, which holds where they say nothing; the error is a sentence for the person who gave them.
     pub(crate) fn into_config(mut self, base: Config) -> Result<Config, String> {
         let tls_listen = std::mem::take(&mut self.tls.tls_listen);

@@ -266,7 +266,7 @@ fn a_file_says_where_the_broker_listens_and_is_warned_about() {
     let arguments = ["--config", file.to_str().unwrap(), "--data-dir", data_dir.to_str().unwrap()];
     let broker = Program::start(&arguments, &[]);
     TcpStream::connect(broker.address()).unwrap();
-    let warning = until(&broker.stderr, "WARN");
+    let warning = until(&broker.stderr, "[warning]");
     assert!(warning.contains("leveret.conf:2: listeners.tcp.1 was set on line 1 already"), "{warning}");
 }
 
@@ -372,7 +372,7 @@ fn json_logs_are_one_object_per_line_without_a_banner() {
     assert_eq!(ended.stdout, "", "no banner");
     for line in [started.as_str()].into_iter().chain(ended.stderr.lines()) {
         let record: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        for key in ["timestamp", "level", "message"] {
+        for key in ["time", "level", "msg"] {
             assert!(record.get(key).is_some_and(serde_json::Value::is_string), "{key}: {line}");
         }
     }
@@ -384,8 +384,8 @@ fn json_logs_hold_the_error_that_ended_the_program() {
     let ended = run(&["--data-dir", file.path().join("data").to_str().unwrap(), "--log-format", "json"]);
     assert_eq!(ended.status.code(), Some(1));
     let record: serde_json::Value = serde_json::from_str(ended.stderr.trim_end()).expect("one record");
-    assert_eq!(record["level"], "ERROR");
-    assert!(record["message"].as_str().unwrap().starts_with("cannot make the data folder"), "{record}");
+    assert_eq!(record["level"], "error");
+    assert!(record["msg"].as_str().unwrap().starts_with("cannot make the data folder"), "{record}");
 }
 
 #[test]

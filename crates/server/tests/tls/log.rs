@@ -106,11 +106,11 @@ fn send(address: SocketAddr, octets: &[u8]) {
 fn clients_of_another_protocol_are_named() {
     let program = Program::start(&[]);
     send(program.tls, b"AMQP\0\0\x09\x01");
-    program.says("WARN", "TLS handshake failed: AMQP client without TLS detected on TLS port");
+    program.says("[warning]", "TLS handshake failed: AMQP client without TLS detected on TLS port");
     send(program.tls, b"GET / HTTP/1.1\r\n\r\n");
-    program.says("WARN", "TLS handshake failed: HTTP request detected on TLS port");
+    program.says("[warning]", "TLS handshake failed: HTTP request detected on TLS port");
     connect(program.plain, &Arc::new(config(program.roots(), None, &[&TLS13]))).unwrap_err();
-    program.says("WARN", "TLS client detected on non-TLS AMQP port");
+    program.says("[warning]", "TLS client detected on non-TLS AMQP port");
 }
 
 #[test]
@@ -133,11 +133,11 @@ fn refused_clients_are_told_apart() {
         (Some(authority.certify("x", &[])), &TLS12, "the client speaks no version of TLS that is switched on here"),
     ] {
         assert!(!is_taken(program.tls, config(program.roots(), certified.as_ref(), &[version])), "{text}");
-        program.says("WARN", &format!("TLS handshake failed: {text}"));
+        program.says("[warning]", &format!("TLS handshake failed: {text}"));
     }
     let config = Arc::new(config(stranger.roots(), None, &[&TLS13]));
     connect(program.tls, &config).unwrap_err();
-    program.says("WARN", "TLS handshake failed: the client does not trust our certificate");
+    program.says("[warning]", "TLS handshake failed: the client does not trust our certificate");
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn who_is_accepted_shows_with_its_certificate() {
     let config = Arc::new(config(program.roots(), Some(&certified), &[&TLS13]));
     for resumed in [false, true] {
         Client::open(connect(program.tls, &config).unwrap()).works();
-        let line = program.says("INFO", "accepted");
+        let line = program.says("[info]", "accepted");
         for part in ["tls=\"tlsv1.3\"", "certificate=\"CN=client,O=Tests\"", &format!("resumed={resumed}")] {
             assert!(line.contains(part), "{part}: {line}");
         }
@@ -158,14 +158,14 @@ fn who_is_accepted_shows_with_its_certificate() {
 fn proxies_that_say_nothing_are_named() {
     let program = Program::start(&["--proxy-protocol"]);
     send(program.plain, b"AMQP\0\0\x09\x01");
-    program.says("WARN", "connection closed: it has no PROXY header; it is an AMQP client");
+    program.says("[warning]", "connection closed: it has no PROXY header; it is an AMQP client");
     send(program.tls, b"\x16\x03\x01\x02\0");
-    program.says("WARN", "connection closed: it has no PROXY header; it is a TLS client");
+    program.says("[warning]", "connection closed: it has no PROXY header; it is a TLS client");
     send(program.plain, b"PROXY TCP4 300.0.0.1 1.2.3.4 5 6\r\n");
-    program.says("WARN", "connection closed: its PROXY header is malformed");
+    program.says("[warning]", "connection closed: its PROXY header is malformed");
     // The log has the client's address, not the proxy's.
     send(program.tls, b"PROXY TCP4 192.0.2.7 10.0.0.2 1234 5671\r\nAMQP\0\0\x09\x01");
-    program.says("WARN", "TLS handshake failed: AMQP client").contains("192.0.2.7:1234").then_some(()).unwrap();
+    program.says("[warning]", "TLS handshake failed: AMQP client").contains("192.0.2.7:1234").then_some(()).unwrap();
 }
 
 #[test]
@@ -173,17 +173,17 @@ fn an_expired_certificate_of_ours_is_a_warning() {
     let authority = Authority::new("Authority");
     let expired = authority.certify_expired("broker", &["localhost"]);
     let program = Program::start_with(authority, &expired, &[]);
-    program.says("WARN", "the certificate in broker.crt has expired");
+    program.says("[warning]", "the certificate in broker.crt has expired");
 }
 
 #[test]
 fn a_signal_asks_to_read_the_files_again() {
     let program = Program::start(&[]);
     program.hang_up();
-    program.says("INFO", "TLS files were read again");
+    program.says("[info]", "TLS files were read again");
     fs::write(program.folder.path().join("broker.key"), "nothing").unwrap();
     program.hang_up();
-    let line = program.says("ERROR", "TLS files were not taken over, those from before stay in use");
+    let line = program.says("[error]", "TLS files were not taken over, those from before stay in use");
     assert!(line.contains("broker.key: there is no private key"), "{line}");
     assert!(is_taken(program.tls, config(program.roots(), None, &[&TLS13])));
 }
