@@ -58,6 +58,14 @@ impl Failure {
         Self { exit, text: String::new() }
     }
 
+    /// The same with another exit code, for commands where RabbitMQ's is another one. A node that does not answer stays what it is.
+    pub(crate) fn exiting(self, exit: Exit) -> Self {
+        match self.exit {
+            Exit::Unavailable | Exit::Temporary | Exit::NoPermission => self,
+            _ => Self { exit, ..self },
+        }
+    }
+
     /// The kind of failure that the node names.
     pub(crate) fn of_node(kind: &str, text: &str) -> Self {
         let exit = match kind {

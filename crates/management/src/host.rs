@@ -12,6 +12,8 @@ use leveret_auth::hash::Hashing;
 use leveret_broker::node::Node;
 use tokio::sync::mpsc;
 
+use crate::pid::Pids;
+
 /// The broker within the process, as long as it runs. Whoever keeps one keeps it from being freed, so nobody does.
 #[derive(Debug, Clone)]
 pub struct App {
@@ -21,6 +23,8 @@ pub struct App {
     pub logins: Arc<Chain>,
     /// How new passwords are hashed.
     pub hashing: Hashing,
+    /// How its connections, channels and queues are called.
+    pub pids: Arc<Pids>,
 }
 
 /// Whether the broker runs within its process.

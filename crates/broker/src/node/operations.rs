@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Node;
+use super::{Deleted, Node};
 use crate::message::Message;
-use crate::queue::{Browsed, Fanout, Position, QueueCell, push_position};
+use crate::queue::{Browsed, CloseCondition, Fanout, Position, QueueCell, push_position};
 use crate::store::StorePosition;
 use crate::{Error, Name};
 
@@ -51,6 +51,22 @@ impl Node {
     /// Deletes those of the messages that still wait; says how many that were. May wait for the disk.
     pub fn delete_messages(&self, vhost: &str, queue: &str, positions: &[Position]) -> Result<usize, Error> {
         delete(&*self.any_queue(vhost, queue)?, positions)
+    }
+
+    /// Deletes all messages of a queue that wait; says how many that were.
+    pub fn purge(&self, vhost: &str, queue: &str) -> Result<usize, Error> {
+        self.any_queue(vhost, queue)?.purge().map(|(purged, _)| purged)
+    }
+
+    /// Deletes a queue if the condition holds, whomever it belongs to.
+    pub fn delete_any_queue(&self, vhost: &Name, queue: &str, condition: CloseCondition) -> Result<Deleted, Error> {
+        let mut state = self.state.write();
+        let record = state.topology.vhost(vhost)?.any_queue(queue)?;
+        let (id, durable) = (record.id(), record.durable());
+        if durable {
+            self.check_journal()?;
+        }
+        self.remove(&mut state, vhost, queue, id, condition)
     }
 
     /// Deletes the first messages of a queue, so many at most; says how many that were. May wait for the disk.

@@ -1,13 +1,17 @@
 //! The commands. One file per group, each with its table.
 
+mod definitions;
 mod help;
+mod listings;
+mod operations;
 mod users;
 
 use crate::spec::Command;
 use crate::tool::Tool;
 
 /// All groups.
-const GROUPS: [&[Command]; 2] = [help::COMMANDS, users::COMMANDS];
+const GROUPS: [&[Command]; 5] =
+    [definitions::COMMANDS, help::COMMANDS, listings::COMMANDS, operations::COMMANDS, users::COMMANDS];
 
 /// The commands of a tool.
 pub(crate) fn of(tool: Tool) -> impl Iterator<Item = &'static Command> {

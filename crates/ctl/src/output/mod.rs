@@ -68,6 +68,8 @@ pub(crate) enum Style {
     Json,
     /// Texts and keys within it are names, which Erlang writes without quotes where it can.
     Atoms,
+    /// Of a table of the protocol, which is a list of name, type and value: as `[{"name",value}]`.
+    Table,
 }
 
 impl Rows {
@@ -103,6 +105,11 @@ impl Column {
         Self { name: name.to_owned(), style: Style::Json }
     }
 
+    /// A column with tables of the protocol.
+    pub(crate) fn table(name: &str) -> Self {
+        Self { name: name.to_owned(), style: Style::Table }
+    }
+
     /// Its value in a row.
     fn of<'a>(&self, row: &'a Map<String, Value>) -> &'a Value {
         row.get(&self.name).unwrap_or(&Value::Null)
@@ -114,6 +121,7 @@ impl Column {
             (_, Value::Null) => String::new(),
             (Style::Plain, value) => table::inline(value),
             (Style::Atoms, value) => table::inline_atoms(value),
+            (Style::Table, value) => table::of_protocol(value),
             (Style::Json, Value::String(text)) => text.clone(),
             (Style::Json, value) => value.to_string(),
         }

@@ -61,6 +61,35 @@ pub(super) fn inline_atoms(value: &Value) -> String {
     format!("[{}]", fields.join(", "))
 }
 
+/// A table of the protocol, given as a list of name, type and value.
+pub(super) fn of_protocol(value: &Value) -> String {
+    let Value::Array(fields) = value else { return inline(value) };
+    let fields: Vec<String> = fields.iter().map(field).collect();
+    format!("[{}]", fields.join(","))
+}
+
+fn field(field: &Value) -> String {
+    match field.as_array().map(Vec::as_slice) {
+        Some([Value::String(name), Value::String(kind), value]) => format!("{{\"{name}\",{}}}", typed(kind, value)),
+        _ => part(field),
+    }
+}
+
+/// A value of a type of the protocol. An array has a pair of type and value for each of its values.
+fn typed(kind: &str, value: &Value) -> String {
+    match (kind, value) {
+        ("table", value) => of_protocol(value),
+        ("array", Value::Array(items)) => {
+            let item = |item: &Value| match item.as_array().map(Vec::as_slice) {
+                Some([Value::String(kind), value]) => typed(kind, value),
+                _ => quoted(item),
+            };
+            format!("[{}]", items.iter().map(item).collect::<Vec<_>>().join(","))
+        }
+        (_, value) => quoted(value),
+    }
+}
+
 /// An element of a list.
 fn part(value: &Value) -> String {
     match value {
@@ -110,6 +139,19 @@ mod tests {
             (json!(["a tag"]), "[a tag]"),
         ] {
             assert_eq!(inline_atoms(&value), text, "{value}");
+        }
+    }
+
+    #[test]
+    fn tables_of_the_protocol_lose_their_types() {
+        for (value, text) in [
+            (json!([]), "[]"),
+            (json!([["x-max-length", "long", 5], ["x-q", "longstr", "a"]]), "[{\"x-max-length\",5},{\"x-q\",\"a\"}]"),
+            (json!([["t", "table", [["b", "bool", true]]]]), "[{\"t\",[{\"b\",true}]}]"),
+            (json!([["a", "array", [["long", 1], ["longstr", "x"]]]]), "[{\"a\",[1,\"x\"]}]"),
+            (json!(""), ""),
+        ] {
+            assert_eq!(of_protocol(&value), text, "{value}");
         }
     }
 

@@ -1,5 +1,8 @@
 //! What can be asked for. One file per group, each with its table.
 
+mod connections;
+mod listings;
+mod queues;
 mod users;
 
 use serde_json::Value;
@@ -16,7 +19,8 @@ pub struct Operation {
 }
 
 /// All groups.
-const GROUPS: [&[Operation]; 1] = [&users::OPERATIONS];
+const GROUPS: [&[Operation]; 4] =
+    [&connections::OPERATIONS, &listings::OPERATIONS, &queues::OPERATIONS, &users::OPERATIONS];
 
 /// The operation of that name.
 pub(super) fn find(name: &str) -> Option<&'static Operation> {
