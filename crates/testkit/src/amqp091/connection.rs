@@ -14,7 +14,7 @@ use super::channel::Channel;
 use super::inbox::{Inboxes, Sorted, assert_reply};
 use super::method::{Reply, plain};
 use super::raw::RawConnection;
-use crate::broker;
+use crate::broker::{self, Url};
 
 /// The capabilities a client of RabbitMQ can announce.
 const CAPABILITIES: [&str; 6] = [
@@ -44,8 +44,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    fn new() -> Self {
-        let url = broker::url();
+    fn new(url: &Url) -> Self {
         Self {
             address: url.address.clone(),
             properties: Vec::new(),
@@ -223,7 +222,12 @@ impl Connection {
 
     /// A handshake to change parts of.
     pub fn builder() -> Builder {
-        Builder::new()
+        Builder::new(broker::url())
+    }
+
+    /// A handshake with this broker, to change parts of.
+    pub fn builder_at(url: &Url) -> Builder {
+        Builder::new(url)
     }
 
     /// What was negotiated.

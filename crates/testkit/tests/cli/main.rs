@@ -1,0 +1,84 @@
+//! The command line tools against a broker: what they print and how they exit is what `RabbitMQ`'s do.
+//!
+//! A group is a file in `scenarios`: steps that run in order against a fresh node of its own. `recorded` has what
+//! `RabbitMQ` 3.10 answered to them, `differences` where the answer here is meant to be another one, and why. A listed
+//! difference that is none any more fails, too.
+//!
+//! * `cargo test -p leveret-testkit --test cli users` compares one group.
+//! * `RABBITMQ_TOOLS=/usr/lib/rabbitmq/lib/rabbitmq_server-3.10.8/sbin cargo test ...` does it with the `RabbitMQ` that
+//!   has its tools there, which must not differ at all.
+//! * `LEVERET_RECORD=1` together with it writes `recorded` anew.
+//! * `LEVERET_CLI_ALL=1` also compares the groups whose commands are not complete.
+//!
+//! The answers that were not as expected are left in the target directory, in the form that `differences` has.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test reports a failure")]
+#![allow(clippy::indexing_slicing, reason = "an index out of bounds fails the test, as it should")]
+
+mod client;
+mod compare;
+mod json;
+mod node;
+mod normal;
+mod run;
+mod script;
+mod shell;
+mod tls;
+
+use compare::Ready;
+
+/// A test per group. Only the groups that are ready run against the broker of this project.
+macro_rules! groups {
+    ($($group:ident: $ready:ident,)*) => {
+        $(
+            #[test]
+            fn $group() {
+                compare::group(stringify!($group), Ready::$ready);
+            }
+        )*
+
+        /// Every group there is.
+        const GROUPS: &[&str] = &[$(stringify!($group)),*];
+    };
+}
+
+groups! {
+    access: No,
+    clients: No,
+    definitions: No,
+    health: No,
+    help: No,
+    limits: No,
+    listings: No,
+    logs: No,
+    misc: No,
+    node_life: No,
+    offline: No,
+    parameters: No,
+    plugin_commands: No,
+    plugins: No,
+    policies: No,
+    replicas: No,
+    status: No,
+    tls: No,
+    unreachable: No,
+    users: No,
+    vhosts: No,
+}
+
+#[test]
+fn every_file_belongs_to_a_group_and_every_group_is_recorded() {
+    let mut wrong = Vec::new();
+    for folder in [compare::SCENARIOS, compare::RECORDED, compare::DIFFERENCES] {
+        for name in compare::names(folder) {
+            if !GROUPS.contains(&name.as_str()) {
+                wrong.push(format!("{folder}/{name}.txt belongs to no group"));
+            }
+        }
+    }
+    for group in GROUPS {
+        if let Err(error) = compare::recording(group) {
+            wrong.push(error);
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
