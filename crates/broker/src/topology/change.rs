@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Binding, ConnectionId, Policy, PolicyKind, QueueId, Reconfigured, VhostMetadata};
+use super::{Binding, ConnectionId, Policy, PolicyKind, QueueId, Reconfigured, VhostMetadata, VhostUpdate};
 use super::{Defaults, Existing};
 use crate::Name;
 use crate::access::{PasswordHash, Permissions, TopicPermissions};
@@ -23,6 +23,13 @@ pub enum Change {
         vhost: Name,
         /// What is said of it.
         metadata: VhostMetadata,
+    },
+    /// Says something else of a vhost, which has to be there.
+    UpdateVhost {
+        /// Its name.
+        vhost: Name,
+        /// What is said anew.
+        update: VhostUpdate,
     },
     /// Deletes a vhost and everything in it.
     DeleteVhost {
@@ -257,6 +264,7 @@ impl Change {
         match self {
             Self::CreateVhost { vhost }
             | Self::SetVhost { vhost, .. }
+            | Self::UpdateVhost { vhost, .. }
             | Self::DeleteVhost { vhost }
             | Self::DeclareExchange { vhost, .. }
             | Self::DeleteExchange { vhost, .. }

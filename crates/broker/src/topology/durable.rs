@@ -250,6 +250,7 @@ impl Topology {
             | Change::SetPolicy { .. }
             | Change::ClearPolicy { .. }
             | Change::SetVhost { .. }
+            | Change::UpdateVhost { .. }
             | Change::SetParameter { .. }
             | Change::ClearParameter { .. }
             | Change::SetGlobalParameter { .. }

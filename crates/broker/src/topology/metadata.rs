@@ -19,6 +19,31 @@ pub struct VhostMetadata {
     pub protection: Protection,
 }
 
+/// Something else to be said of a vhost; what is not given stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VhostUpdate {
+    /// What it is for.
+    pub description: Option<Name>,
+    /// All of its tags.
+    pub tags: Option<Vec<Name>>,
+    /// The type of a queue whose declaration names none.
+    pub default_queue_type: Option<Name>,
+    /// Whether it can be deleted.
+    pub protection: Option<Protection>,
+}
+
+impl VhostUpdate {
+    /// What was said, with this in its place.
+    pub fn of(&self, metadata: &VhostMetadata) -> VhostMetadata {
+        VhostMetadata {
+            description: self.description.as_ref().unwrap_or(&metadata.description).clone(),
+            tags: self.tags.as_ref().unwrap_or(&metadata.tags).clone(),
+            default_queue_type: self.default_queue_type.as_ref().or(metadata.default_queue_type.as_ref()).cloned(),
+            protection: self.protection.unwrap_or(metadata.protection),
+        }
+    }
+}
+
 /// Whether a vhost can be deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protection {
@@ -61,6 +86,12 @@ impl Vhost {
         self.records.push(Record::VhostDescribed { vhost: Name::clone(&self.name), metadata: metadata.clone() });
         self.metadata = metadata;
         Applied::Set
+    }
+
+    pub(super) fn update_metadata(&mut self, update: &VhostUpdate) -> Result<Applied, Error> {
+        let metadata = update.of(&self.metadata);
+        metadata.check()?;
+        Ok(self.set_metadata(metadata))
     }
 
     /// Prepares the declaration of a queue that is not restored: refuses it if there are too many already, and gives it

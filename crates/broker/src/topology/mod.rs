@@ -30,7 +30,7 @@ pub use change::{Applied, Change, Destination, Origin, Removed};
 pub use durable::{BindingRecord, Record};
 pub use format::FormatError;
 pub use limits::{NodeLimits, UserLimits, VhostLimits};
-pub use metadata::{Protection, VhostMetadata};
+pub use metadata::{Protection, VhostMetadata, VhostUpdate};
 pub use name::clean_name;
 pub use parameters::Parameter;
 pub use policy::{AppliedPolicies, ApplyTo, Policy, PolicyKind, Reconfigured, ValidationError};
@@ -145,6 +145,7 @@ impl Topology {
                 self.admit_vhost(&vhost)?;
                 self.set_vhost(&vhost, metadata)
             }
+            Change::UpdateVhost { vhost, update } => self.vhost_mut(&vhost)?.update_metadata(&update),
             Change::DeleteVhost { vhost } => self.delete_vhost(vhost),
             Change::DeclareExchange { vhost, name, kind, durable, auto_delete, internal, arguments, origin } => {
                 self.admit_exchange(&vhost, &name)?;
@@ -187,7 +188,7 @@ impl Topology {
             Change::SetPolicy { vhost, kind, policy } => self.vhost_mut(&vhost)?.set_policy(kind, policy),
             Change::ClearPolicy { vhost, kind, name } => self.vhost_mut(&vhost)?.clear_policy(kind, name),
             Change::SetParameter { vhost, component, name, value } => {
-                self.vhost_mut(&vhost)?.set_parameter(component, name, value)
+                self.set_parameter(&vhost, component, name, value)
             }
             Change::ClearParameter { vhost, component, name } => {
                 self.vhost_mut(&vhost)?.clear_parameter(component, name)

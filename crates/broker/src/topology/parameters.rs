@@ -12,6 +12,9 @@ const LIMITS_COMPONENT: &str = "vhost-limits";
 /// The name of the only parameter of that component.
 const LIMITS_NAME: &str = "limits";
 
+/// The parameter of all of the broker that has the cluster's name.
+const CLUSTER_NAME: &str = "cluster_name";
+
 /// The parameters of a vhost, by component and name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Parameters(BTreeMap<(Name, Name), Value>);
@@ -44,11 +47,11 @@ impl Vhost {
         self.limits
     }
 
-    pub(super) fn set_parameter(&mut self, component: Name, name: Name, value: Value) -> Result<Applied, Error> {
-        let limits = check(&component, &name, &value)?;
+    /// The limits are what the parameter says.
+    fn set_parameter(&mut self, component: Name, name: Name, value: Value, limits: VhostLimits) -> Applied {
         let key = (component, name);
         if self.parameters.0.get(&key) == Some(&value) {
-            return Ok(Applied::Unchanged);
+            return Applied::Unchanged;
         }
         self.limits = limits;
         let (component, name) = key.clone();
@@ -59,7 +62,7 @@ impl Vhost {
             value: value.clone(),
         });
         self.parameters.0.insert(key, value);
-        Ok(Applied::Set)
+        Applied::Set
     }
 
     pub(super) fn clear_parameter(&mut self, component: Name, name: Name) -> Result<Applied, Error> {
@@ -84,6 +87,26 @@ impl Topology {
     /// What a parameter of all of the broker is set to.
     pub fn global_parameter(&self, name: &str) -> Result<&Value, Error> {
         self.globals.get(name).ok_or(Error::ParameterNotFound)
+    }
+
+    /// What the cluster is called, if it was given a name.
+    pub fn cluster_name(&self) -> Option<&str> {
+        match self.globals.get(CLUSTER_NAME) {
+            Some(Value::LongStr(name)) => std::str::from_utf8(name).ok(),
+            _ => None,
+        }
+    }
+
+    /// As in RabbitMQ, what is wrong with a parameter comes before a vhost that is missing.
+    pub(super) fn set_parameter(
+        &mut self,
+        vhost: &Name,
+        component: Name,
+        name: Name,
+        value: Value,
+    ) -> Result<Applied, Error> {
+        let limits = check(&component, &name, &value)?;
+        Ok(self.vhost_mut(vhost)?.set_parameter(component, name, value, limits))
     }
 
     pub(super) fn set_global(&mut self, name: Name, value: Value) -> Applied {

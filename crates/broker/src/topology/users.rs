@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Applied, Record, Topology};
+use super::{Applied, Record, Topology, VhostMetadata};
 use crate::access::{Answer, PasswordHash, Permissions, Question, TopicPermissions, tags};
 use crate::{Error, Name};
+
+/// What is said of the vhost that a fresh broker begins with.
+const DESCRIPTION: &str = "Default virtual host";
 
 /// A user.
 #[derive(Clone, Debug)]
@@ -152,13 +155,23 @@ impl Topology {
         // further. Whoever has more lost the record that says so, and nobody is to get in by a password that everybody knows.
         let is_fresh = self.users.values().all(|known| known.name == user && known.permissions.is_empty());
         if is_fresh {
-            let _ = self.create_vhost(Name::clone(&vhost));
+            if self.create_vhost(Name::clone(&vhost)) == Applied::VhostCreated {
+                self.describe_default(&vhost);
+            }
             let _ = self.set_user(Name::clone(&user), password, tags);
             let _ = self.set_permissions(&user, vhost, permissions);
         }
         self.note_defaults();
         self.records.push(Record::DefaultsCreated);
         Applied::VhostCreated
+    }
+
+    /// In the words of RabbitMQ, by which people know the vhost that was there from the beginning.
+    fn describe_default(&mut self, vhost: &Name) {
+        if let Some(vhost) = self.vhosts.get_mut(vhost) {
+            vhost.set_metadata(VhostMetadata { description: DESCRIPTION.into(), ..VhostMetadata::default() });
+            self.records.append(&mut vhost.records);
+        }
     }
 
     pub(super) fn note_defaults(&mut self) {

@@ -66,6 +66,9 @@ impl Session {
         let settings = &self.settings;
         let mechanisms = self.mechanisms();
         let mut properties = Vec::new();
+        // Operators can give it another name while the node runs.
+        let given_name = self.node.read(|topology| topology.cluster_name().map(str::to_owned));
+        let cluster_name = given_name.as_ref().unwrap_or(&settings.cluster_name);
         let text = |text: &'static str| Value::LongStr(text.as_bytes());
         TableWriter::new(&mut properties)
             .table("capabilities", |capabilities| {
@@ -73,7 +76,7 @@ impl Session {
                     capabilities.field(name, Value::Bool(true));
                 }
             })
-            .field("cluster_name", Value::LongStr(settings.cluster_name.as_bytes()))
+            .field("cluster_name", Value::LongStr(cluster_name.as_bytes()))
             .field("copyright", text("Copyright (c) The Leveret authors"))
             .field("information", text("Licensed under MIT or Apache-2.0"))
             .field("leveret", Value::LongStr(settings.leveret_version.as_bytes()))

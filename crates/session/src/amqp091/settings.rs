@@ -64,7 +64,7 @@ pub struct Settings {
     pub product: String,
     /// What `version` says in the server-properties: client libraries switch features on it.
     pub version: String,
-    /// What `cluster_name` says in the server-properties.
+    /// What `cluster_name` says in the server-properties, unless the broker was given a name.
     pub cluster_name: String,
     /// Our own version, under the key `leveret`.
     pub leveret_version: String,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use leveret_broker::access::Peer;
 use leveret_broker::node::Node;
+use leveret_broker::topology::Change;
 use leveret_broker::value;
 use leveret_protocol::amqp091::{Frame, Method, TableWriter, Value};
 use leveret_session::amqp091::Ending;
@@ -42,6 +43,24 @@ fn started(peer: &str) -> Client {
     client.to_server.extend_from_slice(b"AMQP\0\0\x09\x01");
     assert_eq!(client.turn(), ["0: start"]);
     client
+}
+
+#[test]
+fn clients_are_told_the_name_that_the_cluster_was_given_last() {
+    let node = Arc::new(Node::new());
+    for (given, told) in [(None, "test"), (Some("warren"), "warren"), (Some("burrow"), "burrow")] {
+        if let Some(name) = given {
+            let value = value::Value::text(name);
+            node.apply(Change::SetGlobalParameter { name: "cluster_name".into(), value }).unwrap();
+        }
+        let mut client = Client::connect(&node);
+        client.to_server.extend_from_slice(b"AMQP\0\0\x09\x01");
+        client.exchange();
+        let (frame, _) = Frame::decode(&client.to_client, FRAME_MAX as usize).unwrap().unwrap();
+        let Method::ConnectionStart(start) = Method::decode(frame.payload).unwrap() else { panic!("{told}") };
+        let name = start.server_properties.get("cluster_name");
+        assert_eq!(name, Some(Value::LongStr(told.as_bytes())), "{given:?}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::applied::AppliedPolicies;
 use super::policies::{Compiled, Policies};
 use super::{Policy, PolicyKind, Subject};
 use crate::queue::QueueSettings;
-use crate::topology::{Applied, QueueId, Record, Vhost};
+use crate::topology::{Applied, Destination, QueueId, Record, Vhost};
 use crate::{Error, Name};
 
 /// What a change of policies changed.
@@ -78,6 +78,15 @@ impl Vhost {
     /// The policy of that name.
     pub fn policy(&self, kind: PolicyKind, name: &str) -> Result<&Policy, Error> {
         self.policies.get(kind, name).ok_or(Error::ParameterNotFound)
+    }
+
+    /// All policies of a kind that match a queue or an exchange that is there. The first of them applies, and no other.
+    pub fn policies_that_match(&self, kind: PolicyKind, object: &Destination) -> Result<Vec<&Policy>, Error> {
+        let (subject, name) = match object {
+            Destination::Queue(name) => (Subject::Queue(self.any_queue(name)?.kind()), name),
+            Destination::Exchange(name) => (Subject::Exchange, self.exchange(name)?.name()),
+        };
+        Ok(self.policies.all_matching(kind, subject, name).collect())
     }
 
     pub(in crate::topology) fn set_policy(&mut self, kind: PolicyKind, policy: Policy) -> Result<Applied, Error> {

@@ -108,6 +108,12 @@ impl Policies {
         self.of_kind(kind).iter().find(|compiled| compiled.matches(subject, name))
     }
 
+    /// All policies of a kind that match, the one that wins first.
+    pub(super) fn all_matching(&self, kind: PolicyKind, subject: Subject, name: &str) -> impl Iterator<Item = &Policy> {
+        let matching = self.of_kind(kind).iter().filter(move |compiled| compiled.matches(subject, name));
+        matching.map(|compiled| &compiled.policy)
+    }
+
     /// What applies to a queue or an exchange.
     pub(in crate::topology) fn matching(&mut self, subject: Subject, name: &str) -> Option<Arc<AppliedPolicies>> {
         let user = self.find(PolicyKind::User, subject, name).map(Arc::clone);

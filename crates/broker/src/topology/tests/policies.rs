@@ -46,6 +46,23 @@ impl Bench {
 }
 
 #[test]
+fn all_policies_that_match_are_listed_and_the_first_applies() {
+    let mut bench = Bench::new();
+    bench.queue("q");
+    for (name, pattern, priority) in [("low", "q", -1), ("high", "^q$", 7), ("other", "x", 9), ("all", "", 0)] {
+        bench.apply(set(PolicyKind::User, policy(name, pattern, priority, &limit(1))));
+    }
+    let matching = |object: Destination| {
+        let policies = bench.vhost().policies_that_match(PolicyKind::User, &object);
+        policies.map(|all| all.into_iter().map(|policy| policy.name.to_string()).collect::<Vec<_>>())
+    };
+    assert_eq!(matching(Destination::Queue("q".into())).unwrap(), ["high", "all", "low"]);
+    assert_eq!(bench.policies_of("q"), [Some("high"), None]);
+    assert_eq!(matching(Destination::Exchange("amq.topic".into())).unwrap(), ["all", "low"]);
+    assert!(matching(Destination::Queue("none".into())).is_err());
+}
+
+#[test]
 fn the_matching_policy_with_the_highest_priority_applies_alone() {
     for kind in BOTH {
         let mut bench = Bench::new();

@@ -1,7 +1,7 @@
 //! What is said of vhosts, their parameters and limits, and those of users.
 
 use super::*;
-use crate::topology::{Parameter, Protection, VhostLimits, VhostMetadata};
+use crate::topology::{Parameter, Protection, VhostLimits, VhostMetadata, VhostUpdate};
 
 fn set_parameter(component: &str, name: &str, value: Value) -> Change {
     Change::SetParameter { vhost: "/".into(), component: component.into(), name: name.into(), value }
@@ -32,6 +32,37 @@ fn a_vhost_is_described_when_it_is_made_or_later() {
     // What exists keeps what is said of it.
     assert_eq!(bench.apply(Change::CreateVhost { vhost: "v".into() }), Applied::Unchanged);
     assert_eq!(bench.0.vhost("v").unwrap().metadata(), &metadata);
+}
+
+#[test]
+fn what_is_not_said_anew_of_a_vhost_stays() {
+    let mut bench = Bench::new();
+    let update = |update: VhostUpdate| Change::UpdateVhost { vhost: "v".into(), update };
+    let protect = VhostUpdate { protection: Some(Protection::Deletion), ..VhostUpdate::default() };
+    assert_eq!(bench.refuse(update(protect.clone())), "vhost v not found");
+    let metadata = VhostMetadata { description: "orders".into(), tags: vec!["a".into()], ..VhostMetadata::default() };
+    bench.apply(describe("v", metadata.clone()));
+    assert_eq!(bench.apply(update(VhostUpdate::default())), Applied::Unchanged);
+    assert_eq!(bench.apply(update(protect)), Applied::Set);
+    let tags = VhostUpdate { tags: Some(Vec::new()), ..VhostUpdate::default() };
+    assert_eq!(bench.apply(update(tags)), Applied::Set);
+    let expected = VhostMetadata { tags: Vec::new(), protection: Protection::Deletion, ..metadata };
+    assert_eq!(bench.0.vhost("v").unwrap().metadata(), &expected);
+    let unknown = VhostUpdate { default_queue_type: Some("foo".into()), ..VhostUpdate::default() };
+    assert_eq!(bench.refuse(update(unknown)), "Validation failed\n\nunsupported queue type 'foo'");
+}
+
+#[test]
+fn what_is_wrong_with_a_parameter_comes_before_a_missing_vhost() {
+    let mut bench = Bench::new();
+    let set = |component: &str| Change::SetParameter {
+        vhost: "none".into(),
+        component: component.into(),
+        name: "limits".into(),
+        value: Value::Table(table(&[])),
+    };
+    assert_eq!(bench.refuse(set("a")), "Validation failed\n\ncomponent a not found");
+    assert_eq!(bench.refuse(set("vhost-limits")), "vhost none not found");
 }
 
 #[test]
@@ -133,6 +164,7 @@ fn global_parameters_have_any_value() {
     let names: Vec<&str> = bench.0.global_parameters().map(|(name, _)| &**name).collect();
     assert_eq!(names, ["a", "cluster_name"]);
     assert_eq!(bench.0.global_parameter("cluster_name"), Ok(&Value::text("hare")));
+    assert_eq!(bench.0.cluster_name(), Some("hare"));
     let clear = Change::ClearGlobalParameter { name: "a".into() };
     assert_eq!(bench.apply(clear.clone()), Applied::Set);
     assert_eq!(bench.refuse(clear), "Parameter does not exist");
