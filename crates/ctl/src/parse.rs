@@ -297,6 +297,20 @@ mod tests {
     }
 
     #[test]
+    fn passwords_are_not_shown_again() {
+        for (line, shown) in [
+            ("add_user a pw more", "add_user a *** ***"),
+            ("-p v -q add_user a pw -t 5 more", "-p v -q add_user a *** -t 5 ***"),
+            ("add_user --no-such a pw", "add_user --no-such a ***"),
+            ("add_user -- a pw more", "add_user -- a *** ***"),
+            ("hash_password pw more", "hash_password *** ***"),
+        ] {
+            let Err(failure) = parsed(line) else { panic!("{line}") };
+            assert!(failure.text.contains(&format!("\n\t{shown}\n")), "{line}: {}", failure.text);
+        }
+    }
+
+    #[test]
     fn help_is_given_however_it_is_asked_for() {
         for line in ["list_users --help", "-h list_users", "list_users -?", "list_users more --help"] {
             let Ok(Parsed::Help(text)) = parsed(line) else { panic!("{line}") };

@@ -3,6 +3,8 @@
 //! Three forms are in use: the management API shows tables as objects ([`table`]); the listings of `rabbitmqctl` show each value
 //! with its type ([`typed_table`]); and what operators write is JSON ([`to_table`], [`to_value`]).
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use leveret_broker::value::{Table, Value};
@@ -68,6 +70,19 @@ fn plain(value: &Value, in_array: impl Fn(&Value) -> Json, in_table: impl Fn(&Ta
         Value::Array(values) => values.iter().map(in_array).collect(),
         Value::Table(table) => in_table(table),
         Value::Void => Json::Null,
+    }
+}
+
+/// The same with the members of all objects in the order of their names, so that a text of it is always the same.
+pub fn in_order(json: Json) -> Json {
+    match json {
+        Json::Array(values) => values.into_iter().map(in_order).collect(),
+        Json::Object(members) => {
+            let members: BTreeMap<String, Json> =
+                members.into_iter().map(|(name, value)| (name, in_order(value))).collect();
+            Json::Object(members.into_iter().collect())
+        }
+        other => other,
     }
 }
 
@@ -167,6 +182,12 @@ mod tests {
     fn the_first_of_a_name_is_shown_as_it_is_the_one_that_counts() {
         let fields = of(&[("a", Value::I32(1)), ("a", Value::I32(2))]);
         assert_eq!(Json::Object(table(&fields)), json!({"a": 1}));
+    }
+
+    #[test]
+    fn members_are_put_in_order() {
+        let json: Json = serde_json::from_str(r#"{"b":[{"d":1,"c":2}],"a":null}"#).unwrap();
+        assert_eq!(in_order(json).to_string(), r#"{"a":null,"b":[{"c":2,"d":1}]}"#);
     }
 
     #[test]

@@ -1,27 +1,54 @@
 //! The commands. One file per group, each with its table.
 
+mod access;
 mod definitions;
 mod help;
 mod listings;
 mod operations;
+mod parameters;
+mod policies;
 mod users;
+mod vhosts;
 
+use serde_json::Value;
+
+use crate::output::{Answer, Rows};
 use crate::spec::Command;
 use crate::tool::Tool;
 
 /// All groups.
-const GROUPS: [&[Command]; 5] =
-    [definitions::COMMANDS, help::COMMANDS, listings::COMMANDS, operations::COMMANDS, users::COMMANDS];
+const GROUPS: &[&[Command]] = &[
+    access::COMMANDS,
+    definitions::COMMANDS,
+    help::COMMANDS,
+    listings::COMMANDS,
+    operations::COMMANDS,
+    parameters::COMMANDS,
+    policies::COMMANDS,
+    users::COMMANDS,
+    vhosts::COMMANDS,
+];
+
+/// The tools that list what is set.
+const LISTING: &[Tool] = &[Tool::Ctl, Tool::Diagnostics];
 
 /// The commands of a tool.
 pub(crate) fn of(tool: Tool) -> impl Iterator<Item = &'static Command> {
     let is_its = move |command: &&Command| tool == Tool::Leveret || command.tools.contains(&tool);
-    GROUPS.into_iter().flatten().filter(is_its)
+    GROUPS.iter().copied().flatten().filter(is_its)
 }
 
 /// The command of that name.
 pub(crate) fn find(tool: Tool, name: &str) -> Option<&'static Command> {
     of(tool).find(|command| command.name == name)
+}
+
+/// The limits of one vhost or user, which are a text and no table.
+fn limits_alone(rows: Rows) -> Answer {
+    match rows.rows.first().and_then(|row| row.get("limits")).and_then(Value::as_str) {
+        Some(limits) => Answer::Text(limits.to_owned()),
+        None => Answer::Rows(rows),
+    }
 }
 
 #[cfg(test)]

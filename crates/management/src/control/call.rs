@@ -1,15 +1,21 @@
 //! One call of an operation: what it was given, and where its answers go.
 
 use std::cell::RefCell;
+use std::fmt::{self, Debug, Display, Formatter};
 use std::sync::Arc;
 
 use hyper::body::Bytes;
+use leveret_broker::Error;
 use leveret_broker::node::Node;
+use leveret_broker::topology::Change;
+use leveret_broker::value::{Table, Value as Field};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
+use zeroize::Zeroize;
 
 use super::{Failure, Kind};
-use crate::{App, Host};
+use crate::views::{Columns, Form, Row, View};
+use crate::{App, Host, apply, json};
 
 /// Octets of answer that are sent in one go.
 const CHUNK: usize = 32 * 1024;
@@ -25,8 +31,7 @@ pub struct Progress<'a> {
     pub of: usize,
 }
 
-/// A call of an operation. Runs on a thread that may wait.
-#[derive(Debug)]
+/// A call of an operation. Runs on a thread that may wait. What it was given is not shown, and is wiped: there may be passwords.
 pub struct Call<'a> {
     /// The process.
     pub host: &'a dyn Host,
@@ -74,6 +79,41 @@ impl<'a> Call<'a> {
     /// A number, if it was given.
     pub fn optional_number(&self, name: &str) -> Result<Option<u64>, Failure> {
         self.value(name).map(|value| value.as_u64().ok_or_else(|| wrong(name, "a number"))).transpose()
+    }
+
+    /// A whole number, which may be negative, if it was given.
+    pub fn optional_integer(&self, name: &str) -> Result<Option<i64>, Failure> {
+        self.value(name).map(|value| value.as_i64().ok_or_else(|| wrong(name, "a whole number"))).transpose()
+    }
+
+    /// What the text of an argument says, which has to be JSON: somebody typed it.
+    pub fn field(&self, name: &str) -> Result<Field, Failure> {
+        json::to_value(&typed(self.text(name)?)?).map_err(|error| no_json(&error))
+    }
+
+    /// The same, where only an object makes sense.
+    pub fn definition(&self, name: &str) -> Result<Table, Failure> {
+        json::to_table(&typed(self.text(name)?)?).map_err(|error| no_json(&error))
+    }
+
+    /// Makes a change and waits until it is on disk.
+    pub fn change(&self, change: Change) -> Result<Value, Failure> {
+        apply(&*self.node()?, change)?;
+        Ok(Value::Null)
+    }
+
+    /// Gives rows of what there is on the node, as listings have them. Columns may have been chosen.
+    pub fn list(&self, rows: impl FnOnce(View<'_>) -> Result<Vec<Row>, Error>) -> Result<Value, Failure> {
+        let app = self.app()?;
+        let columns = match self.value("columns") {
+            Some(_) => Columns::of(self.texts("columns")?),
+            None => Columns::All,
+        };
+        let view = View { node: &app.node, pids: &app.pids, form: Form::Listing, columns: &columns };
+        for row in rows(view)? {
+            self.row(&row)?;
+        }
+        Ok(Value::Null)
     }
 
     /// Whether something was said; not, if nothing was.
@@ -128,6 +168,31 @@ impl<'a> Call<'a> {
         }
         Ok(())
     }
+}
+
+impl Debug for Call<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        for (_, value) in &mut self.arguments {
+            if let Value::String(text) = value {
+                text.zeroize();
+            }
+        }
+    }
+}
+
+/// Reads JSON that somebody typed.
+fn typed(text: &str) -> Result<Value, Failure> {
+    serde_json::from_str(text).map_err(|error| no_json(&error))
+}
+
+fn no_json(reason: &dyn Display) -> Failure {
+    Failure::new(Kind::Unavailable, format!("JSON decoding error. Reason: {reason}"))
 }
 
 fn missing(name: &str) -> Failure {

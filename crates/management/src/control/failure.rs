@@ -13,6 +13,8 @@ pub enum Kind {
     Data,
     /// There is no such user.
     NoUser,
+    /// There is no such vhost. The tools say that in words of its own.
+    NoVhost,
     /// The node, or what it needs for this, does not run.
     Unavailable,
     /// It was understood, and failed.
@@ -30,6 +32,7 @@ impl Kind {
             Self::Usage => "usage",
             Self::Data => "data",
             Self::NoUser => "no_user",
+            Self::NoVhost => "no_vhost",
             Self::Unavailable => "unavailable",
             Self::Software => "software",
             Self::Temporary => "temporary",
@@ -66,13 +69,23 @@ impl Failure {
 }
 
 impl From<Error> for Failure {
+    /// In the words of RabbitMQ's tools, where they have some, and with their exit codes.
     fn from(error: Error) -> Self {
-        let kind = match error {
-            Error::UserNotFound { .. } => Kind::NoUser,
-            Error::VhostNotFound { .. } | Error::NotFound { .. } => Kind::Data,
-            _ => Kind::Software,
-        };
-        Self::new(kind, error.to_string())
+        match error {
+            Error::UserNotFound { user } => Self::new(Kind::NoUser, format!("User \"{user}\" does not exist")),
+            Error::UserExists { user } => Self::software(format!("User \"{user}\" already exists")),
+            Error::NamelessUser => Self::data("user cannot be an empty string"),
+            Error::VhostNotFound { vhost } => {
+                Self::new(Kind::NoVhost, format!("Virtual host '{vhost}' does not exist"))
+            }
+            // There is an empty line behind it.
+            Error::Validation(_) => Self::new(Kind::Unavailable, format!("{error}\n")),
+            Error::InvalidLimits(_) | Error::PolicyAsParameter { .. } | Error::ParameterNotFound => {
+                Self::new(Kind::Unavailable, error.to_string())
+            }
+            Error::NotFound { .. } => Self::data(error.to_string()),
+            _ => Self::software(error.to_string()),
+        }
     }
 }
 
@@ -93,5 +106,27 @@ impl From<HostError> for Failure {
             HostError::Running | HostError::Failed(_) => Kind::Software,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leveret_broker::topology::ApplyTo;
+
+    use super::*;
+
+    #[test]
+    fn refusals_of_the_broker_are_told_as_rabbitmqs_tools_do() {
+        let nothing = ApplyTo::parse("nothing").unwrap_err();
+        let validation = format!("{nothing}\n");
+        for (error, kind, text) in [
+            (Error::UserNotFound { user: "u".into() }, Kind::NoUser, "User \"u\" does not exist"),
+            (Error::UserExists { user: "u".into() }, Kind::Software, "User \"u\" already exists"),
+            (Error::VhostNotFound { vhost: "v".into() }, Kind::NoVhost, "Virtual host 'v' does not exist"),
+            (Error::ParameterNotFound, Kind::Unavailable, "Parameter does not exist"),
+            (nothing, Kind::Unavailable, &validation),
+        ] {
+            assert_eq!(Failure::from(error), Failure::new(kind, text), "{text}");
+        }
     }
 }

@@ -102,7 +102,7 @@ impl View<'_> {
 
     fn as_text(&self, json: Json) -> Json {
         match self.form {
-            Form::Listing => json!(json.to_string()),
+            Form::Listing => json!(json::in_order(json).to_string()),
             Form::Api => json,
         }
     }

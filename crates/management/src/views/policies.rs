@@ -1,6 +1,6 @@
 //! Policies and runtime parameters.
 
-use leveret_broker::topology::{Policy, PolicyKind, Vhost};
+use leveret_broker::topology::{Destination, Policy, PolicyKind, Vhost};
 use leveret_broker::{Error, Name};
 
 use super::{Row, View};
@@ -16,6 +16,15 @@ impl View<'_> {
         self.node.read(|topology| {
             let vhost = topology.vhost(vhost)?;
             Ok(self.policy_row(vhost.name(), vhost.policy(kind, name)?))
+        })
+    }
+
+    /// The policies of users that match a queue or an exchange. The first of them applies, and no other.
+    pub fn policies_that_match(self, vhost: &str, object: &Destination) -> Result<Vec<Row>, Error> {
+        self.node.read(|topology| {
+            let vhost = topology.vhost(vhost)?;
+            let policies = vhost.policies_that_match(PolicyKind::User, object)?;
+            Ok(policies.into_iter().map(|policy| self.policy_row(vhost.name(), policy)).collect())
         })
     }
 

@@ -1,10 +1,12 @@
 //! Vhosts and their limits.
 
 use leveret_broker::topology::{Protection, Vhost};
+use leveret_broker::value::Value;
 use leveret_broker::{Error, Name};
 use serde_json::{Map, Value as Json, json};
 
 use super::{Form, Row, View};
+use crate::json;
 
 /// The queue type of vhosts that name none.
 const QUEUE_TYPE: &str = "classic";
@@ -61,17 +63,19 @@ impl View<'_> {
     }
 
     fn limits_row(self, vhost: &Vhost) -> Option<Row> {
-        let limits = vhost.limits();
-        let set = [("max-connections", limits.max_connections), ("max-queues", limits.max_queues)];
-        let set: Row = set.into_iter().filter_map(|(name, limit)| Some((name.to_owned(), json!(limit?)))).collect();
-        (!set.is_empty()).then(|| self.limited("vhost", vhost.name(), set))
+        match vhost.parameter("vhost-limits", "limits") {
+            Ok(Value::Table(limits)) => Some(self.limited("vhost", vhost.name(), json::table(limits))),
+            _ => None,
+        }
     }
 
     /// Limits of a vhost or a user.
     pub(super) fn limited(self, of: &str, name: &Name, limits: Row) -> Row {
         let mut row = self.row();
         match self.form {
-            Form::Listing => row.add(of, || name.to_string()).add("limits", || Json::Object(limits).to_string()),
+            Form::Listing => {
+                row.add(of, || name.to_string()).add("limits", || json::in_order(Json::Object(limits)).to_string())
+            }
             Form::Api => row.add(of, || name.to_string()).add("value", || Json::Object(limits)),
         };
         row.row

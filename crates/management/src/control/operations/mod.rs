@@ -1,13 +1,17 @@
 //! What can be asked for. One file per group, each with its table.
 
+mod access;
 mod connections;
 mod listings;
+mod parameters;
+mod policies;
 mod queues;
 mod users;
+mod vhosts;
 
 use serde_json::Value;
 
-use super::{Call, Failure};
+use super::{Call, Failure, Kind};
 
 /// Something that can be asked for.
 #[derive(Debug)]
@@ -19,8 +23,16 @@ pub struct Operation {
 }
 
 /// All groups.
-const GROUPS: [&[Operation]; 4] =
-    [&connections::OPERATIONS, &listings::OPERATIONS, &queues::OPERATIONS, &users::OPERATIONS];
+const GROUPS: &[&[Operation]] = &[
+    &access::OPERATIONS,
+    &connections::OPERATIONS,
+    &listings::OPERATIONS,
+    &parameters::OPERATIONS,
+    &policies::OPERATIONS,
+    &queues::OPERATIONS,
+    &users::OPERATIONS,
+    &vhosts::OPERATIONS,
+];
 
 /// The operation of that name.
 pub(super) fn find(name: &str) -> Option<&'static Operation> {
