@@ -17,6 +17,7 @@ mod internal;
 pub mod ldap;
 pub mod oauth2;
 mod promise;
+pub mod sealed;
 mod settings;
 #[cfg(test)]
 mod testing;
