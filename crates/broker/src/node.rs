@@ -102,7 +102,7 @@ pub struct Node {
     replies: Mutex<Map<Name, ReplyConsumer>>,
     connections: Mutex<Connections>,
     name: Name,
-    limits: NodeLimits,
+    limits: RwLock<NodeLimits>,
     next_connection: AtomicU64,
     /// Where durable changes are written down; a node without one forgets everything when it stops.
     journal: Option<Arc<dyn Journal>>,
@@ -257,7 +257,7 @@ impl Node {
             replies: Mutex::new(Map::default()),
             connections: Mutex::new(Connections::default()),
             name,
-            limits,
+            limits: RwLock::new(limits),
             next_connection: AtomicU64::new(1),
             journal,
             store,
@@ -267,6 +267,12 @@ impl Node {
             entropy: Mutex::new(Entropy::new([0; 16])),
             seen_log: OnceLock::new(),
         }
+    }
+
+    /// Sets how much there may be on the node. What is there stays.
+    pub fn set_limits(&self, limits: NodeLimits) {
+        self.state.write().topology.limit(limits);
+        *self.limits.write() = limits;
     }
 
     /// The time.

@@ -99,7 +99,7 @@ impl Node {
     /// Whether the node has as many connections as it may.
     fn check_node(&self, connections: &Connections) -> Result<(), Error> {
         let (open, _) = connections.counts();
-        let full = self.limits.max_connections.filter(|limit| open >= *limit);
+        let full = self.limits.read().max_connections.filter(|limit| open >= *limit);
         full.map_or(Ok(()), |limit| Err(Error::NodeConnectionLimit { limit }))
     }
 
@@ -108,7 +108,7 @@ impl Node {
         let limits = self.read(|topology| topology.user_limits(user));
         let mut connections = self.connections.lock();
         let (_, channels) = connections.counts();
-        if let Some(limit) = self.limits.max_channels.filter(|limit| channels >= *limit) {
+        if let Some(limit) = self.limits.read().max_channels.filter(|limit| channels >= *limit) {
             return Err(Error::NodeChannelLimit { node: Name::clone(&self.name), limit });
         }
         connections.open_channel(id, limits)
