@@ -34,8 +34,6 @@ const READ_PAUSE: usize = 16 * 1024 * 1024;
 const PUBLISH_PAUSE: Duration = Duration::from_millis(10);
 /// Pause between looks whether a client that is not read is still there.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Time a client has from connecting to connection.open.
-pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time the last octets of a connection that is over have to leave; a client that reads nothing does not keep it for longer.
 const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Turns a task may take before others on its thread get theirs.
@@ -104,11 +102,11 @@ enum Reading {
 }
 
 impl Connection {
-    /// A connection whose client came at `since`.
+    /// A connection whose client has until then for connection.open.
     pub(crate) fn new(
         stream: TcpStream,
         tls: Option<Box<Channel>>,
-        since: Instant,
+        deadline: Instant,
         session: Session,
         mailbox: Arc<Mailbox>,
     ) -> Self {
@@ -119,7 +117,7 @@ impl Connection {
             mailbox,
             partial: Vec::new(),
             output: Output::default(),
-            deadline: Some(Box::pin(sleep_until(since + HANDSHAKE_TIMEOUT))),
+            deadline: Some(Box::pin(sleep_until(deadline))),
             ending: None,
             tick: None,
             received: false,

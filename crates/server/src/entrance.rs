@@ -7,7 +7,6 @@ use leveret_broker::access::Peer;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::connection::HANDSHAKE_TIMEOUT;
 use crate::proxy;
 use crate::tls::{self, Channel, Context};
 
@@ -37,11 +36,11 @@ impl Entrance {
         self.proxy == ProxyProtocol::Off && self.tls.is_none()
     }
 
-    /// Lets somebody in who came at `since`. `None` says that the connection is over, and the log says why.
-    pub(crate) async fn admit(&self, stream: &TcpStream, mut peer: Peer, since: Instant) -> Option<Guest> {
+    /// Lets somebody in who makes it until then. `None` says that the connection is over, and the log says why.
+    pub(crate) async fn admit(&self, stream: &TcpStream, mut peer: Peer, deadline: Instant) -> Option<Guest> {
         let address = peer.address;
         if self.proxy == ProxyProtocol::Required {
-            match timeout_at(since + HANDSHAKE_TIMEOUT, proxy::read_header(stream)).await {
+            match timeout_at(deadline, proxy::read_header(stream)).await {
                 Ok(Ok(Some(proxied))) => {
                     (peer.address, peer.local) = (canonical(proxied.source), canonical(proxied.destination));
                     tracing::debug!(peer = %peer.address, proxy = %address, "connection through a proxy");
@@ -58,7 +57,7 @@ impl Entrance {
             }
         }
         let Some(context) = &self.tls else { return Some(Guest { peer, tls: None }) };
-        match tls::handshake(stream, context, since + HANDSHAKE_TIMEOUT).await {
+        match tls::handshake(stream, context, deadline).await {
             Ok((channel, known)) => {
                 peer.tls = Some(known);
                 Some(Guest { peer, tls: Some(Box::new(channel)) })

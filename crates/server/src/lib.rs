@@ -17,6 +17,7 @@ mod proxy;
 mod running;
 mod seen;
 mod store;
+mod terms;
 mod tls;
 mod worker;
 
@@ -27,7 +28,8 @@ pub use config::log::{
 };
 pub use config::management::{MANAGEMENT_PORT, MANAGEMENT_TLS_PORT, ManagementSettings};
 pub use config::{
-    AMQP_PORT, AMQPS_PORT, AccessSettings, Config, ConfigError, Loaded, Remark, SyncMode, everywhere, reference,
+    AMQP_PORT, AMQPS_PORT, AccessSettings, Changes, Config, ConfigError, Effective, Environment, Fault, Given, Loaded,
+    Origin, PluginSettings, Reload, SocketSettings, Sources, SyncMode, everywhere, reference,
 };
 pub use data_dir::{DataDir, HoldError, Purpose};
 pub use error::StartError;

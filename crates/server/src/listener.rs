@@ -8,16 +8,15 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 
+use crate::config::SocketSettings;
 use crate::entrance::Entrance;
 use crate::worker::Worker;
 
-/// Connections the system queues for us while we are busy.
-const BACKLOG: i32 = 4096;
 /// Wait after the system refused a connection for lack of descriptors or memory, so that a refusal does not become a spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Opens a listening socket.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+pub(crate) fn bind(address: SocketAddr, sockets: &SocketSettings) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A broker that restarts must not wait for the connections of its predecessor to time out.
     socket.set_reuse_address(true)?;
@@ -26,7 +25,14 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
         socket.set_only_v6(false)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    // Connections have these sizes from their listener: later is too late for the window that is offered.
+    if let Some(size) = sockets.receive_buffer {
+        socket.set_recv_buffer_size(size)?;
+    }
+    if let Some(size) = sockets.send_buffer {
+        socket.set_send_buffer_size(size)?;
+    }
+    socket.listen(sockets.backlog)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }

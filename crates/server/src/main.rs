@@ -1,12 +1,17 @@
 //! `leveret`: the broker, and the tools that go with it.
 
 mod banner;
+mod config_tool;
+mod configure;
 mod links;
 mod manual;
 mod options;
+mod pid_file;
+mod rabbitmq_server;
 mod storage_tool;
 
 use std::env;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,44 +20,60 @@ use std::sync::atomic::AtomicBool;
 use clap::Parser;
 use leveret_ctl::Tool;
 use leveret_server::logging::Logs;
-use leveret_server::{Config, ConfigError, LogStyle};
+use leveret_server::{Loaded, LogStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
-use crate::options::{Cli, Command, ServerOptions};
+use crate::configure::Told;
+use crate::options::{Cli, Command};
+use crate::pid_file::PidFile;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let mut arguments = env::args_os();
-    if let Some(tool) = arguments.next().and_then(|program| Tool::of_program(Path::new(&program))) {
-        return leveret_ctl::run(tool, arguments);
+    let mut arguments: Vec<_> = env::args_os().collect();
+    let program = arguments.first().map(Path::new);
+    if let Some(tool) = program.and_then(Tool::of_program) {
+        return leveret_ctl::run(tool, arguments.into_iter().skip(1));
     }
-    let cli = Cli::parse();
-    match cli.command.unwrap_or(Command::Server(Box::new(cli.server))) {
-        Command::Server(options) => serve(*options),
-        Command::Ctl { arguments } => leveret_ctl::run(Tool::Leveret, arguments),
-        Command::Links { folder, force } => {
+    if program.and_then(Path::file_name).is_some_and(|name| name == links::SERVER) {
+        return rabbitmq_server::rabbitmq_server(arguments.drain(1..), serve);
+    }
+    let cli = Cli::parse_from(&arguments);
+    match cli.command {
+        None | Some(Command::Server(_)) => serve(arguments),
+        Some(Command::Config(command)) => config_tool::run(command),
+        Some(Command::Ctl { arguments }) => leveret_ctl::run(Tool::Leveret, arguments),
+        Some(Command::Links { folder, force }) => {
             exit_code(links::make(&folder, force), |error| eprintln!("leveret links: {error}"))
         }
-        Command::Completions { shell, program } => {
+        Some(Command::Completions { shell, program }) => {
             exit_code(manual::completions(shell, &program), |error| eprintln!("leveret completions: {error}"))
         }
-        Command::Man { folder } => exit_code(manual::write(&folder), |error| eprintln!("leveret man: {error}")),
-        Command::Perf(options) => exit_code(leveret_perf::run(*options), |error| eprintln!("leveret perf: {error}")),
-        Command::Storage(command) => storage_tool::run(command),
+        Some(Command::Man { folder }) => exit_code(manual::write(&folder), |error| eprintln!("leveret man: {error}")),
+        Some(Command::Perf(options)) => {
+            exit_code(leveret_perf::run(*options), |error| eprintln!("leveret perf: {error}"))
+        }
+        Some(Command::Storage(command)) => storage_tool::run(command),
     }
 }
 
-fn serve(options: ServerOptions) -> ExitCode {
+/// Runs the broker with these arguments, of which the first is the name of the program.
+fn serve(arguments: Vec<OsString>) -> ExitCode {
+    rabbitmq_server::leave_terminal();
+    let cli = Cli::parse_from(&arguments);
+    let options = match cli.command {
+        Some(Command::Server(options)) => *options,
+        Some(_) | None => cli.server,
+    };
     let logs = match Logs::start(options.log()) {
         Ok(logs) => logs,
         Err(error) => return exit_code(Err(error), |error| eprintln!("leveret: {error}")),
     };
-    let code = exit_code(run(options, &logs), |error| {
+    let code = exit_code(run(arguments, &logs), |error| {
         let console = logs.console();
         if console != Some(LogStyle::Text) {
             error!("{error}");
@@ -67,25 +88,24 @@ fn serve(options: ServerOptions) -> ExitCode {
 }
 
 /// Runs the broker until a signal asks it to stop.
-fn run(options: ServerOptions, logs: &Logs) -> Result<(), Box<dyn std::error::Error>> {
+fn run(arguments: Vec<OsString>, logs: &Logs) -> Result<(), Box<dyn std::error::Error>> {
     let mut signals = signals()?;
-    let (config, warnings) = load(&options)?;
-    let config = options.into_config(config)?;
-    logs.configure(&config.log, &config.node_name, &config.data_dir)?;
-    for warning in warnings {
-        warn!("{warning}");
-    }
-    for remark in config.remarks() {
-        warn!("{remark}");
-    }
+    let loaded = configure::load(&arguments)?;
+    logs.configure(&loaded.config.log, &loaded.config.node_name, &loaded.config.data_dir)?;
+    configure::warn_of(&loaded);
+    let Loaded { config, settings, .. } = loaded;
+    let mut told = Told::new(arguments, settings);
     let (data_dir, sync) = (config.data_dir.clone(), config.sync);
     let node = leveret_server::start(&config)?;
+    let _pid_file = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     // It has passwords that nobody needs any more.
     drop(config);
     // Its full name can be had only now that `start` has made it.
     let data_dir = data_dir.canonicalize().unwrap_or(data_dir);
     info!(addresses = ?node.addresses(), tls_addresses = ?node.tls_addresses(), data_dir = %data_dir.display(), "started");
-    if logs.console() != Some(LogStyle::Json) {
+    if rabbitmq_server::is_in_background() {
+        rabbitmq_server::announce()?;
+    } else if logs.console() != Some(LogStyle::Json) {
         banner::print(node.addresses(), node.tls_addresses(), &data_dir, sync);
     }
     for signal in signals.forever() {
@@ -94,17 +114,11 @@ fn run(options: ServerOptions, logs: &Logs) -> Result<(), Box<dyn std::error::Er
             break;
         }
         node.reload_tls();
+        told.reload(&node, logs);
     }
     node.stop();
     info!("stopped");
     Ok(())
-}
-
-/// Reads the configuration file if there is one; gives what is to be said about it, too.
-fn load(options: &ServerOptions) -> Result<(Config, Vec<String>), ConfigError> {
-    let Some(path) = &options.config else { return Ok((Config::default(), Vec::new())) };
-    let loaded = Config::load(path, |name| env::var(name).ok())?;
-    Ok((loaded.config, loaded.warnings))
 }
 
 /// Waits for the signals that ask for a clean stop, of which the second one ends the process at once, and for the one that asks

@@ -8,13 +8,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, RangedU64ValueParser};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args, Parser, Subcommand, ValueEnum};
 use leveret_ctl::Shell;
 use leveret_server::logging::{Filter, Wishes};
-use leveret_server::{AMQP_PORT, Config, LogStyle, SyncMode, everywhere};
+use leveret_server::{AMQP_PORT, Environment, Given, LogStyle, Origin, Sources, SyncMode, everywhere};
+use zeroize::Zeroizing;
 
 use self::tls::TlsOptions;
-use crate::storage_tool;
+use crate::{config_tool, storage_tool};
 
 const THREADS_MAX: u64 = 1024;
 const MESSAGE_SIZE_MAX: u64 = 512 * 1024 * 1024;
@@ -29,6 +31,7 @@ Examples:
   leveret --listen 127.0.0.1:5673 --listen ::1  on two addresses
   leveret --data-dir /var/lib/leveret           keep the data there
   leveret ctl list_queues                       what rabbitmqctl does
+  leveret config check                          see whether the configuration is right
   leveret perf --help                           measure this broker or another one
   leveret storage check /var/lib/leveret        see whether the data of a stopped broker is sound";
 
@@ -80,6 +83,9 @@ pub(crate) enum Command {
     },
     /// Put load on a broker, this one or another, and measure it
     Perf(Box<leveret_perf::Options>),
+    /// See whether a configuration is right, and what it comes to
+    #[command(subcommand)]
+    Config(config_tool::Command),
     /// Look at a data folder that no broker uses: check it, print what is in it, repair it
     #[command(subcommand)]
     Storage(storage_tool::Command),
@@ -87,15 +93,18 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerOptions {
-    /// Read settings from this file, which has the format of RabbitMQ's rabbitmq.conf. Other options win over it
+    /// Read settings from this file, or the files of this folder, and from no other; may be given more than once. They have
+    /// the format of RabbitMQ's rabbitmq.conf, and other options win over them [default: those in /etc/rabbitmq and
+    /// /etc/leveret]
     #[arg(
         long,
         value_name = "FILE",
+        value_delimiter = ',',
         env = "LEVERET_CONFIG_FILE",
         hide_env_values = true,
         help_heading = "Configuration"
     )]
-    pub(crate) config: Option<PathBuf>,
+    pub(crate) config: Vec<PathBuf>,
 
     /// Accept AMQP connections here; may be given more than once. `all` stands for every address of this machine,
     /// `none` for no connections without TLS [default: 127.0.0.1:5672]
@@ -126,16 +135,9 @@ pub(crate) struct ServerOptions {
     #[command(flatten)]
     tls: TlsOptions,
 
-    /// Heartbeat interval offered to clients; 0 offers none
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        env = "LEVERET_HEARTBEAT",
-        hide_env_values = true,
-        help_heading = "Network",
-        default_value_t = Config::default().heartbeat_seconds,
-    )]
-    heartbeat: u16,
+    /// Heartbeat interval offered to clients; 0 offers none [default: 60]
+    #[arg(long, value_name = "SECONDS", env = "LEVERET_HEARTBEAT", hide_env_values = true, help_heading = "Network")]
+    heartbeat: Option<u16>,
 
     /// Threads that serve connections [default: one per core]
     #[arg(
@@ -148,19 +150,12 @@ pub(crate) struct ServerOptions {
     )]
     threads: Option<usize>,
 
-    /// Folder for the broker's data; made if it is not there
-    #[arg(
-        long,
-        value_name = "FOLDER",
-        env = "LEVERET_DATA_DIR",
-        hide_env_values = true,
-        help_heading = "Data",
-        default_value_os_t = Config::default().data_dir,
-    )]
-    data_dir: PathBuf,
+    /// Folder for the broker's data; made if it is not there [default: ./leveret-data]
+    #[arg(long, value_name = "FOLDER", env = "LEVERET_DATA_DIR", hide_env_values = true, help_heading = "Data")]
+    data_dir: Option<PathBuf>,
 
     /// When confirmed messages are synced to disk: `commit`, before the confirm; `interval:MS`, so often; `os`, when the
-    /// system does it. With the last two, a power cut loses confirmed messages
+    /// system does it. With the last two, a power cut loses confirmed messages [default: commit]
     #[arg(
         long,
         value_name = "WHEN",
@@ -168,9 +163,8 @@ pub(crate) struct ServerOptions {
         hide_env_values = true,
         help_heading = "Data",
         value_parser = sync_mode,
-        default_value_t = Config::default().sync,
     )]
-    sync: SyncMode,
+    sync: Option<SyncMode>,
 
     /// Waiting messages that stay in memory, such as 536870912 or 512MiB; more go to disk [default: 40 % of memory]
     #[arg(
@@ -183,7 +177,7 @@ pub(crate) struct ServerOptions {
     )]
     memory_budget: Option<u64>,
 
-    /// Largest message body that a client may publish, such as 67108864 or 64MiB
+    /// Largest message body that a client may publish, such as 67108864 or 64MiB [default: 16777216]
     #[arg(
         long,
         value_name = "BYTES",
@@ -191,11 +185,10 @@ pub(crate) struct ServerOptions {
         hide_env_values = true,
         help_heading = "Limits",
         value_parser = message_size,
-        default_value_t = Config::default().max_message_size,
     )]
-    max_message_size: u64,
+    max_message_size: Option<u64>,
 
-    /// Largest frame offered to clients
+    /// Largest frame offered to clients [default: 131072]
     #[arg(
         long,
         value_name = "BYTES",
@@ -203,11 +196,10 @@ pub(crate) struct ServerOptions {
         hide_env_values = true,
         help_heading = "Limits",
         value_parser = clap::value_parser!(u32).range(FRAME_MAX_MIN..=FRAME_MAX_MAX),
-        default_value_t = Config::default().frame_max,
     )]
-    frame_max: u32,
+    frame_max: Option<u32>,
 
-    /// Channels that a connection may have open at once
+    /// Channels that a connection may have open at once [default: 2047]
     #[arg(
         long,
         value_name = "N",
@@ -215,9 +207,8 @@ pub(crate) struct ServerOptions {
         hide_env_values = true,
         help_heading = "Limits",
         value_parser = clap::value_parser!(u16).range(1..),
-        default_value_t = Config::default().channel_max,
     )]
-    channel_max: u16,
+    channel_max: Option<u16>,
 
     /// What to log: trace, debug, info, notice, warning, error, critical, alert, emergency or none, also by module as in
     /// `info,leveret_session=debug` [default: info]
@@ -236,27 +227,25 @@ pub(crate) struct ServerOptions {
     #[arg(long, value_name = "FORMAT", env = "LEVERET_LOG_FORMAT", hide_env_values = true, help_heading = "Logging")]
     log_format: Option<LogFormat>,
 
-    /// Name of the broker that clients are told; some switch features on it
+    /// Name of the broker that clients are told; some switch features on it [default: RabbitMQ]
     #[arg(
         long,
         value_name = "NAME",
         env = "LEVERET_ADVERTISED_PRODUCT",
         hide_env_values = true,
-        help_heading = "Compatibility",
-        default_value_t = Config::default().product,
+        help_heading = "Compatibility"
     )]
-    advertised_product: String,
+    advertised_product: Option<String>,
 
-    /// Version of the broker that clients are told; some switch features on it
+    /// Version of the broker that clients are told; some switch features on it [default: 4.3.5]
     #[arg(
         long,
         value_name = "VERSION",
         env = "LEVERET_ADVERTISED_VERSION",
         hide_env_values = true,
-        help_heading = "Compatibility",
-        default_value_t = Config::default().version,
+        help_heading = "Compatibility"
     )]
-    advertised_version: String,
+    advertised_version: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -275,55 +264,92 @@ impl ServerOptions {
         Wishes { filter: self.log_level.clone().unwrap_or_default(), style }
     }
 
-    /// What they come to over `base`, which holds where they say nothing; the error is a sentence for the person who gave them.
-    pub(crate) fn into_config(mut self, base: Config) -> Result<Config, String> {
-        let tls_listen = std::mem::take(&mut self.tls.tls_listen);
-        let listen_tls = once_each(if tls_listen.is_empty() { base.listen_tls } else { tls_listen });
-        let listen: Vec<_> = if self.listen.is_empty() {
-            base.listen
-        } else {
-            self.listen.into_iter().filter_map(|place| place.0).collect()
-        };
-        Ok(Config {
-            listen: once_each(listen),
-            tls: self.tls.into_settings(base.tls, &listen_tls)?,
-            listen_tls,
-            proxy_protocol: self.proxy_protocol.unwrap_or(base.proxy_protocol),
-            data_dir: self.data_dir,
-            sync: self.sync,
-            memory_budget: self.memory_budget.unwrap_or(Config::default().memory_budget),
-            threads: self.threads.unwrap_or(Config::default().threads),
-            max_message_size: self.max_message_size,
-            heartbeat_seconds: self.heartbeat,
-            frame_max: self.frame_max,
-            channel_max: self.channel_max,
-            max_consumers_per_channel: base.max_consumers_per_channel,
-            limits: base.limits,
-            node_name: base.node_name,
-            product: self.advertised_product,
-            version: self.advertised_version,
-            access: base.access,
-            definitions: base.definitions,
-            log: base.log,
-            management: base.management,
-        })
+    /// Where settings come from, and what they are as far as options say; the error is a sentence for the person who gave them.
+    /// `matches` is what they were read from.
+    pub(crate) fn sources(self, matches: &ArgMatches) -> Result<Sources, String> {
+        let mut given = Settings { matches, given: Vec::new() };
+        given.listen(&self.listen);
+        given.flag("proxy_protocol", "proxy_protocol", self.proxy_protocol);
+        self.tls.add_to(&mut given)?;
+        given.add("heartbeat", "heartbeat", self.heartbeat);
+        given.add("threads", "leveret.threads", self.threads);
+        given.path("data_dir", "leveret.data_dir", self.data_dir)?;
+        given.add("sync", "leveret.sync", self.sync);
+        given.add("memory_budget", "leveret.memory_budget", self.memory_budget);
+        given.add("max_message_size", "max_message_size", self.max_message_size);
+        given.add("frame_max", "frame_max", self.frame_max);
+        given.add("channel_max", "channel_max", self.channel_max);
+        given.add("advertised_product", "product.name", self.advertised_product);
+        given.add("advertised_version", "product.version", self.advertised_version);
+        Ok(Sources { files: self.config, environment: Environment::of_process(), options: given.given })
+    }
+}
+
+/// Settings out of options.
+struct Settings<'a> {
+    matches: &'a ArgMatches,
+    given: Vec<Given>,
+}
+
+impl Settings<'_> {
+    /// The option with this name in `ServerOptions`, or the variable that stands for it.
+    fn origin(&self, option: &str) -> Origin {
+        match self.matches.value_source(option) {
+            Some(ValueSource::EnvVariable) => Origin::Variable(format!("LEVERET_{}", option.to_uppercase())),
+            _ => Origin::Option(format!("--{}", option.replace('_', "-"))),
+        }
+    }
+
+    fn push(&mut self, origin: Origin, key: impl Into<String>, value: impl Into<String>) {
+        let value = Zeroizing::new(value.into());
+        self.given.push(Given { key: key.into(), value, origin, replaces: &[] });
+    }
+
+    /// Has what files say of these keys not count.
+    fn replace(&mut self, keys: &'static [&'static str]) {
+        if let Some(last) = self.given.last_mut() {
+            last.replaces = keys;
+        }
+    }
+
+    fn add(&mut self, option: &str, key: &str, value: Option<impl ToString>) {
+        if let Some(value) = value {
+            self.push(self.origin(option), key, value.to_string());
+        }
+    }
+
+    fn flag(&mut self, option: &str, key: &str, on: Option<bool>) {
+        self.add(option, key, on);
+    }
+
+    fn path(&mut self, option: &str, key: &str, path: Option<PathBuf>) -> Result<(), String> {
+        let Some(path) = path else { return Ok(()) };
+        let origin = self.origin(option);
+        let text =
+            path.into_os_string().into_string().map_err(|_| format!("{origin}: the name is no text in UTF-8"))?;
+        self.push(origin, key, text);
+        Ok(())
+    }
+
+    fn listen(&mut self, places: &[Place]) {
+        if places.is_empty() {
+            return;
+        }
+        let origin = self.origin("listen");
+        let addresses: Vec<_> = places.iter().filter_map(|place| place.0).collect();
+        if addresses.is_empty() {
+            self.push(origin.clone(), "listeners.tcp", "none");
+        }
+        for (number, address) in addresses.iter().enumerate() {
+            self.push(origin.clone(), format!("listeners.tcp.{}", number + 1), address.to_string());
+        }
+        self.replace(&["listeners.tcp"]);
     }
 }
 
 /// Where to listen; `None` for nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place(Option<SocketAddr>);
-
-/// A second listener on one address would be told that another program has it. Port 0 is a new port each time.
-fn once_each(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
-    let mut listen = Vec::new();
-    for address in addresses {
-        if address.port() == 0 || !listen.contains(&address) {
-            listen.push(address);
-        }
-    }
-    listen
-}
 
 /// Reads where to listen without TLS.
 fn listen_address(text: &str) -> Result<Place, String> {
@@ -401,8 +427,9 @@ fn bytes(text: &str) -> Result<u64, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
+pub(super) mod tests {
+    use clap::{CommandFactory, FromArgMatches};
+    use leveret_server::Config;
 
     use super::*;
 
@@ -411,10 +438,48 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// What these arguments come to over a file with this text.
+    pub(super) fn over(file: &str, arguments: &[&str]) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("leveret.conf");
+        std::fs::write(&path, file).unwrap();
+        let arguments = [&["leveret", "--config", path.to_str().unwrap()], arguments].concat();
+        let matches = Cli::command().try_get_matches_from(arguments).map_err(|error| error.to_string())?;
+        let options = Cli::from_arg_matches(&matches).unwrap().server;
+        let sources = Sources { environment: Environment::default(), ..options.sources(&matches)? };
+        sources.load().map(|loaded| loaded.config).map_err(|error| error.to_string())
+    }
+
     #[test]
     fn no_argument_means_the_default_configuration() {
-        let options = Cli::parse_from(["leveret"]).server;
-        assert_eq!(options.into_config(Config::default()), Ok(Config::default()));
+        assert_eq!(over("", &[]), Ok(Config::default()));
+    }
+
+    #[test]
+    fn options_win_over_the_file() {
+        let file = "heartbeat = 1\nframe_max = 9000\nchannel_max = 1\nmax_message_size = 1\nproduct.name = a\n\
+                    leveret.threads = 1\nleveret.sync = os\nleveret.memory_budget = 1\nleveret.data_dir = a\n\
+                    product.version = 1\nproxy_protocol = true\n";
+        let arguments = [
+            "--heartbeat=2",
+            "--frame-max=9001",
+            "--channel-max=2",
+            "--max-message-size=2",
+            "--advertised-product=b",
+            "--threads=2",
+            "--sync=interval:5",
+            "--memory-budget=2",
+            "--data-dir=b",
+            "--advertised-version=2",
+        ];
+        let config = over(file, &arguments).unwrap();
+        assert!(config.proxy_protocol);
+        assert_eq!(
+            (config.heartbeat_seconds, config.frame_max, config.channel_max, config.max_message_size, config.threads),
+            (2, 9001, 2, 2, 2)
+        );
+        assert_eq!((config.sync, config.memory_budget), (SyncMode::Interval(Duration::from_millis(5)), 2));
+        assert_eq!((&*config.product, &*config.version, config.data_dir), ("b", "2", PathBuf::from("b")));
     }
 
     #[test]
@@ -436,25 +501,21 @@ mod tests {
 
     #[test]
     fn no_address_at_all_can_be_asked_for() {
-        let options = Cli::parse_from(["leveret", "--listen", "none"]).server;
-        assert_eq!(options.into_config(Config::default()).unwrap().listen, []);
+        assert_eq!(over("listeners.tcp.1 = 127.0.0.1:1", &["--listen", "none"]).unwrap().listen, []);
     }
 
     #[test]
     fn tls_has_its_own_port_and_needs_a_certificate_with_a_key() {
-        let files = ["--tls-cert", "c.pem", "--tls-key", "k.pem"];
-        let parse = |arguments: &[&str]| Cli::try_parse_from([&["leveret"], arguments].concat());
-        let options = parse(&[&files[..], &["--tls-listen", "::1", "--tls-min-version", "1.3"]].concat()).unwrap();
-        let config = options.server.into_config(Config::default()).unwrap();
+        let files = ["--tls-cert", "Cargo.toml", "--tls-key", "src/lib.rs"];
+        let config = over("", &[&files[..], &["--tls-listen", "::1", "--tls-min-version", "1.3"]].concat()).unwrap();
         assert_eq!(config.listen_tls, ["[::1]:5671".parse().unwrap()]);
         assert_eq!(config.tls.unwrap().versions, [leveret_server::TlsVersion::V1_3]);
         for (arguments, missing) in [
             (&["--tls-listen", "::1"][..], "--tls-cert"),
-            (&["--tls-listen", "::1", "--tls-cert", "c.pem"], "--tls-key"),
-            (&files, "--tls-listen"),
-            (&["--tls-ca", "ca.pem"], "--tls-cert"),
+            (&["--tls-listen", "::1", "--tls-cert", "Cargo.toml"], "--tls-key"),
+            (&["--tls-ca", "Cargo.toml"], "--tls-cert"),
         ] {
-            let error = parse(arguments).unwrap().server.into_config(Config::default()).unwrap_err();
+            let error = over("", arguments).unwrap_err();
             assert!(error.contains(missing), "{arguments:?}: {error}");
         }
     }
@@ -488,10 +549,8 @@ mod tests {
 
     #[test]
     fn an_address_given_twice_is_listened_on_once() {
-        let options =
-            Cli::parse_from(["leveret", "--listen", "::1,127.0.0.1:0", "--listen", "127.0.0.1:0", "--listen", "::1"]);
-        let listen: Vec<_> =
-            options.server.into_config(Config::default()).unwrap().listen.iter().map(ToString::to_string).collect();
+        let config = over("", &["--listen", "::1,127.0.0.1:0", "--listen", "127.0.0.1:0", "--listen", "::1"]).unwrap();
+        let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
         assert_eq!(listen, ["[::1]:5672", "127.0.0.1:0", "127.0.0.1:0"]);
     }
 

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use leveret_auth::Chain;
-use leveret_broker::access::Authenticator;
 use leveret_broker::clock::Clock;
 use leveret_broker::journal::Journal;
 use leveret_broker::mailbox::CloseReason;
 use leveret_broker::node::{Node, Surroundings};
 use leveret_broker::store::MessageStore;
-use leveret_session::amqp091::{BasicProperties, Settings};
+use leveret_session::amqp091::BasicProperties;
 use tokio::sync::watch;
 
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, SocketSettings};
 use crate::data_dir::DataDir;
 use crate::entrance::{Entrance, ProxyProtocol};
 use crate::error::StartError;
@@ -24,6 +24,7 @@ use crate::login::Login;
 use crate::metadata::{self, MetadataJournal};
 use crate::seen::{self, SeenWriter};
 use crate::store::{self, Opened, Store};
+use crate::terms::{Current, Terms};
 use crate::tls::Context;
 use crate::worker::Worker;
 use crate::{descriptors, listener};
@@ -42,6 +43,7 @@ pub struct Running {
     node: Arc<Node>,
     workers: Arc<Vec<Worker>>,
     login: Login,
+    terms: Current,
     acceptor: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     journal: Arc<MetadataJournal>,
@@ -58,8 +60,8 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     if tls.is_none() && !config.listen_tls.is_empty() {
         return Err(StartError::NoCertificate);
     }
-    let (plain_listeners, addresses) = bind(&config.listen)?;
-    let (tls_listeners, tls_addresses) = bind(&config.listen_tls)?;
+    let (plain_listeners, addresses) = bind(&config.listen, &config.sockets)?;
+    let (tls_listeners, tls_addresses) = bind(&config.listen_tls, &config.sockets)?;
     let descriptors = descriptors::raise_limit();
     tracing::debug!(?descriptors, "limit of open files");
     let threads = |source| StartError::Threads { source };
@@ -88,9 +90,9 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     clock.serve(&node).map_err(threads)?;
     node.start_delays();
     let login = Login::start(&access.login, &node)?;
-    let settings = Arc::new(settings(config, login.chain()));
+    let terms = Arc::new(ArcSwap::from_pointee(Terms::new(config, login.chain())));
     let workers = (0..config.threads.max(1))
-        .map(|number| Worker::start(number, Arc::clone(&node), Arc::clone(&settings)))
+        .map(|number| Worker::start(number, Arc::clone(&node), Arc::clone(&terms)))
         .collect::<Result<Vec<_>, _>>()
         .map_err(threads)?;
     let workers = Arc::new(workers);
@@ -126,6 +128,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         node,
         workers,
         login,
+        terms,
         acceptor: Some(acceptor),
         stop,
         journal,
@@ -137,44 +140,16 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
 }
 
 /// Opens listening sockets; gives them and where they are.
-fn bind(places: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartError> {
+fn bind(places: &[SocketAddr], sockets: &SocketSettings) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartError> {
     let mut listeners = Vec::new();
     let mut addresses = Vec::new();
     for place in places {
         let failed = |source| StartError::listen(*place, source);
-        let listener = listener::bind(*place).map_err(failed)?;
+        let listener = listener::bind(*place, sockets).map_err(failed)?;
         addresses.push(listener.local_addr().map_err(failed)?);
         listeners.push(listener);
     }
     Ok((listeners, addresses))
-}
-
-fn settings(config: &Config, chain: &Arc<Chain>) -> Settings {
-    Settings {
-        frame_max: config.frame_max,
-        channel_max: config.channel_max,
-        heartbeat_seconds: config.heartbeat_seconds,
-        max_message_size: config.max_message_size,
-        max_consumers_per_channel: config.max_consumers_per_channel,
-        product: config.product.clone(),
-        version: config.version.clone(),
-        cluster_name: "leveret".into(),
-        leveret_version: env!("CARGO_PKG_VERSION").into(),
-        authenticator: Arc::clone(chain) as Arc<dyn Authenticator>,
-        mechanisms: config.access.mechanisms.clone(),
-        anonymous: config.access.anonymous.clone(),
-        random,
-    }
-}
-
-/// Random octets from the system.
-fn random() -> [u8; 16] {
-    let mut octets = [0; 16];
-    if let Err(error) = getrandom::fill(&mut octets) {
-        // Names would collide, which costs the client that asked an error and nobody a message.
-        tracing::error!("the system gives no random octets: {error}");
-    }
-    octets
 }
 
 impl Running {
@@ -194,6 +169,12 @@ impl Running {
         if let Some(tls) = &self.tls {
             tls.reload();
         }
+    }
+
+    /// Takes over what can change while the node runs: limits, and what new connections are offered.
+    pub fn renew(&self, config: &Config) {
+        self.node.set_limits(config.limits);
+        self.terms.store(Arc::new(self.terms.load().renewed(config)));
     }
 
     /// What the connections share, for whoever changes it from within the process.

@@ -8,13 +8,14 @@ use std::thread::JoinHandle;
 use leveret_broker::access::Peer;
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::node::Node;
-use leveret_session::amqp091::{Session, Settings};
+use leveret_session::amqp091::Session;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::entrance::{Entrance, Guest, canonical};
+use crate::terms::{Current, Terms};
 
 /// A connection and the listener that it came by.
 type Arrival = (std::net::TcpStream, Arc<Entrance>);
@@ -30,7 +31,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts a thread.
-    pub(crate) fn start(number: usize, node: Arc<Node>, settings: Arc<Settings>) -> io::Result<Self> {
+    pub(crate) fn start(number: usize, node: Arc<Node>, terms: Current) -> io::Result<Self> {
         let (sender, receiver) = unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&connections);
@@ -39,7 +40,7 @@ impl Worker {
         let thread = std::thread::Builder::new().name(format!("leveret-{number}")).spawn(move || match runtime() {
             Ok(runtime) => {
                 let _ = ready.send(Ok(()));
-                runtime.block_on(serve(receiver, node, settings, counter));
+                runtime.block_on(serve(receiver, node, terms, counter));
             }
             Err(error) => {
                 let _ = ready.send(Err(error));
@@ -80,12 +81,13 @@ fn runtime() -> io::Result<tokio::runtime::LocalRuntime> {
 async fn serve(
     mut receiver: UnboundedReceiver<Arrival>,
     node: Arc<Node>,
-    settings: Arc<Settings>,
+    terms: Current,
     connections: Arc<AtomicUsize>,
 ) {
     while let Some((stream, entrance)) = receiver.recv().await {
         let counted = Counted(Arc::clone(&connections));
-        let accepted = accept(stream);
+        let terms = terms.load_full();
+        let accepted = accept(stream, &terms);
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -93,21 +95,21 @@ async fn serve(
                 continue;
             }
         };
-        let since = Instant::now();
+        let deadline = Instant::now() + terms.handshake_timeout;
         if entrance.is_open() {
-            let connection = connect(stream, Guest { peer, tls: None }, since, &node, &settings);
+            let connection = connect(stream, Guest { peer, tls: None }, deadline, &node, &terms);
             tokio::task::spawn_local(async move {
                 let _counted = counted;
                 connection.await;
             });
             continue;
         }
-        let (node, settings) = (Arc::clone(&node), Arc::clone(&settings));
+        let node = Arc::clone(&node);
         tokio::task::spawn_local(async move {
             let _counted = counted;
             // Boxed, or every connection would keep the room that only its first moments need.
-            if let Some(guest) = Box::pin(entrance.admit(&stream, peer, since)).await {
-                connect(stream, guest, since, &node, &settings).await;
+            if let Some(guest) = Box::pin(entrance.admit(&stream, peer, deadline)).await {
+                connect(stream, guest, deadline, &node, &terms).await;
             }
         });
     }
@@ -122,10 +124,10 @@ impl Drop for Counted {
     }
 }
 
-fn accept(stream: std::net::TcpStream) -> io::Result<(TcpStream, Peer)> {
+fn accept(stream: std::net::TcpStream, terms: &Terms) -> io::Result<(TcpStream, Peer)> {
     let peer = Peer::at(canonical(stream.peer_addr()?), canonical(stream.local_addr()?));
     stream.set_nonblocking(true)?;
-    stream.set_nodelay(true)?;
+    terms.set_up(&stream)?;
     Ok((TcpStream::from_std(stream)?, peer))
 }
 
@@ -133,12 +135,12 @@ fn accept(stream: std::net::TcpStream) -> io::Result<(TcpStream, Peer)> {
 fn connect(
     stream: TcpStream,
     Guest { peer, tls }: Guest,
-    since: Instant,
+    deadline: Instant,
     node: &Arc<Node>,
-    settings: &Arc<Settings>,
+    terms: &Terms,
 ) -> Connection {
     let mailbox = Arc::new(Mailbox::default());
-    let session = Session::new(Arc::clone(node), Arc::clone(settings), Arc::clone(&mailbox), peer.clone());
+    let session = Session::new(Arc::clone(node), Arc::clone(&terms.session), Arc::clone(&mailbox), peer.clone());
     let (connection, address) = (session.id().0, peer.address);
     match peer.tls {
         None => tracing::info!(connection, peer = %address, "accepted"),
@@ -156,5 +158,5 @@ fn connect(
             );
         }
     }
-    Connection::new(stream, tls, since, session, mailbox)
+    Connection::new(stream, tls, deadline, session, mailbox)
 }

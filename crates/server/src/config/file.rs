@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use zeroize::Zeroizing;
 
+use super::place::{Place, Remark};
+
 /// Around a value with a `#` in it.
 const QUOTE: char = '\'';
 /// Around a value of many lines.
@@ -21,23 +23,8 @@ pub(super) struct Entry {
     pub(super) key: Vec<String>,
     /// The value without its quotes. Any may be a password.
     pub(super) value: Zeroizing<String>,
-    /// The line it begins on, from 1.
-    pub(super) line: usize,
-}
-
-/// Something about a line, for whoever wrote it. It never holds a value that may be a password.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remark {
-    /// The line, from 1.
-    pub line: usize,
-    /// What is to be said of it.
-    pub text: String,
-}
-
-impl Remark {
-    pub(super) fn new(line: usize, text: impl Into<String>) -> Self {
-        Self { line, text: text.into() }
-    }
+    /// The line it begins on.
+    pub(super) place: Place,
 }
 
 /// What is in a file.
@@ -51,20 +38,20 @@ pub(super) struct Lines {
     pub(super) warnings: Vec<Remark>,
 }
 
-/// Reads all lines. `variable` is asked what `$(NAME)` in a value stands for.
-pub(super) fn read(text: &str, variable: impl Fn(&str) -> Option<String>) -> Lines {
+/// Reads all lines of the source with this number. `variable` is asked what `$(NAME)` in a value stands for.
+pub(super) fn read(text: &str, source: usize, variable: impl Fn(&str) -> Option<Zeroizing<String>>) -> Lines {
     let mut lines = Lines::default();
     let mut cursor = Cursor { rest: text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text), line: 0 };
     while let Some(line) = cursor.next() {
-        let number = cursor.line;
-        let entry = read_line(line, &mut cursor, &mut lines.warnings).and_then(|entry| {
+        let place = Place::new(source, cursor.line);
+        let entry = read_line(line, place, &mut cursor, &mut lines.warnings).and_then(|entry| {
             let Some((key, value)) = entry else { return Ok(None) };
-            Ok(Some(Entry { key, value: fill_in(&value, &variable)?, line: number }))
+            Ok(Some(Entry { key, value: fill_in(&value, &variable)?, place }))
         });
         match entry {
             Ok(Some(entry)) => lines.entries.push(entry),
             Ok(None) => {}
-            Err(mistake) => lines.mistakes.push(Remark::new(number, mistake)),
+            Err(mistake) => lines.mistakes.push(Remark::new(place, mistake)),
         }
     }
     lines.keep_the_last();
@@ -82,14 +69,15 @@ impl Lines {
     fn keep_the_last(&mut self) {
         let mut last: HashMap<Vec<String>, Entry> = HashMap::new();
         for entry in self.entries.drain(..) {
-            let line = entry.line;
+            let place = entry.place;
             if let Some(earlier) = last.insert(entry.key.clone(), entry) {
-                let text = format!("{} was set on line {} already; this one counts", show(&earlier.key), earlier.line);
-                self.warnings.push(Remark::new(line, text));
+                let text =
+                    format!("{} was set on line {} already; this one counts", show(&earlier.key), earlier.place.line);
+                self.warnings.push(Remark::new(place, text));
             }
         }
         self.entries.extend(last.into_values());
-        self.entries.sort_unstable_by_key(|entry| entry.line);
+        self.entries.sort_unstable_by_key(|entry| entry.place);
     }
 }
 
@@ -116,13 +104,18 @@ impl<'a> Cursor<'a> {
 type KeyAndValue = (Vec<String>, Zeroizing<String>);
 
 /// Reads one line, and those behind it if its value goes on there; `None` if nothing is said on it.
-fn read_line(line: &str, cursor: &mut Cursor, warnings: &mut Vec<Remark>) -> Result<Option<KeyAndValue>, String> {
+fn read_line(
+    line: &str,
+    place: Place,
+    cursor: &mut Cursor,
+    warnings: &mut Vec<Remark>,
+) -> Result<Option<KeyAndValue>, String> {
     let line = trim(line);
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
     if line.starts_with("include ") || line.starts_with("include\t") {
-        return Err("`include` is not supported; put all settings into one file".to_owned());
+        return Err("`include` is not supported; put the file into a folder conf.d".to_owned());
     }
     let Some((key, value)) = line.split_once('=') else {
         return Err("expected `key = value`, or a # before what is a comment".to_owned());
@@ -133,13 +126,13 @@ fn read_line(line: &str, cursor: &mut Cursor, warnings: &mut Vec<Remark>) -> Res
     } else if let Some(value) = value.strip_prefix(QUOTE) {
         quoted(value)?
     } else {
-        plain(value, &key, cursor.line, warnings)?
+        plain(value, &key, place, warnings)?
     };
     Ok(Some((key, value)))
 }
 
 /// The words of a key: letters, digits, `-`, `_` and whatever else stands for itself; `\.` is a dot within a word.
-fn words(key: &str) -> Result<Vec<String>, String> {
+pub(super) fn words(key: &str) -> Result<Vec<String>, String> {
     if key.len() > KEY_BYTES_MAX {
         return Err(format!("expected a key of at most {KEY_BYTES_MAX} bytes before the ="));
     }
@@ -161,11 +154,11 @@ fn words(key: &str) -> Result<Vec<String>, String> {
 }
 
 /// A value without quotes, as far as the comment behind it.
-fn plain(value: &str, key: &[String], line: usize, warnings: &mut Vec<Remark>) -> Result<Zeroizing<String>, String> {
+fn plain(value: &str, key: &[String], place: Place, warnings: &mut Vec<Remark>) -> Result<Zeroizing<String>, String> {
     let (value, comment) = value.split_once('#').map_or((value, None), |(value, comment)| (value, Some(comment)));
     if comment.is_some() && !value.is_empty() && trim(value) == value {
         let text = format!("# begins a comment: if it is part of the value of {}, put that into '...'", show(key));
-        warnings.push(Remark::new(line, text));
+        warnings.push(Remark::new(place, text));
     }
     match trim(value) {
         "" => Err(format!("{} has no value; write '' if it is to be empty", show(key))),
@@ -210,7 +203,7 @@ fn ends(behind: &str) -> Result<(), String> {
 }
 
 /// Replaces `$(NAME)` by what the variable holds.
-fn fill_in(value: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Zeroizing<String>, String> {
+fn fill_in(value: &str, variable: impl Fn(&str) -> Option<Zeroizing<String>>) -> Result<Zeroizing<String>, String> {
     let mut filled = Zeroizing::new(String::new());
     let mut rest = value;
     while let Some((before, behind)) = rest.split_once(VARIABLE) {
@@ -220,8 +213,7 @@ fn fill_in(value: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Zer
             rest = behind;
             continue;
         };
-        let content = variable(name).map(Zeroizing::new);
-        let content = content.ok_or_else(|| format!("the environment variable {name} is not set"))?;
+        let content = variable(name).ok_or_else(|| format!("the environment variable {name} is not set"))?;
         add(&mut filled, before);
         add(&mut filled, &content);
         rest = behind;
@@ -251,14 +243,18 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Lines {
-        super::read(text, |name| (name == "HOME_OF_HARES").then(|| "a # 'field'".to_owned()))
+        super::read(text, 1, |name| (name == "HOME_OF_HARES").then(|| "a # 'field'".to_owned().into()))
     }
 
     /// The entries as `key=value`, with their lines.
     fn entries(text: &str) -> Vec<(usize, String)> {
         let lines = read(text);
         assert_eq!(lines.mistakes, [], "{text}");
-        lines.entries.iter().map(|entry| (entry.line, format!("{}={}", entry.key.join("|"), *entry.value))).collect()
+        lines
+            .entries
+            .iter()
+            .map(|entry| (entry.place.line, format!("{}={}", entry.key.join("|"), *entry.value)))
+            .collect()
     }
 
     #[test]
@@ -328,7 +324,7 @@ mod tests {
             ("a = $(HOME_OF_WOLVES)", 1, "the environment variable HOME_OF_WOLVES is not set"),
         ] {
             let mistake = read(text).mistakes.into_iter().next().unwrap_or_else(|| panic!("{text:?} has none"));
-            assert_eq!(mistake.line, line, "{text:?}");
+            assert_eq!(mistake.place.line, line, "{text:?}");
             assert!(mistake.text.contains(reason), "{text:?}: {}", mistake.text);
         }
     }
@@ -352,16 +348,16 @@ mod tests {
     #[test]
     fn all_mistakes_are_found_at_once() {
         let lines = read("a\nb = 1\nc\n");
-        assert_eq!(lines.mistakes.iter().map(|mistake| mistake.line).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(lines.mistakes.iter().map(|mistake| mistake.place.line).collect::<Vec<_>>(), [1, 3]);
         assert_eq!(lines.entries.len(), 1);
     }
 
     #[test]
     fn of_one_key_the_last_value_counts_and_that_is_said() {
         let lines = read("a.b = 1\nc = 2\na.b = 3\n");
-        let entries: Vec<_> = lines.entries.iter().map(|entry| (entry.line, entry.value.as_str())).collect();
+        let entries: Vec<_> = lines.entries.iter().map(|entry| (entry.place.line, entry.value.as_str())).collect();
         assert_eq!(entries, [(2, "2"), (3, "3")]);
-        assert_eq!(lines.warnings, [Remark::new(3, "a.b was set on line 1 already; this one counts")]);
+        assert_eq!(lines.warnings, [Remark::new(Place::new(1, 3), "a.b was set on line 1 already; this one counts")]);
     }
 
     #[test]

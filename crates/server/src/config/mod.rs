@@ -1,14 +1,20 @@
 //! What a node is told before it starts, by a file or otherwise.
 //!
-//! `file` splits a configuration file into entries, `schema` knows what they mean, `load` reads one.
+//! `sources` finds files, `file` splits one into entries, `environment` does that with `RabbitMQ`'s variables, `load` puts them over
+//! each other, `schema` knows what they mean, and `effective` is what came of it, for whoever runs the node.
 
 mod access;
+mod decode;
 pub(crate) mod definitions;
+mod effective;
+mod environment;
 mod file;
 mod load;
 pub(crate) mod log;
 pub(crate) mod management;
+mod place;
 mod schema;
+mod sources;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -20,11 +26,13 @@ use leveret_broker::topology::NodeLimits;
 
 pub use self::access::AccessSettings;
 use self::definitions::DefinitionsSettings;
-pub use self::file::Remark;
-pub use self::load::{ConfigError, Loaded};
+pub use self::effective::{Changes, Effective};
+pub use self::environment::Environment;
+pub use self::load::{ConfigError, Given, Loaded, Sources};
 use self::log::LogSettings;
 use self::management::ManagementSettings;
-pub use self::schema::reference;
+pub use self::place::{Fault, Origin};
+pub use self::schema::{Reload, reference};
 use crate::memory;
 use crate::tls::{TlsSettings, Verify};
 
@@ -39,6 +47,45 @@ pub fn everywhere() -> IpAddr {
         Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
         Err(_) => Ipv4Addr::UNSPECIFIED.into(),
     }
+}
+
+/// How sockets of clients are set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketSettings {
+    /// Connections that the system keeps until they are accepted.
+    pub backlog: i32,
+    /// Whether small writes go out at once.
+    pub nodelay: bool,
+    /// Whether the system looks after silent connections.
+    pub keepalive: bool,
+    /// Room for what is written, in octets; `None` leaves it to the system.
+    pub send_buffer: Option<usize>,
+    /// Room for what has come, in octets; `None` leaves it to the system.
+    pub receive_buffer: Option<usize>,
+    /// Whether closing drops what the client has not taken, and how long after.
+    pub linger: (bool, Duration),
+}
+
+impl Default for SocketSettings {
+    fn default() -> Self {
+        Self {
+            backlog: 4096,
+            nodelay: true,
+            keepalive: false,
+            send_buffer: None,
+            receive_buffer: None,
+            linger: (false, Duration::ZERO),
+        }
+    }
+}
+
+/// Which plugins are enabled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PluginSettings {
+    /// The file with their names.
+    pub file: Option<PathBuf>,
+    /// Names that take the place of those in the file.
+    pub enabled: Option<Vec<String>>,
 }
 
 /// When the message log is synced to disk, and by that, what a confirm is worth.
@@ -86,6 +133,16 @@ pub struct Config {
     pub limits: NodeLimits,
     /// What the node is called.
     pub node_name: String,
+    /// What the cluster is called, which clients are told.
+    pub cluster_name: String,
+    /// How long clients may take to log in.
+    pub handshake_timeout: Duration,
+    /// How sockets of clients are set up.
+    pub sockets: SocketSettings,
+    /// Which plugins are enabled.
+    pub plugins: PluginSettings,
+    /// A file that has the number of the process while it runs.
+    pub pid_file: Option<PathBuf>,
     /// `product` in the server properties that clients read; libraries switch features on it.
     pub product: String,
     /// `version` in the server properties that clients read; libraries switch features on it.
@@ -127,12 +184,29 @@ impl Config {
     }
 }
 
-/// `rabbit@` and the first part of this machine's name, as RabbitMQ calls itself.
-fn node_name() -> String {
+/// How much of this machine's name is used.
+#[derive(Debug, Clone, Copy)]
+enum HostName {
+    /// The part before the first dot.
+    Short,
+    /// All of it.
+    Whole,
+}
+
+/// This machine's name.
+fn host(name: HostName) -> String {
     let system = rustix::system::uname();
     let host = system.nodename().to_string_lossy();
-    let short = host.split('.').next().filter(|short| !short.is_empty()).unwrap_or("localhost");
-    format!("rabbit@{short}")
+    let host = match name {
+        HostName::Short => host.split('.').next().unwrap_or_default(),
+        HostName::Whole => &host,
+    };
+    if host.is_empty() { "localhost".to_owned() } else { host.to_owned() }
+}
+
+/// `rabbit@` and this machine's name, as RabbitMQ calls itself.
+fn node_name(name: HostName) -> String {
+    format!("rabbit@{}", host(name))
 }
 
 impl Default for Config {
@@ -152,7 +226,12 @@ impl Default for Config {
             channel_max: 2047,
             max_consumers_per_channel: None,
             limits: NodeLimits::default(),
-            node_name: node_name(),
+            node_name: node_name(HostName::Short),
+            cluster_name: node_name(HostName::Short),
+            handshake_timeout: Duration::from_secs(10),
+            sockets: SocketSettings::default(),
+            plugins: PluginSettings::default(),
+            pid_file: None,
             product: "RabbitMQ".to_owned(),
             version: "4.3.5".to_owned(),
             access: AccessSettings::default(),

@@ -1,5 +1,6 @@
 //! The settings of a configuration file: one table that reads them, explains mistakes and makes the documentation.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -9,19 +10,23 @@ use leveret_auth::oauth2::OAuth2Settings;
 use leveret_broker::access::{Pattern, Secret};
 
 pub use self::reference::reference;
-use super::Config;
-use super::file::{Entry, Remark, show};
+pub(super) use self::values::shorten;
+use super::file::{Entry, show};
 use super::log::RotationDate;
+use super::place::{Place, Remark};
+use super::{Config, SyncMode};
 
 mod backends;
 mod certificate;
 mod definitions;
 mod http;
+mod ignored;
 mod ldap;
 mod limits;
 mod listeners;
 mod log;
 mod management;
+mod node;
 mod oauth2;
 mod reference;
 mod tls;
@@ -56,6 +61,41 @@ pub(super) struct Setting {
     pub(super) default: &'static str,
     /// What it does, for the documentation.
     pub(super) help: &'static str,
+}
+
+/// When a setting that was changed takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// When the files are read again.
+    AtOnce,
+    /// When the broker starts.
+    AtStart,
+}
+
+/// Settings that take effect when the files are read again, besides those of the log.
+const AT_ONCE: &[&str] = &[
+    "heartbeat",
+    "frame_max",
+    "channel_max",
+    "max_message_size",
+    "handshake_timeout",
+    "consumer_max_per_channel",
+    "max_connections",
+    "connection_max",
+    "channel_max_per_node",
+    "vhost_max",
+    "cluster_queue_limit",
+    "cluster_exchange_limit",
+    "product.name",
+    "product.version",
+    "cluster_name",
+];
+
+impl Setting {
+    /// When a change of it takes effect.
+    pub(super) fn reload(&self) -> Reload {
+        if AT_ONCE.contains(&self.key) || self.key.starts_with("log.") { Reload::AtOnce } else { Reload::AtStart }
+    }
 }
 
 /// Puts a value where it belongs.
@@ -96,6 +136,8 @@ pub(super) enum Takes {
     Ip(Set<IpAddr>),
     /// A number of octets within these bounds, perhaps with a unit.
     Size(u64, u64, Set<u64>),
+    /// When to sync.
+    Sync(Set<SyncMode>),
     /// When a log file is begun anew, or nothing.
     RotationDate(Set<Option<RotationDate>>),
 }
@@ -106,7 +148,7 @@ pub(super) struct At<'a> {
     /// The words in the place of those that stand for any.
     words: Vec<&'a str>,
     /// The line.
-    pub(super) line: usize,
+    pub(super) place: Place,
 }
 
 impl At<'_> {
@@ -167,15 +209,31 @@ pub(super) struct Draft {
     http: http::Draft,
     ldap: ldap::Draft,
     oauth2: oauth2::Draft,
-    /// Whether something in the file is secret.
-    pub(super) has_secrets: bool,
+    /// The name of the cluster, if it is not that of the node.
+    cluster_name: Option<String>,
+    /// Where something secret is.
+    pub(super) secrets: Vec<Place>,
+    /// Keys without effect, by the group that says why.
+    ignored: BTreeMap<usize, Vec<String>>,
     pub(super) mistakes: Vec<Remark>,
     pub(super) warnings: Vec<Remark>,
 }
 
 /// The whole table.
 const GROUPS: &[&[Group]] = &[
-    &[listeners::GROUP, limits::GROUP, tls::GROUP, users::GROUP, definitions::GROUP, log::GROUP, management::GROUP],
+    &[
+        listeners::GROUP,
+        node::CLIENTS,
+        node::SOCKETS,
+        node::OWN,
+        node::DECODER,
+        limits::GROUP,
+        tls::GROUP,
+        users::GROUP,
+        definitions::GROUP,
+        log::GROUP,
+        management::GROUP,
+    ],
     &[backends::GROUP, http::GROUP, ldap::GROUP],
     &oauth2::GROUPS,
 ];
@@ -196,7 +254,9 @@ impl Draft {
             http: http::Draft::default(),
             ldap: ldap::Draft::default(),
             oauth2: oauth2::Draft::default(),
-            has_secrets: false,
+            cluster_name: None,
+            secrets: Vec::new(),
+            ignored: BTreeMap::new(),
             mistakes: Vec::new(),
             warnings: Vec::new(),
         }
@@ -205,12 +265,15 @@ impl Draft {
     /// Puts an entry where it belongs.
     pub(super) fn set(&mut self, entry: &Entry) {
         let Some((setting, words)) = find(&entry.key) else {
-            self.mistakes.push(Remark::new(entry.line, unknown(&entry.key)));
+            match ignored::find(&entry.key) {
+                Some(group) => self.ignored.entry(group).or_default().push(show(&entry.key)),
+                None => self.warnings.push(Remark::new(entry.place, unknown(&entry.key))),
+            }
             return;
         };
-        let at = At { key: &entry.key, words, line: entry.line };
+        let at = At { key: &entry.key, words, place: entry.place };
         if let Err(reason) = setting.takes.set(self, &at, &entry.value) {
-            self.mistakes.push(Remark::new(entry.line, format!("{}: {reason}", show(&entry.key))));
+            self.mistakes.push(Remark::new(entry.place, format!("{}: {reason}", show(&entry.key))));
         }
     }
 
@@ -226,12 +289,21 @@ impl Draft {
         oauth2::finish(&mut self);
         // Behind those whose settings it takes.
         backends::finish(&mut self);
+        self.config.cluster_name = self.cluster_name.take().unwrap_or_else(|| self.config.node_name.clone());
+        for (group, keys) in std::mem::take(&mut self.ignored) {
+            let because = ignored::IGNORED.get(group).map_or("", |group| group.because);
+            let text = format!("{} has no effect, as {because}", keys.join(", "));
+            self.warnings.push(Remark::new(
+                Place::default(),
+                text.replacen(" has ", if keys.len() > 1 { " have " } else { " has " }, 1),
+            ));
+        }
         self
     }
 }
 
 /// The setting with this key, and what stands in the place of words that stand for any.
-fn find(key: &[String]) -> Option<(&'static Setting, Vec<&str>)> {
+pub(super) fn find(key: &[String]) -> Option<(&'static Setting, Vec<&str>)> {
     settings().find_map(|setting| Some((setting, matches(setting.key, key)?)))
 }
 
@@ -291,6 +363,15 @@ fn split(pattern: &str) -> impl Iterator<Item = Word<'_>> {
     })
 }
 
+/// The keys that a pattern with several words stands for.
+pub(super) fn choices(pattern: &str) -> Vec<String> {
+    let chosen = pattern.split_once('(').and_then(|(before, rest)| {
+        let (choices, behind) = rest.split_once(')')?;
+        Some(choices.split('|').flat_map(|choice| self::choices(&format!("{before}{choice}{behind}"))).collect())
+    });
+    chosen.unwrap_or_else(|| vec![pattern.to_owned()])
+}
+
 /// Says that there is no such key, and which one may be meant.
 fn unknown(key: &[String]) -> String {
     let written = show(key);
@@ -302,9 +383,9 @@ fn unknown(key: &[String]) -> String {
         .min_by_key(|(distance, _)| *distance);
     match nearest {
         Some((distance, meant)) if distance <= (written.chars().count() / 3).max(2) => {
-            format!("there is no setting {written}; is {meant} meant?")
+            format!("there is no setting {written}, so it has no effect; is {meant} meant?")
         }
-        _ => format!("there is no setting {written}"),
+        _ => format!("there is no setting {written}, so it has no effect"),
     }
 }
 

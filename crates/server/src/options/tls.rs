@@ -6,18 +6,15 @@ use std::{env, fs};
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
-use leveret_server::{AMQPS_PORT, KeyPassword, TlsSettings, TlsVersion, Verify};
+use leveret_server::{AMQPS_PORT, Given, Origin, TlsVersion};
 use zeroize::Zeroizing;
 
-use super::address;
+use super::{Settings, address};
 
 /// Holds the password of the key. It is no option, as everybody on a machine can read those.
 const PASSWORD_VARIABLE: &str = "LEVERET_TLS_KEY_PASSWORD";
 
-const NO_CERTIFICATE: &str = "TLS needs a certificate and its key: --tls-cert and --tls-key, or ssl_options.certfile \
-                              and ssl_options.keyfile in the configuration file";
 const HALF_A_CERTIFICATE: &str = "--tls-cert and --tls-key belong together: a certificate and its key";
-const NO_LISTENER: &str = "there is a certificate, but no listener to show it: give --tls-listen";
 
 #[derive(Debug, Args)]
 #[expect(clippy::struct_field_names, reason = "the names are those of the options")]
@@ -96,57 +93,55 @@ enum VerifyOption {
 }
 
 impl TlsOptions {
-    /// What they come to over `base`, which holds where they say nothing; the error is a sentence for the person who gave them.
-    pub(super) fn into_settings(
-        self,
-        base: Option<TlsSettings>,
-        listen: &[SocketAddr],
-    ) -> Result<Option<TlsSettings>, String> {
-        let says_more = self.tls_key_password_file.is_some()
-            || self.tls_sni.is_some()
-            || self.tls_ca.is_some()
-            || self.tls_verify.is_some()
-            || self.tls_fail_if_no_peer_cert.is_some()
-            || self.tls_min_version.is_some();
-        let names_certificate = self.tls_cert.is_some();
-        let mut settings = match (self.tls_cert, self.tls_key, base) {
+    /// Adds what they say; the error is a sentence for the person who gave them.
+    pub(super) fn add_to(self, given: &mut Settings<'_>) -> Result<(), String> {
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err(HALF_A_CERTIFICATE.to_owned());
+        }
+        for (number, address) in self.tls_listen.iter().enumerate() {
+            given.push(given.origin("tls_listen"), format!("listeners.ssl.{}", number + 1), address.to_string());
+            given.replace(&["listeners.ssl"]);
+        }
+        if self.tls_cert.is_some() {
+            given.path("tls_cert", "ssl_options.certfile", self.tls_cert)?;
             // The file may have the password of its own key, which is another one.
-            (Some(certificate), Some(key), Some(base)) => TlsSettings { certificate, key, key_password: None, ..base },
-            (Some(certificate), Some(key), None) => TlsSettings::new(certificate, key),
-            (None, None, Some(base)) => base,
-            (None, None, None) if says_more || !listen.is_empty() => return Err(NO_CERTIFICATE.to_owned()),
-            (None, None, None) => return Ok(None),
-            (Some(_), None, _) | (None, Some(_), _) => return Err(HALF_A_CERTIFICATE.to_owned()),
-        };
-        if names_certificate && listen.is_empty() {
-            return Err(NO_LISTENER.to_owned());
+            given.replace(&["ssl_options.certfile", "ssl_options.keyfile", "ssl_options.password"]);
+            given.path("tls_key", "ssl_options.keyfile", self.tls_key)?;
         }
-        let password = password(self.tls_key_password_file)?;
-        settings.key_password = password.or(settings.key_password);
-        settings.more_certificates = self.tls_sni.or(settings.more_certificates);
-        settings.authorities = self.tls_ca.or(settings.authorities);
-        settings.fail_if_no_peer_cert = self.tls_fail_if_no_peer_cert.unwrap_or(settings.fail_if_no_peer_cert);
-        match self.tls_verify {
-            Some(VerifyOption::None) => settings.verify = Verify::None,
-            Some(VerifyOption::Peer) => settings.verify = Verify::Peer,
-            None => {}
+        if let Some((password, origin)) = password(self.tls_key_password_file, given)? {
+            given.given.push(Given { key: "ssl_options.password".to_owned(), value: password, origin, replaces: &[] });
         }
-        if let Some(version) = self.tls_min_version {
-            settings.versions = version.and_later();
+        given.path("tls_sni", "leveret.tls.more_certificates", self.tls_sni)?;
+        given.path("tls_ca", "ssl_options.cacertfile", self.tls_ca)?;
+        let verify = self.tls_verify.map(|verify| match verify {
+            VerifyOption::None => "verify_none",
+            VerifyOption::Peer => "verify_peer",
+        });
+        given.add("tls_verify", "ssl_options.verify", verify);
+        given.flag("tls_fail_if_no_peer_cert", "ssl_options.fail_if_no_peer_cert", self.tls_fail_if_no_peer_cert);
+        for (number, version) in self.tls_min_version.into_iter().flat_map(TlsVersion::and_later).enumerate() {
+            let name = match version {
+                TlsVersion::V1_2 => "tlsv1.2",
+                TlsVersion::V1_3 => "tlsv1.3",
+            };
+            given.push(given.origin("tls_min_version"), format!("ssl_options.versions.{}", number + 1), name);
+            given.replace(&["ssl_options.versions"]);
         }
-        Ok(Some(settings))
+        Ok(())
     }
 }
 
-/// The password of the key: the first line of a file, or the variable.
-fn password(file: Option<PathBuf>) -> Result<Option<KeyPassword>, String> {
+/// The password of the key, and where it is from: the first line of a file, or the variable.
+fn password(file: Option<PathBuf>, given: &Settings<'_>) -> Result<Option<(Zeroizing<String>, Origin)>, String> {
     let Some(file) = file else {
-        return Ok(env::var(PASSWORD_VARIABLE).ok().map(KeyPassword::new));
+        let password = env::var(PASSWORD_VARIABLE).ok().map(Zeroizing::new);
+        return Ok(password.map(|password| (password, Origin::Variable(PASSWORD_VARIABLE.to_owned()))));
     };
     let text = fs::read_to_string(&file)
         .map_err(|error| format!("cannot read the file with the key's password, {}: {error}", file.display()))?;
     let text = Zeroizing::new(text);
-    Ok(Some(KeyPassword::new(text.lines().next().unwrap_or_default().to_owned())))
+    let password = Zeroizing::new(text.lines().next().unwrap_or_default().to_owned());
+    Ok(Some((password, given.origin("tls_key_password_file"))))
 }
 
 fn tls_address(text: &str) -> Result<SocketAddr, String> {
@@ -155,49 +150,54 @@ fn tls_address(text: &str) -> Result<SocketAddr, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-    use leveret_server::Config;
+    use leveret_server::{Config, KeyPassword, TlsSettings, Verify};
 
+    use super::super::tests;
     use super::*;
-    use crate::options::Cli;
+
+    const FILE: &str = "ssl_options.certfile = Cargo.toml\n";
 
     /// What these arguments come to over a file.
-    fn over(file: Option<TlsSettings>, arguments: &str) -> Result<Config, String> {
-        let arguments = ["leveret"].into_iter().chain(arguments.split_whitespace());
-        Cli::parse_from(arguments).server.into_config(Config { tls: file, ..Config::default() })
+    fn over(file: &str, arguments: &str) -> Result<Config, String> {
+        tests::over(file, &arguments.split_whitespace().collect::<Vec<_>>())
     }
 
     #[test]
     fn options_win_over_the_file_one_by_one() {
-        let file = TlsSettings {
-            authorities: Some("ca".into()),
+        let file = format!(
+            "{FILE}ssl_options.cacertfile = src\nssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n\
+             ssl_options.password = swordfish\nlisteners.ssl.1 = ::1:1\nssl_options.versions.9 = tlsv1.2\n"
+        );
+        let whole = TlsSettings {
+            authorities: Some("src".into()),
             verify: Verify::Peer,
             fail_if_no_peer_cert: true,
             key_password: Some(KeyPassword::new("swordfish".into())),
-            ..TlsSettings::new("cert".into(), "key".into())
+            versions: vec![TlsVersion::V1_2],
+            ..TlsSettings::new("Cargo.toml".into(), "Cargo.toml".into())
         };
-        let expected = TlsSettings { verify: Verify::None, versions: vec![TlsVersion::V1_3], ..file.clone() };
-        let settings = over(Some(file.clone()), "--tls-verify none --tls-min-version 1.3").unwrap().tls;
-        assert_eq!(settings, Some(expected));
+        let expected = TlsSettings { verify: Verify::None, versions: vec![TlsVersion::V1_3], ..whole.clone() };
+        assert_eq!(over(&file, "--tls-verify none --tls-min-version 1.3").unwrap().tls, Some(expected));
         let expected =
-            TlsSettings { certificate: "other".into(), key: "its".into(), key_password: None, ..file.clone() };
-        let settings = over(Some(file), "--tls-cert other --tls-key its --tls-listen ::1").unwrap().tls;
-        assert_eq!(settings, Some(expected), "the password is that of another key");
+            TlsSettings { certificate: "src/lib.rs".into(), key: "src/main.rs".into(), key_password: None, ..whole };
+        let config = over(&file, "--tls-cert src/lib.rs --tls-key src/main.rs --tls-listen ::1").unwrap();
+        assert_eq!(config.tls, Some(expected), "the password is that of another key");
+        assert_eq!(config.listen_tls, ["[::1]:5671".parse().unwrap()]);
     }
 
     #[test]
     fn a_certificate_its_key_and_a_listener_belong_together() {
         for (arguments, reason) in [
-            ("--tls-cert a --tls-listen ::1", Some("belong together")),
-            ("--tls-key a --tls-listen ::1", Some("belong together")),
-            ("--tls-cert a --tls-key b", Some("give --tls-listen")),
-            ("--tls-ca a", Some("TLS needs a certificate")),
+            ("--tls-cert src/lib.rs --tls-listen ::1", Some("belong together")),
+            ("--tls-key src/lib.rs --tls-listen ::1", Some("belong together")),
+            ("--tls-ca src", Some("TLS needs a certificate")),
             ("--tls-fail-if-no-peer-cert", Some("TLS needs a certificate")),
             ("--tls-verify peer --tls-listen ::1", Some("TLS needs a certificate")),
-            ("--tls-cert a --tls-key b --tls-listen ::1", None),
+            ("--tls-listen ::1", Some("TLS needs a certificate")),
+            ("--tls-cert src/lib.rs --tls-key Cargo.toml --tls-listen ::1", None),
             ("", None),
         ] {
-            let error = over(None, arguments).err();
+            let error = over("", arguments).err();
             assert_eq!(error.is_some(), reason.is_some(), "{arguments}: {error:?}");
             assert!(error.unwrap_or_default().contains(reason.unwrap_or_default()), "{arguments}");
         }
@@ -205,9 +205,8 @@ mod tests {
 
     #[test]
     fn switches_are_on_if_they_are_there() {
-        let file = || Some(TlsSettings::new("cert".into(), "key".into()));
         for (arguments, on) in [("", false), ("--proxy-protocol --tls-fail-if-no-peer-cert", true)] {
-            let config = over(file(), arguments).unwrap();
+            let config = over(FILE, arguments).unwrap();
             assert_eq!((config.proxy_protocol, config.tls.unwrap().fail_if_no_peer_cert), (on, on), "{arguments}");
         }
     }

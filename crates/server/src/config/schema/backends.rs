@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use leveret_auth::{BackendSettings, CacheLimits, LinkSettings, Refusals};
 
-use super::{At, Group, Remark, Setting, Takes};
+use super::{At, Group, Place, Remark, Setting, Takes};
 
 /// The longest that answers of back ends are remembered, in milliseconds: a day.
 const REMEMBERED_MAX_MS: u64 = 24 * 60 * 60 * 1000;
@@ -66,7 +66,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             key: "auth_cache.cached_backend",
             takes: Takes::Word(CACHED, |draft, at, name| {
-                draft.backends.cached.line = at.line;
+                draft.backends.cached.place = at.place;
                 draft.backends.cached.whole = Some(name);
             }),
             default: "internal",
@@ -75,7 +75,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             key: "auth_cache.cached_backend.authn",
             takes: Takes::Word(CACHED, |draft, at, name| {
-                draft.backends.cached.line = at.line;
+                draft.backends.cached.place = at.place;
                 draft.backends.cached.authentication = Some(name);
             }),
             default: "",
@@ -84,7 +84,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             key: "auth_cache.cached_backend.authz",
             takes: Takes::Word(CACHED, |draft, at, name| {
-                draft.backends.cached.line = at.line;
+                draft.backends.cached.place = at.place;
                 draft.backends.cached.authorization = Some(name);
             }),
             default: "",
@@ -124,13 +124,13 @@ struct Choice {
     whole: Option<&'static str>,
     authentication: Option<&'static str>,
     authorization: Option<&'static str>,
-    line: usize,
+    place: Place,
 }
 
 impl Draft {
     fn link(&mut self, at: &At<'_>) -> &mut Choice {
         let link = self.links.entry(at.word().to_owned()).or_default();
-        link.line = at.line;
+        link.place = at.place;
         link
     }
 }
@@ -143,13 +143,13 @@ impl Choice {
             (None, Some(authentication), Some(authorization)) => Some((authentication, authorization)),
             (None, Some(alone), None) | (None, None, Some(alone)) => {
                 let text = format!("only one of {key}.authn and {key}.authz is set, so {alone} is both");
-                draft.warnings.push(Remark::new(self.line, text));
+                draft.warnings.push(Remark::new(self.place, text));
                 Some((alone, alone))
             }
             (None, None, None) => None,
             (Some(_), ..) => {
                 let text = format!("{key} says both already: it and {key}.authn or {key}.authz exclude each other");
-                draft.mistakes.push(Remark::new(self.line, text));
+                draft.mistakes.push(Remark::new(self.place, text));
                 None
             }
         }
@@ -163,7 +163,7 @@ pub(super) fn finish(draft: &mut super::Draft) {
     for (number, link) in &links {
         let key = format!("auth_backends.{number}");
         let Ok(place) = number.parse::<u64>() else {
-            draft.mistakes.push(Remark::new(link.line, format!("{key} has no number in it; back ends are numbered")));
+            draft.mistakes.push(Remark::new(link.place, format!("{key} has no number in it; back ends are numbered")));
             continue;
         };
         if let Some((authentication, authorization)) = link.both(&key, draft) {

@@ -32,7 +32,7 @@ pub(super) const GROUP: Group = Group {
                 ],
                 |draft, at, name| {
                     if name.ends_with("https") {
-                        draft.mistakes.push(Remark::new(at.line, format!("{}: {NO_HTTPS}", at.key())));
+                        draft.mistakes.push(Remark::new(at.place, format!("{}: {NO_HTTPS}", at.key())));
                     }
                 },
             ),

@@ -7,7 +7,7 @@ use leveret_auth::tls::{ClientCertificate, HostnameVerification, TlsVersion, Ver
 use leveret_broker::access::Secret;
 
 use super::certificate::Certificate;
-use super::{At, Group, Numbered, Remark, Setting, TLS_VERSIONS, Takes, VERIFY};
+use super::{At, Group, Numbered, Place, Remark, Setting, TLS_VERSIONS, Takes, VERIFY};
 
 /// The most connections that may be kept to all servers together.
 const CONNECTIONS_MAX: u64 = 10_000;
@@ -33,13 +33,13 @@ pub(super) const GROUP: Group = Group {
         },
         Setting {
             key: "auth_ldap.use_ssl",
-            takes: Takes::Flag(|draft, at, on| draft.ldap.ssl = on.then_some(at.line)),
+            takes: Takes::Flag(|draft, at, on| draft.ldap.ssl = on.then_some(at.place)),
             default: "false",
             help: "Whether connections begin with TLS, usually on port 636",
         },
         Setting {
             key: "auth_ldap.use_starttls",
-            takes: Takes::Flag(|draft, at, on| draft.ldap.starttls = on.then_some(at.line)),
+            takes: Takes::Flag(|draft, at, on| draft.ldap.starttls = on.then_some(at.place)),
             default: "false",
             help: "Whether connections change to TLS before anything else is said",
         },
@@ -239,8 +239,8 @@ pub(super) const GROUP: Group = Group {
 #[derive(Default)]
 pub(super) struct Draft {
     servers: Numbered<String>,
-    ssl: Option<usize>,
-    starttls: Option<usize>,
+    ssl: Option<Place>,
+    starttls: Option<Place>,
     dn_lookup_bind: Bind,
     other_bind: Bind,
     client: Certificate,
@@ -253,18 +253,18 @@ struct Bind {
     word: Option<&'static str>,
     user_dn: Option<String>,
     password: Option<Secret>,
-    line: usize,
+    place: Place,
 }
 
 impl Bind {
     fn set_user_dn(&mut self, at: &At<'_>, dn: String) {
         self.user_dn = Some(dn);
-        self.line = at.line;
+        self.place = at.place;
     }
 
     fn set_password(&mut self, at: &At<'_>, password: Secret) {
         self.password = Some(password);
-        self.line = at.line;
+        self.place = at.place;
     }
 
     /// A word wins over a name with a password, as it does in `RabbitMQ`.
@@ -277,7 +277,7 @@ impl Bind {
             }
             _ => {
                 let text = format!("{prefix} needs both, {prefix}.user_dn and {prefix}.password, and neither empty");
-                mistakes.push(Remark::new(self.line, text));
+                mistakes.push(Remark::new(self.place, text));
                 LdapBind::AsUser
             }
         }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Group, Setting, Takes};
+use super::{Group, Place, Setting, Takes};
 
 pub(super) const GROUP: Group = Group {
     title: "Listeners",
@@ -27,7 +27,10 @@ pub(super) const GROUP: Group = Group {
         },
         Setting {
             key: "listeners.ssl.$name",
-            takes: Takes::Address(|draft, _, address| draft.listeners.tls.push(address)),
+            takes: Takes::Address(|draft, at, address| {
+                draft.listeners.tls.push(address);
+                draft.listeners.tls_place = at.place;
+            }),
             default: "",
             help: "Accept AMQP connections with TLS here, usually on port 5671",
         },
@@ -46,17 +49,30 @@ pub(super) struct Draft {
     no_tcp: bool,
     tcp: Vec<SocketAddr>,
     no_tls: bool,
+    tls_place: Place,
     tls: Vec<SocketAddr>,
 }
 
 pub(super) fn finish(draft: &mut super::Draft) {
-    let Draft { no_tcp, tcp, no_tls, tls } = std::mem::take(&mut draft.listeners);
+    let Draft { no_tcp, tcp, no_tls, tls_place, tls } = std::mem::take(&mut draft.listeners);
     if no_tcp {
         draft.config.listen = Vec::new();
     } else if !tcp.is_empty() {
-        draft.config.listen = tcp;
+        draft.config.listen = once_each(tcp);
     }
-    if !no_tls {
-        draft.config.listen_tls = tls;
+    if !no_tls && !tls.is_empty() {
+        draft.tls.need(tls_place);
+        draft.config.listen_tls = once_each(tls);
     }
+}
+
+/// A second listener on one address would be told that another program has it. Port 0 is a new port each time.
+fn once_each(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let mut listen = Vec::new();
+    for address in addresses {
+        if address.port() == 0 || !listen.contains(&address) {
+            listen.push(address);
+        }
+    }
+    listen
 }

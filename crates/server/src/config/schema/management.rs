@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::certificate::Certificate;
-use super::{At, Group, Numbered, Remark, Setting, TLS_VERSIONS, Takes, VERIFY};
+use super::{At, Group, Numbered, Place, Remark, Setting, TLS_VERSIONS, Takes, VERIFY};
 use crate::config::everywhere;
 use crate::config::management::{MANAGEMENT_PORT, MANAGEMENT_TLS_PORT, ManagementSettings};
 use crate::tls::{KeyPassword, TlsSettings, TlsVersion, Verify};
@@ -51,14 +51,14 @@ pub(super) const GROUP: Group = Group {
         },
         Setting {
             key: "management.listener.ssl",
-            takes: Takes::Flag(|draft, at, on| draft.management.listener_tls = on.then_some(at.line)),
+            takes: Takes::Flag(|draft, at, on| draft.management.listener_tls = on.then_some(at.place)),
             default: "false",
             help: "Whether `management.listener` is one with TLS",
         },
         Setting {
             key: "management.ssl.port",
             takes: Takes::Number(0, u16::MAX as u64, |draft, at, port| {
-                draft.management.line = at.line;
+                draft.management.place = at.place;
                 draft.management.ssl.port = u16::try_from(port).ok();
             }),
             default: "",
@@ -67,7 +67,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             key: "management.ssl.ip",
             takes: Takes::Ip(|draft, at, ip| {
-                draft.management.line = at.line;
+                draft.management.place = at.place;
                 draft.management.ssl.ip = Some(ip);
             }),
             default: "",
@@ -144,7 +144,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             key: "management.(ssl|listener.ssl_opts).versions.$n",
             takes: Takes::Word(TLS_VERSIONS, |draft, at, version| {
-                draft.management.line = at.line;
+                draft.management.place = at.place;
                 draft.management.versions.push(if version == "tlsv1.2" { TlsVersion::V1_2 } else { TlsVersion::V1_3 });
             }),
             default: "tlsv1.2, tlsv1.3",
@@ -153,7 +153,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             key: "management.(ssl|listener.ssl_opts).ciphers.$n",
             takes: Takes::Text(|draft, at, name| {
-                draft.management.line = at.line;
+                draft.management.place = at.place;
                 draft.management.ciphers.push(at, name);
             }),
             default: "",
@@ -232,28 +232,28 @@ pub(super) const GROUP: Group = Group {
 #[derive(Default)]
 pub(super) struct Draft {
     no_tcp: bool,
-    tcp: Place,
-    ssl: Place,
-    listener: Place,
-    /// The line that says that `listener` has TLS.
-    listener_tls: Option<usize>,
+    tcp: Endpoint,
+    ssl: Endpoint,
+    listener: Endpoint,
+    /// The place that says that `listener` has TLS.
+    listener_tls: Option<Place>,
     certificate: Certificate,
     tls: Option<TlsSettings>,
     versions: Vec<TlsVersion>,
     ciphers: Numbered<String>,
     origins: Numbered<String>,
-    /// The line of a setting that needs a certificate; 0 if there is none.
-    line: usize,
+    /// A setting that needs a certificate.
+    place: Place,
 }
 
 /// Where to listen, as far as it is known.
 #[derive(Clone, Copy, Default)]
-struct Place {
+struct Endpoint {
     ip: Option<IpAddr>,
     port: Option<u16>,
 }
 
-impl Place {
+impl Endpoint {
     /// What is set in either.
     fn or(self, other: Self) -> Self {
         Self { ip: self.ip.or(other.ip), port: self.port.or(other.port) }
@@ -270,7 +270,7 @@ impl Place {
 impl Draft {
     /// Sets something that the certificate is not needed for yet.
     fn set(&mut self, at: &At<'_>, change: impl FnOnce(&mut TlsSettings)) {
-        self.line = at.line;
+        self.place = at.place;
         change(self.tls.get_or_insert_with(|| TlsSettings::new(PathBuf::new(), PathBuf::new())));
     }
 }
@@ -288,9 +288,9 @@ fn path_prefix(text: &str) -> String {
 pub(super) fn finish(draft: &mut super::Draft) {
     let mut read = std::mem::take(&mut draft.management);
     let (mut tcp, mut ssl) = (read.tcp, read.ssl);
-    if let Some(line) = read.listener_tls {
+    if let Some(place) = read.listener_tls {
         ssl = ssl.or(read.listener);
-        read.line = line;
+        read.place = place;
     } else {
         tcp = tcp.or(read.listener);
     }
@@ -305,7 +305,7 @@ pub(super) fn finish(draft: &mut super::Draft) {
     let certificate = read.certificate.finish("management.ssl", &mut draft.mistakes);
     // As in RabbitMQ, one with TLS takes the place of the one that is there if nothing is set.
     settings.listen = if read.no_tcp { None } else { tcp.or(settings.listen.filter(|_| certificate.is_none())) };
-    if read.line == 0 && certificate.is_none() {
+    if !read.place.is_somewhere() && certificate.is_none() {
         return;
     }
     settings.listen_tls =
@@ -314,7 +314,7 @@ pub(super) fn finish(draft: &mut super::Draft) {
         settings.tls.clone_from(&draft.config.tls);
         if draft.config.tls.is_none() || read.tls.is_some() {
             let text = "TLS needs management.ssl.certfile, the certificate of the management interface";
-            draft.mistakes.push(Remark::new(read.line, text));
+            draft.mistakes.push(Remark::new(read.place, text));
         }
         return;
     };

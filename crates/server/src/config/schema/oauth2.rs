@@ -8,7 +8,7 @@ use leveret_auth::oauth2::{OAuth2Settings, ProviderSettings, ResourceServerSetti
 use leveret_auth::tls::{HostnameVerification, Verify};
 
 use super::values::shorten;
-use super::{At, Group, Numbered, Remark, Setting, Takes, VERIFY};
+use super::{At, Group, Numbered, Place, Remark, Setting, Takes, VERIFY};
 
 /// Keys are worth nothing if somebody in between can change them.
 const SCHEMES: &[&str] = &["https"];
@@ -210,7 +210,7 @@ const SETTINGS: &[Setting] = &[
     Setting {
         key: "auth_oauth2.default_oauth_provider",
         takes: Takes::Text(|draft, at, id| {
-            draft.oauth2.named.push((at.line, at.key(), id.clone()));
+            draft.oauth2.named.push((at.place, at.key(), id.clone()));
             settings(draft).default_oauth_provider = Some(id);
         }),
         default: "",
@@ -219,7 +219,7 @@ const SETTINGS: &[Setting] = &[
     Setting {
         key: "auth_oauth2.resource_servers.$id.oauth_provider_id",
         takes: Takes::Text(|draft, at, id| {
-            draft.oauth2.named.push((at.line, at.key(), id.clone()));
+            draft.oauth2.named.push((at.place, at.key(), id.clone()));
             server(draft, named(at)).oauth_provider_id = Some(id);
         }),
         default: "",
@@ -239,8 +239,8 @@ pub(super) struct Draft {
     claims: BTreeMap<Option<String>, Numbered<String>>,
     algorithms: BTreeMap<Option<String>, Numbered<String>>,
     aliases: BTreeMap<(Option<String>, String), Alias>,
-    /// Where providers were referred to: the line, the key and the provider.
-    named: Vec<(usize, String, String)>,
+    /// Where providers were referred to: the place, the key and the provider.
+    named: Vec<(Place, String, String)>,
 }
 
 /// A name for scopes, as far as it is known.
@@ -248,14 +248,14 @@ pub(super) struct Draft {
 struct Alias {
     name: Option<String>,
     scopes: Option<Vec<String>>,
-    line: usize,
+    place: Place,
 }
 
 impl Draft {
     /// The alias with the number at the end of the key.
     fn alias(&mut self, server: Option<&str>, at: &At<'_>) -> &mut Alias {
         let alias = self.aliases.entry((server.map(Into::into), at.word().to_owned())).or_default();
-        alias.line = at.line;
+        alias.place = at.place;
         alias
     }
 }
@@ -312,13 +312,13 @@ pub(super) fn finish(draft: &mut super::Draft) {
         } else {
             let text =
                 format!("a scope alias needs both, scope_aliases.{number}.alias and scope_aliases.{number}.scope");
-            draft.mistakes.push(Remark::new(alias.line, text));
+            draft.mistakes.push(Remark::new(alias.place, text));
         }
     }
-    for (line, key, id) in named {
+    for (place, key, id) in named {
         if !settings(draft).oauth_providers.contains_key(&id) {
             let text = format!("{key}: nothing is set of `{}` with auth_oauth2.oauth_providers", shorten(&id));
-            draft.mistakes.push(Remark::new(line, text));
+            draft.mistakes.push(Remark::new(place, text));
         }
     }
 }

@@ -29,8 +29,13 @@ const LISTENERS: &[Example] = &[
 ];
 
 const TLS_LISTENERS: &[Example] = &[
-    ("listeners.ssl", "none", Some(("all", "expected nothing but none")), "listeners.ssl.1 = 5671"),
-    refuse("listeners.ssl.default", "::1:5671", "amqps", "expected a port, or an IP address and a port"),
+    (
+        "listeners.ssl",
+        "none",
+        Some(("all", "expected nothing but none")),
+        "listeners.ssl.1 = 5671\nssl_options.certfile = Cargo.toml",
+    ),
+    ("listeners.ssl.default", "::1:5671", Some(("amqps", "expected a port, or an IP address and a port")), CERTIFICATE),
     refuse("proxy_protocol", "true", "on", "expected true or false"),
 ];
 
@@ -78,7 +83,7 @@ const USERS: &[Example] = &[
     refuse("loopback_users.guest", "false", "none", "expected true or false"),
     refuse("auth_mechanisms.1", "EXTERNAL", "SCRAM", "expected PLAIN, AMQPLAIN, ANONYMOUS or EXTERNAL"),
     example("anonymous_login_user", "none"),
-    refuse("anonymous_login_pass", "swordfish", "encrypted:abc=", "encrypted values are not supported"),
+    ("anonymous_login_pass", "swordfish", ENCRYPTED, ""),
     refuse(
         "password_hashing_module",
         "rabbit_password_hashing_sha512",
@@ -95,6 +100,37 @@ const LIMITS: &[Example] = &[
     refuse("vhost_max", "10", "ten", "expected a whole number, or infinity"),
     refuse("cluster_queue_limit", "100000", "100k", "expected a whole number, or infinity"),
     refuse("cluster_exchange_limit", "100", "none", "expected a whole number, or infinity"),
+];
+
+const NODE: &[Example] = &[
+    refuse("heartbeat", "10", "65536", "expected a whole number from 0 to 65535"),
+    refuse("frame_max", "64KiB", "8191", "expected a number of bytes from 8192 to 16777216"),
+    refuse("channel_max", "16", "65536", "expected a whole number from 0 to 65535"),
+    refuse("max_message_size", "64MiB", "513MiB", "expected a number of bytes from 1 to 536870912"),
+    refuse("handshake_timeout", "5000", "0", "expected a whole number from 1 to 3600000"),
+    refuse("product.name", "Hare", "''", "expected a name"),
+    refuse("product.version", "1.2.3", "''", "expected a name"),
+    refuse("cluster_name", "warren", "''", "expected a name"),
+    refuse("tcp_listen_options.backlog", "128", "0", "expected a whole number from 1 to 2147483647"),
+    refuse("tcp_listen_options.nodelay", "false", "no", "expected true or false"),
+    refuse("tcp_listen_options.keepalive", "true", "yes", "expected true or false"),
+    refuse("tcp_listen_options.sndbuf", "196608", "0", "expected a number of bytes from 1 to 2147483647"),
+    refuse("tcp_listen_options.recbuf", "192KiB", "big", "expected a number of bytes from 1 to 2147483647"),
+    refuse("tcp_listen_options.linger.on", "true", "1", "expected true or false"),
+    refuse("tcp_listen_options.linger.timeout", "1", "-1", "expected a whole number from 0 to 65535"),
+    refuse("leveret.node_name", "hare@warren", "hare", "expected a name, an @ and a host"),
+    refuse("leveret.data_dir", "/var/lib/leveret", "''", "expected a name"),
+    refuse("leveret.sync", "interval:100", "often", "expected commit, os, or interval: and a number"),
+    refuse("leveret.memory_budget", "1GiB", "40 %", "expected a number of bytes, such as"),
+    refuse("leveret.threads", "1024", "1025", "expected a whole number from 1 to 1024"),
+    ("leveret.tls.more_certificates", "src", CANNOT_READ, CERTIFICATE),
+    example("leveret.enabled_plugins_file", "/etc/rabbitmq/enabled_plugins"),
+    example("leveret.enabled_plugins", "rabbitmq_management,rabbitmq_shovel"),
+    example("leveret.pid_file", "/run/leveret.pid"),
+    ("config_entry_decoder.passphrase", "swordfish", None, UNCHANGED),
+    ("config_entry_decoder.cipher", "aes_256_cbc", Some(("rc4", "expected aes_128_cbc, ")), UNCHANGED),
+    ("config_entry_decoder.hash", "sha512", Some(("md5", "expected sha, sha256, ")), UNCHANGED),
+    ("config_entry_decoder.iterations", "1000", Some(("0", "expected a whole number from 1")), UNCHANGED),
 ];
 
 const DEFINITIONS: &[Example] = &[
@@ -283,7 +319,7 @@ const FILE: &str = "Cargo.toml";
 const NO_FILE: &str = "/there/is/no/such/file";
 const PROVIDER: &str = "auth_oauth2.oauth_providers.one.issuer = https://hares";
 const CANNOT_READ: Wrong = Some((NO_FILE, "cannot read"));
-const ENCRYPTED: Wrong = Some(("encrypted:abc=", "encrypted values are not supported"));
+const ENCRYPTED: Wrong = Some(("encrypted:abc=", "it is encrypted, and config_entry_decoder.passphrase is not set"));
 const NO_PROVIDER: Wrong = Some(("two", "nothing is set of `two`"));
 
 /// All examples, with whole keys.
@@ -295,6 +331,7 @@ fn examples() -> Vec<(String, &'static str, Wrong, String)> {
         ("", TLS, ""),
         ("", LIMITS, ""),
         ("", USERS, ""),
+        ("", NODE, ""),
         ("", DEFINITIONS, ""),
         ("", LOG, ""),
         ("", MANAGEMENT, ""),
@@ -321,7 +358,7 @@ fn examples() -> Vec<(String, &'static str, Wrong, String)> {
 }
 
 fn read(text: &str) -> Draft {
-    load::read(text, |_| None)
+    load::read(text).draft
 }
 
 /// The configuration that a text without mistakes makes.
@@ -333,7 +370,7 @@ fn config(text: &str) -> Config {
 
 /// The mistakes in a text.
 fn mistakes(text: &str) -> Vec<String> {
-    read(text).mistakes.iter().map(|mistake| format!("{}: {}", mistake.line, mistake.text)).collect()
+    read(text).mistakes.iter().map(|mistake| format!("{}: {}", mistake.place.line, mistake.text)).collect()
 }
 
 fn key(text: &str) -> Vec<String> {
@@ -443,28 +480,49 @@ fn no_two_settings_have_one_key() {
 }
 
 #[test]
-fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+fn an_unknown_key_has_no_effect_and_the_nearest_known_one_is_named() {
     for (text, expected) in [
-        ("defualt_user = a", "1: there is no setting defualt_user; is default_user meant?"),
-        ("listener.tcp.local = a", "1: there is no setting listener.tcp.local; is listeners.tcp.local meant?"),
-        ("loopback_user.alice = true", "1: there is no setting loopback_user.alice; is loopback_users.alice meant?"),
-        ("listeners.tcp.1.port = 5672", "1: there is no setting listeners.tcp.1.port; is listeners.tcp.1 meant?"),
-        ("vm_memory_high_watermark.relative = 0.6", "1: there is no setting vm_memory_high_watermark.relative"),
+        ("defualt_user = a", "defualt_user, so it has no effect; is default_user meant?"),
+        ("listener.tcp.local = a", "listener.tcp.local, so it has no effect; is listeners.tcp.local meant?"),
+        ("loopback_user.alice = true", "loopback_user.alice, so it has no effect; is loopback_users.alice meant?"),
+        ("listeners.tcp.1.port = 5672", "listeners.tcp.1.port, so it has no effect; is listeners.tcp.1 meant?"),
+        ("log.consol.level = debug", "log.consol.level, so it has no effect; is log.console.level meant?"),
+        ("something.else.altogether = 0.6", "something.else.altogether, so it has no effect"),
     ] {
-        assert_eq!(mistakes(text), [expected]);
+        assert_eq!(mistakes(text), [""; 0]);
+        assert_eq!(config(text), Config::default());
+        let warnings: Vec<_> = read(text).warnings.into_iter().map(|warning| warning.text).collect();
+        assert_eq!(warnings, [format!("there is no setting {expected}")]);
     }
+}
+
+#[test]
+fn keys_of_what_is_not_there_are_named_once_for_each_reason() {
+    let draft = read(
+        "stream.listeners.tcp.1 = 5552\nmqtt.allow_anonymous = true\nmqtt.vhost = /\ncluster_formation.k8s.host = a\n\
+         num_acceptors.tcp = 10\n",
+    );
+    let warnings: Vec<_> = draft.warnings.iter().map(|warning| &*warning.text).collect();
+    let expected = [
+        "cluster_formation.k8s.host has no effect, as there is no clustering yet",
+        "stream.listeners.tcp.1 has no effect, as there are no streams yet",
+        "mqtt.allow_anonymous, mqtt.vhost have no effect, as there is no MQTT yet",
+        "num_acceptors.tcp has no effect, as there is no Erlang",
+    ];
+    assert_eq!(warnings, expected);
+    assert!(draft.mistakes.is_empty() && draft.config == Config::default());
 }
 
 #[test]
 fn mistakes_and_warnings_do_not_repeat_secrets() {
     let mut text = String::new();
     for setting in settings().filter(|setting| setting.takes.is_secret()) {
-        let key = setting.key.replace('$', "");
+        let key = first_choice(setting.key).replace('$', "");
         writeln!(text, "{key} = encrypted:swordfish\n{key} = encrypted:swordfish#swordfish\n{key}s = swordfish")
             .unwrap();
     }
     let draft = read(&text);
-    assert!(draft.has_secrets && !draft.mistakes.is_empty() && !draft.warnings.is_empty(), "{text}");
+    assert!(!draft.mistakes.is_empty() && !draft.warnings.is_empty(), "{text}");
     for remark in draft.mistakes.iter().chain(&draft.warnings) {
         assert!(!remark.text.contains("swordfish"), "{}", remark.text);
     }
@@ -588,7 +646,7 @@ fn settings_of_further_servers_and_providers_are_their_own() {
 fn a_url_that_is_wrong_is_not_repeated() {
     let mistakes = mistakes("auth_http.user_path = ftp://broker:swordfish@hares/");
     assert!(!mistakes.concat().contains("swordfish"), "{mistakes:?}");
-    assert!(read("auth_http.user_path = http://broker:swordfish@hares/").has_secrets);
+    assert!(!read("auth_http.user_path = http://broker:swordfish@hares/").secrets.is_empty());
 }
 
 #[test]
@@ -650,10 +708,14 @@ fn back_ends_exclude_each_other_and_have_numbers() {
 
 #[test]
 fn what_tls_is_told_needs_a_certificate() {
-    for text in
-        ["ssl_options.verify = verify_peer", "ssl_cert_login_from = common_name", "ssl_options.versions.1 = tlsv1.3"]
-    {
-        assert_eq!(mistakes(text), ["1: TLS needs ssl_options.certfile, the certificate of the broker"], "{text}");
+    for text in [
+        "listeners.ssl.1 = 5671",
+        "ssl_options.verify = verify_peer",
+        "ssl_cert_login_from = common_name",
+        "ssl_options.versions.1 = tlsv1.3",
+    ] {
+        let mistakes = mistakes(text);
+        assert!(mistakes.concat().starts_with("1: TLS needs a certificate and its key: "), "{text}: {mistakes:?}");
     }
     let ciphers = "ssl_options.ciphers.2 = b\nssl_options.ciphers.1 = a\n".to_owned() + CERTIFICATE;
     assert_eq!(config(&ciphers).tls.unwrap().ciphers, ["a", "b"]);
@@ -708,4 +770,32 @@ fn categories_and_outputs_of_the_log_have_settings_of_their_own() {
     assert_eq!(log.file.name, FileName::Named("a.log".into()));
     let queue = &log.categories[&LogCategory::Queue];
     assert_eq!((queue.level, queue.rotation.size, log.categories.len()), (Some(LogLevel::Debug), Some(1024), 1));
+}
+
+#[test]
+fn what_is_encrypted_is_opened() {
+    // Made by RabbitMQ 3.10: once without, once with a choice.
+    const USUAL: &str = "default_pass = encrypted:SG4uuXGLN3Z4cPs3/nYJwoRXAdpbHAWDiZACOjTlwa2jiZzDZJOPfNwYtaoRKm7F\n";
+    const CHOSEN: &str = "default_user = encrypted:P5GFDKlDdEu15R8yWpMZBhRMJYplU/M6H+SXytWVYbawz2UOr5U2QirHwg72d9sO\n\
+                          config_entry_decoder.cipher = aes_128_cbc\nconfig_entry_decoder.hash = sha256\n\
+                          config_entry_decoder.iterations = 10\n";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("passphrase");
+    std::fs::write(&file, "swordfish\n").unwrap();
+    for passphrase in ["swordfish".to_owned(), format!("file:{}", file.display())] {
+        let set = format!("config_entry_decoder.passphrase = {passphrase}\n");
+        let password = config(&format!("{USUAL}{set}")).access.default_user.password;
+        assert_eq!(password.expose_text(), Some("hare"), "{passphrase}");
+        assert_eq!(&*config(&format!("{CHOSEN}{set}")).access.default_user.name, "hare", "{passphrase}");
+    }
+    for (passphrase, expected) in [
+        ("trout", "1: default_pass: it cannot be decrypted: the passphrase is another one"),
+        (
+            "file:/there/is/no/such/file",
+            "1: default_pass: it is encrypted, and the passphrase in /there/is/no/such/file ",
+        ),
+    ] {
+        let mistakes = mistakes(&format!("{USUAL}config_entry_decoder.passphrase = {passphrase}"));
+        assert!(mistakes.concat().starts_with(expected), "{mistakes:?}");
+    }
 }

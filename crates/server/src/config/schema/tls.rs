@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use super::certificate::Certificate;
-use super::{At, Group, Numbered, Remark, Setting, TLS_VERSIONS, Takes, VERIFY};
+use super::{At, Group, Numbered, Place, Remark, Setting, TLS_VERSIONS, Takes, VERIFY};
 use crate::tls::{KeyPassword, LoginFrom, SanType, TlsSettings, TlsVersion, Verify};
+
+const NO_CERTIFICATE: &str = "TLS needs a certificate and its key: ssl_options.certfile and ssl_options.keyfile in a file, or \
+                              --tls-cert and --tls-key";
 
 pub(super) const GROUP: Group = Group {
     title: "TLS of listeners",
@@ -32,9 +35,9 @@ pub(super) const GROUP: Group = Group {
         },
         Setting {
             key: "ssl_options.cacertfile",
-            takes: Takes::File(|draft, at, path| draft.tls.set(at, |tls| tls.authorities = Some(path))),
+            takes: Takes::FileOrFolder(|draft, at, path| draft.tls.set(at, |tls| tls.authorities = Some(path))),
             default: "",
-            help: "The authorities whose clients are believed, PEM",
+            help: "The authorities whose clients are believed, PEM; a file, or a folder of files",
         },
         Setting {
             key: "ssl_options.verify",
@@ -62,7 +65,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             key: "ssl_options.versions.$n",
             takes: Takes::Word(TLS_VERSIONS, |draft, at, version| {
-                draft.tls.line = at.line;
+                draft.tls.place = at.place;
                 draft.tls.versions.push(if version == "tlsv1.2" { TlsVersion::V1_2 } else { TlsVersion::V1_3 });
             }),
             default: "tlsv1.2, tlsv1.3",
@@ -71,7 +74,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             key: "ssl_options.ciphers.$n",
             takes: Takes::Text(|draft, at, name| {
-                draft.tls.line = at.line;
+                draft.tls.place = at.place;
                 draft.tls.ciphers.push(at, name);
             }),
             default: "",
@@ -100,7 +103,7 @@ pub(super) const GROUP: Group = Group {
             takes: Takes::Word(
                 &["distinguished_name", "common_name", "subject_alternative_name", "subject_alt_name"],
                 |draft, at, word| {
-                    draft.tls.line = at.line;
+                    draft.tls.place = at.place;
                     draft.tls.login_from = Some(word);
                 },
             ),
@@ -110,7 +113,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             key: "ssl_cert_login_san_type",
             takes: Takes::Word(&["dns", "ip", "email", "uri", "other_name"], |draft, at, kind| {
-                draft.tls.line = at.line;
+                draft.tls.place = at.place;
                 draft.tls.san_type = kind.parse().ok();
             }),
             default: "dns",
@@ -119,7 +122,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             key: "ssl_cert_login_san_index",
             takes: Takes::Number(0, u32::MAX as u64, |draft, at, index| {
-                draft.tls.line = at.line;
+                draft.tls.place = at.place;
                 draft.tls.san_index = usize::try_from(index).ok();
             }),
             default: "0",
@@ -139,24 +142,29 @@ pub(super) struct Draft {
     login_from: Option<&'static str>,
     san_type: Option<SanType>,
     san_index: Option<usize>,
-    /// The line of a setting that needs a certificate; 0 if there is none.
-    line: usize,
+    /// A setting that needs a certificate.
+    place: Place,
 }
 
 impl Draft {
+    /// Says that there has to be a certificate.
+    pub(super) fn need(&mut self, place: Place) {
+        self.place = place;
+    }
+
     /// Sets something that the certificate is not needed for yet.
-    fn set(&mut self, at: &At<'_>, change: impl FnOnce(&mut TlsSettings)) {
-        self.line = at.line;
+    pub(super) fn set(&mut self, at: &At<'_>, change: impl FnOnce(&mut TlsSettings)) {
+        self.place = at.place;
         change(self.settings.get_or_insert_with(|| TlsSettings::new(PathBuf::new(), PathBuf::new())));
     }
 }
 
 pub(super) fn finish(draft: &mut super::Draft) {
-    let Draft { certificate, settings, versions, ciphers, login_from, san_type, san_index, line } =
+    let Draft { certificate, settings, versions, ciphers, login_from, san_type, san_index, place } =
         std::mem::take(&mut draft.tls);
     let Some((certificate, key)) = certificate.finish("ssl_options", &mut draft.mistakes) else {
-        if line > 0 {
-            draft.mistakes.push(Remark::new(line, "TLS needs ssl_options.certfile, the certificate of the broker"));
+        if place.is_somewhere() {
+            draft.mistakes.push(Remark::new(place, NO_CERTIFICATE));
         }
         return;
     };
@@ -169,7 +177,7 @@ pub(super) fn finish(draft: &mut super::Draft) {
     let is_alternative = !matches!(login_from, None | Some("distinguished_name" | "common_name"));
     if !is_alternative && (san_type.is_some() || san_index.is_some()) {
         let text = "ssl_cert_login_san_* has no effect unless ssl_cert_login_from is subject_alternative_name";
-        draft.warnings.push(Remark::new(line, text));
+        draft.warnings.push(Remark::new(place, text));
     }
     settings.login_from = match login_from {
         None | Some("distinguished_name") => LoginFrom::DistinguishedName,

@@ -14,8 +14,6 @@ use crate::config::log::RotationDate;
 
 /// Characters of a wrong value that are repeated to whoever wrote it.
 const SHOWN_MAX: usize = 200;
-/// What `RabbitMQ` writes before a value that is encrypted.
-const ENCRYPTED: &str = "encrypted:";
 
 impl Takes {
     /// Reads a value and puts it where it belongs, or says why it is wrong.
@@ -27,8 +25,8 @@ impl Takes {
                 set(draft, at, Pattern::new(value.as_str().into()).map_err(|error| shorten(&error.to_string()))?);
             }
             Self::Secret(set) => {
-                draft.has_secrets = true;
-                set(draft, at, secret(value)?);
+                draft.secrets.push(at.place);
+                set(draft, at, Secret::new(value.as_bytes()));
             }
             Self::Flag(set) => set(draft, at, self.one_of(value, &["true", "false"])? == "true"),
             Self::Number(least, most, set) => {
@@ -48,6 +46,7 @@ impl Takes {
                 let size = size(value).filter(|size| (least..=most).contains(size));
                 set(draft, at, size.ok_or_else(|| self.refuse(value))?);
             }
+            Self::Sync(set) => set(draft, at, super::node::sync_mode(value).ok_or_else(|| self.refuse(value))?),
             Self::RotationDate(set) if value.is_empty() => set(draft, at, None),
             Self::RotationDate(set) => set(draft, at, Some(rotation_date(value).ok_or_else(|| self.refuse(value))?)),
             Self::Milliseconds(least, set) => {
@@ -58,7 +57,7 @@ impl Takes {
             }
             Self::Url(schemes, set) => {
                 // What comes before an @ may be a password, so it is not repeated.
-                draft.has_secrets |= value.contains('@');
+                draft.secrets.extend(value.contains('@').then_some(at.place));
                 let url = url(value, schemes).ok_or_else(|| format!("expected {}", self.describe()))?;
                 set(draft, at, url.to_owned());
             }
@@ -92,6 +91,7 @@ impl Takes {
                 };
                 format!("a number of bytes{bounds}, such as 16777216, 16MiB or 16MB")
             }
+            Self::Sync(_) => "commit, os, or interval: and a number of milliseconds from 1 to 60000".to_owned(),
             Self::RotationDate(_) => {
                 "nothing, or when: $H30 (every hour at :30), $D0 (every day at 0:00), $W0D23 (Sundays at 23:00), $M1D0 or \
                  $MLD0 (the first or the last day of a month)"
@@ -110,8 +110,13 @@ impl Takes {
     }
 
     /// Whether nobody is to see the values.
-    pub(super) const fn is_secret(&self) -> bool {
+    pub(in crate::config) const fn is_secret(&self) -> bool {
         matches!(self, Self::Secret(_))
+    }
+
+    /// Whether nobody is to see this value.
+    pub(in crate::config) fn hides(&self, value: &str) -> bool {
+        self.is_secret() || matches!(self, Self::Url(..)) && value.contains('@')
     }
 
     fn one_of(&self, value: &str, words: &'static [&'static str]) -> Result<&'static str, String> {
@@ -133,22 +138,13 @@ pub(super) fn alternatives(words: &[&str]) -> String {
 }
 
 /// As much of a value as a message has room for.
-pub(super) fn shorten(value: &str) -> String {
+pub(in crate::config) fn shorten(value: &str) -> String {
     let mut shown: String =
         value.chars().take(SHOWN_MAX).map(|shown| if shown.is_control() { ' ' } else { shown }).collect();
     if value.chars().nth(SHOWN_MAX).is_some() {
         shown.push_str("...");
     }
     shown
-}
-
-fn secret(value: &str) -> Result<Secret, String> {
-    if value.starts_with(ENCRYPTED) {
-        return Err(
-            "encrypted values are not supported; $(NAME) takes the value from an environment variable".to_owned()
-        );
-    }
-    Ok(Secret::new(value.as_bytes()))
 }
 
 /// The name of a file, once it is clear that it can be read.
