@@ -20,7 +20,7 @@
 //! What is in braces, and the braces, may be left out. `confirm` awaits that all that was published is in its queues.
 //! `closed` awaits that the server closes the connection, and answers with why.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use leveret_protocol::amqp091::method::{
     BasicConsume, ConnectionClose, ConnectionCloseOk, ExchangeBind, ExchangeBindOk, ExchangeDeclare, ExchangeDeclareOk,
@@ -232,7 +232,9 @@ fn octets(fields: &Map<String, Json>) -> Vec<u8> {
     octets
 }
 
+/// Fields go out in the order of their names, for brokers list them as they came.
 fn write_fields(writer: &mut TableWriter<'_>, fields: &Map<String, Json>) {
+    let fields: BTreeMap<&String, &Json> = fields.iter().collect();
     for (name, value) in fields {
         match value {
             Json::Object(fields) => {
