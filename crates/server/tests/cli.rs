@@ -281,6 +281,82 @@ fn a_file_with_a_mistake_is_one_line_and_status_one() {
 }
 
 #[test]
+fn a_configuration_is_checked_and_shown_without_a_start() {
+    let temporary = tempfile::tempdir().unwrap();
+    let file = temporary.path().join("leveret.conf");
+    let path = file.to_str().unwrap();
+    fs::write(&file, "heartbeat = 7\ndefault_pass = swordfish\nhartbeat = 8\nstream.frame_max = 1\n").unwrap();
+    let ended = run(&["config", "check", path]);
+    assert!(ended.status.success(), "{}", ended.stdout);
+    for part in
+        ["leveret.conf:3: there is no setting hartbeat", "as there are no streams yet", "The configuration is right."]
+    {
+        assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
+    }
+    let ended = run(&["config", "show", "--changed", path]);
+    let expected = format!("heartbeat    = 7  # {path}:1\ndefault_pass = [hidden]  # {path}:2\n");
+    assert_eq!(ended.stdout, expected);
+    let ended = run(&["config", "show", "--json", path]);
+    let rows: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let row = |key: &str| rows.as_array().unwrap().iter().find(|row| row["key"] == key).unwrap().clone();
+    assert_eq!((row("heartbeat")["value"].as_str(), row("heartbeat")["line"].as_u64()), (Some("7"), Some(1)));
+    assert_eq!(row("frame_max")["origin"], "default");
+    assert!(!ended.stdout.contains("swordfish"));
+    fs::write(&file, "heartbeat = often\nframe_max = 1\n").unwrap();
+    let ended = run(&["config", "check", path]);
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.stdout.contains("leveret.conf:1: heartbeat: `often`") && ended.stdout.contains("leveret.conf:2: "));
+    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 1, "nothing else was made");
+}
+
+#[test]
+fn files_are_read_again_when_a_signal_asks_for_it() {
+    let temporary = tempfile::tempdir().unwrap();
+    let file = temporary.path().join("leveret.conf");
+    let data_dir = temporary.path().join("data");
+    fs::write(&file, "listeners.tcp.1 = 127.0.0.1:0\nheartbeat = 1\n").unwrap();
+    let arguments = ["--config", file.to_str().unwrap(), "--data-dir", data_dir.to_str().unwrap()];
+    let broker = Program::start(&arguments, &[]);
+    broker.address();
+    fs::write(&file, "listeners.tcp.1 = 127.0.0.1:0\nheartbeat = often\n").unwrap();
+    broker.signal(Signal::HUP);
+    let line = until(&broker.stderr, "the configuration stays as it was");
+    assert!(line.contains("leveret.conf:2: heartbeat: `often`"), "{line}");
+    fs::write(&file, "listeners.tcp.1 = 127.0.0.1:1\nheartbeat = 2\nmax_connections = 5\n").unwrap();
+    broker.signal(Signal::HUP);
+    let line = until(&broker.stderr, "was read again");
+    assert!(line.contains("changed: heartbeat, max_connections"), "{line}");
+    let line = until(&broker.stderr, "needs a restart");
+    assert!(line.contains("needs a restart: listeners.tcp.1"), "{line}");
+}
+
+#[test]
+fn a_detached_server_runs_behind_the_terminal() {
+    let temporary = tempfile::tempdir().unwrap();
+    let program = temporary.path().join("rabbitmq-server");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_leveret"), &program).unwrap();
+    let (data_dir, pid_file) = (temporary.path().join("data"), temporary.path().join("pid"));
+    let start = |listen: &str| {
+        let mut command = Command::new(&program);
+        command.args(["-detached", "-kernel", "a"]).env("LEVERET_LISTEN", listen).env("SYS_PREFIX", temporary.path());
+        command.env("LEVERET_DATA_DIR", &data_dir).env("RABBITMQ_PID_FILE", &pid_file).output().unwrap()
+    };
+    let output = start("127.0.0.1:0");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    assert!(stderr.lines().count() == 1 && stderr.contains("no Erlang to take these arguments: -kernel a"), "{stderr}");
+    let pid: i32 = fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+    let second = start("127.0.0.1:0");
+    assert!(!second.status.success() && String::from_utf8_lossy(&second.stderr).contains("is in use by"), "{second:?}");
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    let end = std::time::Instant::now() + DEADLINE;
+    while pid_file.exists() {
+        assert!(std::time::Instant::now() < end, "the broker does not stop");
+        thread::yield_now();
+    }
+}
+
+#[test]
 fn variables_of_the_broker_do_not_trouble_other_commands() {
     let perf = Program::start(&["perf", "--help"], &[("LEVERET_LISTEN", "127.0.0.1:0")]).end();
     assert!(perf.status.success(), "{}", perf.stderr);
