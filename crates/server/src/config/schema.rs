@@ -77,6 +77,7 @@ const AT_ONCE: &[&str] = &[
     "heartbeat",
     "frame_max",
     "channel_max",
+    "max_channels_per_connection",
     "max_message_size",
     "handshake_timeout",
     "consumer_max_per_channel",

@@ -106,6 +106,8 @@ pub(super) const IGNORED: &[Ignored] = &[
             "(auth_ldap|auth_http).ssl_options.(cert|crl_check|dh|dhfile|honor_cipher_order|honor_ecc_order|log_alert|psk_identity|reuse_sessions|secure_renegotiate|client_renegotiation|password)",
             "(auth_ldap|auth_http).ssl_options.(cacerts|key).**",
             "definitions.tls.**",
+            "auth_oauth2.https.crl_check",
+            "auth_oauth2.oauth_providers.$id.https.crl_check",
         ],
     },
     Ignored { because: "a login has handshake_timeout for all of it", keys: &["ssl_handshake_timeout"] },
@@ -132,6 +134,7 @@ pub(super) const IGNORED: &[Ignored] = &[
     Ignored { because: "queues and exchanges of all types are there", keys: &["queue_types.**", "exchange_types.**"] },
     Ignored { because: "nothing is refused for being deprecated", keys: &["deprecated_features.**"] },
     Ignored { because: "messages are left as publishers made them", keys: &["message_interceptors.**"] },
+    Ignored { because: "definitions are read from files", keys: &["definitions.https.url"] },
     Ignored {
         because: "there is no Erlang",
         keys: &[

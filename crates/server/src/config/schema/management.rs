@@ -184,6 +184,12 @@ pub(super) const GROUP: Group = Group {
             help: "Whether names and passwords are turned away",
         },
         Setting {
+            key: "management.cors.allow_origins",
+            takes: Takes::Only("none"),
+            default: "none",
+            help: "No page of another host may send requests, unless `management.cors.allow_origins.$n` says otherwise",
+        },
+        Setting {
             key: "management.cors.allow_origins.$n",
             takes: Takes::Name(|draft, at, origin| draft.management.origins.push(at, origin)),
             default: "",

@@ -43,6 +43,14 @@ pub(super) const CLIENTS: Group = Group {
             help: "Channels that a connection may have open at once; 0 is as many as there can be",
         },
         Setting {
+            key: "max_channels_per_connection",
+            takes: Takes::Number(0, u16::MAX as u64, |draft, _, channels| {
+                draft.config.channel_max = u16::try_from(channels).unwrap_or(u16::MAX);
+            }),
+            default: "2047",
+            help: "The same under its new name",
+        },
+        Setting {
             key: "max_message_size",
             takes: Takes::Size(1, MESSAGE_SIZE_MAX, |draft, _, size| draft.config.max_message_size = size),
             default: "16777216",
