@@ -13,6 +13,9 @@ use crate::output::Formatter;
 use crate::spec::{Command, Count, Flag, Positional, Shown, Takes};
 use crate::tool::Tool;
 
+/// The variable with the user to log in as, for commands whose own option `--user` is.
+const USER: &str = "LEVERET_CTL_USER";
+
 /// What a command line asks for.
 pub(crate) enum Parsed {
     /// This text.
@@ -43,7 +46,7 @@ pub(crate) fn parse(tool: Tool, arguments: &[String]) -> Result<Parsed, Failure>
         return Err(Failure::plain(Exit::Usage, help::of_tool(tool)));
     };
     let matches = matches.clone();
-    let general = general(&matches).map_err(|reason| invalid(tool, command, arguments, &reason))?;
+    let general = general(command, &matches).map_err(|reason| invalid(tool, command, arguments, &reason))?;
     Ok(Parsed::Command(Box::new(Invocation::new(tool, command, arguments.to_vec(), general, matches))))
 }
 
@@ -170,8 +173,10 @@ fn positional(place: Positional) -> Arg {
     }
 }
 
-fn general(matches: &ArgMatches) -> Result<General, String> {
-    let text = |name: &str| matches.get_one::<String>(name).cloned();
+fn general(command: &Command, matches: &ArgMatches) -> Result<General, String> {
+    // What a command has under the name of a general option is its own.
+    let is_own = |name: &str| command.flags.iter().any(|flag| flag.name == name);
+    let text = |name: &str| if is_own(name) { None } else { matches.get_one::<String>(name).cloned() };
     let formatter =
         text("formatter").map(|name| Formatter::parse(&name).ok_or(format!("no formatter is called '{name}'")));
     let no_time = |text: &str| format!("Invalid options for this command:\n--timeout : {text}");
@@ -181,7 +186,7 @@ fn general(matches: &ArgMatches) -> Result<General, String> {
     let target = match node {
         Some(url) if url.starts_with("http://") || url.starts_with("https://") => Target::Remote {
             url,
-            user: user.unwrap_or_else(|| "guest".to_owned()),
+            user: user.or_else(|| std::env::var(USER).ok()).unwrap_or_else(|| "guest".to_owned()),
             password_file: text("password-file").map(PathBuf::from),
             ca_file: text("ca-file").map(PathBuf::from),
         },
@@ -294,6 +299,14 @@ mod tests {
             assert_eq!(failure.exit, exit, "{line}");
             assert!(failure.text.contains(text), "{line}: {}", failure.text);
         }
+    }
+
+    #[test]
+    fn an_option_of_a_command_hides_the_general_one() {
+        let Ok(Parsed::Command(invocation)) = parsed("list_user_limits --user alice") else { panic!() };
+        assert_eq!(invocation.value("user"), Some("alice"));
+        assert_eq!(invocation.general.target, Target::Local { node: None, data_dir: None });
+        assert!(parsed("list_users --user alice").is_err());
     }
 
     #[test]
