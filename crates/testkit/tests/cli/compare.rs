@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::node::Broker;
+use crate::normal::Mode;
 use crate::run;
-use crate::script::{Answer, Entry, entries, steps};
+use crate::script::{Action, Answer, Entry, Step, entries, steps};
 
 pub(crate) const SCENARIOS: &str = "scenarios";
 pub(crate) const RECORDED: &str = "recorded";
@@ -45,7 +46,10 @@ pub(crate) fn group(name: &str, ready: Ready) {
         fs::write(path(RECORDED, name), file).unwrap();
         return;
     }
-    let recorded = recording(name).unwrap_or_else(|error| panic!("{error}"));
+    let mut recorded = recording(name).unwrap_or_else(|error| panic!("{error}"));
+    if !is_rabbitmq {
+        recorded.iter_mut().for_each(unembolden);
+    }
     let differences = if is_rabbitmq { Vec::new() } else { listed(name) };
     let wrong = wrong(&ran.entries, &recorded, &differences);
     if !wrong.is_empty() {
@@ -82,6 +86,23 @@ pub(crate) fn names(folder: &str) -> Vec<String> {
     let folder = fs::read_dir(path(folder, "x").parent().unwrap());
     let files = folder.into_iter().flatten().map(|file| file.unwrap().path());
     files.filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect()
+}
+
+/// Takes out what makes terminals write in bold: `RabbitMQ`'s tools write that into files as well, the ones here do not.
+fn unembolden(entry: &mut Entry) {
+    let is_sorted = matches!(steps(&entry.line).as_deref(), Ok([Step { action: Action::Shell { modes, .. }, .. }])
+        if modes.contains(&Mode::Sorted));
+    for text in [&mut entry.answer.stdout, &mut entry.answer.stderr] {
+        let plain = text.replace("\u{1b}[1m", "").replace("\u{1b}[0m", "");
+        if plain == *text {
+            continue;
+        }
+        let mut lines: Vec<&str> = plain.split_inclusive('\n').collect();
+        if is_sorted {
+            lines.sort_unstable();
+        }
+        *text = lines.concat();
+    }
 }
 
 /// A step that is not as expected.
@@ -180,4 +201,18 @@ fn only_a_listed_difference_may_differ() {
     assert_eq!(problems(["x", "u"], &[entry("$ a", 2, "z", "why")]), ["the listed difference says"]);
     assert_eq!(problems(["x", "y"], &[entry("$ a", 2, "y", "why")]), ["this is listed as a difference, and is none"]);
     assert_eq!(problems(["x", "y"], &[entry("$ b", 1, "z", "why")]), ["no such step"]);
+}
+
+#[test]
+fn bold_is_taken_out_and_lines_stay_in_order() {
+    for (line, text, plain) in [
+        ("$ a", "b\n\u{1b}[1mUsage\u{1b}[0m\na\n", "b\nUsage\na\n"),
+        ("$sorted a", "\u{1b}[1mUsage\u{1b}[0m\nError\n", "Error\nUsage\n"),
+        ("$ a", "b\na\n", "b\na\n"),
+    ] {
+        let answer = Answer { exit: Some(64), stdout: String::new(), stderr: text.to_owned() };
+        let mut entry = Entry { line: line.to_owned(), answer, ..Entry::default() };
+        unembolden(&mut entry);
+        assert_eq!(entry.answer.stderr, plain, "{line}");
+    }
 }
