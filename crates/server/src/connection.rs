@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -15,7 +16,7 @@ use std::time::Duration;
 use leveret_broker::clock::Timestamp;
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::report::Traffic;
-use leveret_session::amqp091::{Ending, Pause, Session};
+use leveret_session::amqp091::{Ending, Loss, Pause, Session};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
@@ -353,8 +354,7 @@ impl Connection {
     fn deadline_passed(&mut self, cx: &mut Context<'_>) -> bool {
         let passed = self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
         if passed && self.ending.is_none() {
-            let peer = self.session.peer().address;
-            tracing::warn!(connection = self.session.id().0, %peer, "handshake took too long, closing");
+            self.session.lost(&Loss::TooSlow);
         }
         passed
     }
@@ -439,7 +439,7 @@ impl Future for Connection {
                     }
                     Ok(Turn::Over) => return this.end(cx),
                     Err(error) => {
-                        tracing::debug!(connection = this.session.id().0, "socket failed: {error}");
+                        this.failed(&error);
                         return this.end(cx);
                     }
                 }
@@ -455,12 +455,26 @@ impl Future for Connection {
 }
 
 impl Connection {
+    /// The socket failed. Once the connection is over that is how many a client hangs up.
+    fn failed(&mut self, error: &std::io::Error) {
+        if self.ending.is_none() {
+            let has_hung_up = matches!(
+                error.kind(),
+                ErrorKind::ConnectionReset
+                    | ErrorKind::ConnectionAborted
+                    | ErrorKind::BrokenPipe
+                    | ErrorKind::UnexpectedEof
+            );
+            self.session.lost(&if has_hung_up { Loss::HungUp } else { Loss::Failed(error.to_string()) });
+        }
+    }
+
     fn end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.session.is_open() {
             self.partial.zeroize();
         }
-        if self.session.is_open() && self.ending.is_none() {
-            tracing::warn!(connection = self.session.id().0, "client unexpectedly closed TCP connection");
+        if self.ending.is_none() {
+            self.session.lost(&Loss::HungUp);
         }
         self.session.terminate();
         // The last octets leave before the socket does. What cannot be written now will not be.

@@ -47,11 +47,11 @@ impl Entrance {
                 }
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(peer = %address, "connection closed: {error}");
+                    tracing::warn!(target: "connection", peer = %address, "connection closed: {error} ({address})");
                     return None;
                 }
                 Err(_) => {
-                    tracing::warn!(peer = %address, "connection closed: its PROXY header took too long");
+                    tracing::warn!(target: "connection", peer = %address, "connection closed: its PROXY header took too long ({address})");
                     return None;
                 }
             }
@@ -63,7 +63,8 @@ impl Entrance {
                 Some(Guest { peer, tls: Some(Box::new(channel)) })
             }
             Err(error) => {
-                tracing::warn!(peer = %peer.address, "TLS handshake failed: {error}");
+                let between = peer.connection_name();
+                tracing::warn!(target: "connection", peer = %peer.address, "TLS handshake failed: {error} ({between})");
                 None
             }
         }

@@ -20,6 +20,7 @@ use leveret_storage::metadata::{AppendError, CommitError, SnapshotError};
 use leveret_storage::{MetadataLog, Report};
 use parking_lot::{Condvar, Mutex};
 
+use crate::changes::Changes;
 use crate::error::StartError;
 
 /// The folder of the metadata log within the data folder.
@@ -32,6 +33,7 @@ const FULL_RETRY: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct MetadataJournal {
     shared: Arc<Shared>,
+    changes: Changes,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -83,7 +85,8 @@ pub(crate) fn open(data_dir: &Path) -> Result<(Topology, MetadataJournal), Start
         .name("leveret-metadata".into())
         .spawn(move || to_thread.run(log))
         .map_err(|source| StartError::Threads { source })?;
-    Ok((topology, MetadataJournal { shared, thread: Mutex::new(Some(thread)) }))
+    let changes = Changes::of(&topology);
+    Ok((topology, MetadataJournal { shared, changes, thread: Mutex::new(Some(thread)) }))
 }
 
 /// A metadata log that was found damaged and kept aside, if one still lies in a data folder.
@@ -116,6 +119,7 @@ impl MetadataJournal {
 
 impl Journal for MetadataJournal {
     fn append(&self, records: Vec<Record>) -> JournalPosition {
+        self.changes.log(&records);
         let mut state = self.shared.state.lock();
         for record in records {
             state.last += 1;

@@ -121,6 +121,13 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
             });
         })
         .map_err(threads)?;
+    for address in &addresses {
+        tracing::info!("started TCP listener on {address}");
+    }
+    for address in &tls_addresses {
+        tracing::info!("started TLS (SSL) listener on {address}");
+    }
+    tracing::info!("Server startup complete; 0 plugins started.");
     Ok(Running {
         addresses,
         tls_addresses,

@@ -141,22 +141,16 @@ fn connect(
 ) -> Connection {
     let mailbox = Arc::new(Mailbox::default());
     let session = Session::new(Arc::clone(node), Arc::clone(&terms.session), Arc::clone(&mailbox), peer.clone());
-    let (connection, address) = (session.id().0, peer.address);
-    match peer.tls {
-        None => tracing::info!(connection, peer = %address, "accepted"),
-        Some(known) => {
-            let resumed = tls.as_ref().is_some_and(|tls| tls.is_resumed());
-            let certificate = known.certificate.map(|certificate| certificate.subject);
-            tracing::info!(
-                connection,
-                peer = %address,
-                tls = &*known.version,
-                cipher = &*known.cipher,
-                resumed,
-                certificate = certificate.as_deref(),
-                "accepted"
-            );
-        }
+    if let Some(known) = &peer.tls {
+        tracing::debug!(
+            connection = session.id().0,
+            peer = %peer.address,
+            tls = &*known.version,
+            cipher = &*known.cipher,
+            resumed = tls.as_ref().is_some_and(|tls| tls.is_resumed()),
+            certificate = known.certificate.as_ref().map(|certificate| &*certificate.subject),
+            "TLS session"
+        );
     }
     Connection::new(stream, tls, deadline, session, mailbox)
 }

@@ -116,6 +116,14 @@ macro_rules! methods {
             }
         })*
 
+        /// The name of the struct of the method with these ids, such as `BasicPublish`.
+        pub fn name(ids: (u16, u16)) -> Option<&'static str> {
+            match ids {
+                $(($class, $method) => Some(stringify!($name)),)*
+                _ => None,
+            }
+        }
+
         impl<'a> Method<'a> {
             /// Decodes the payload of a method frame.
             pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {

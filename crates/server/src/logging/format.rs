@@ -76,6 +76,15 @@ impl Formatter {
         self
     }
 
+    /// Whether it shows fields of records whose message says all.
+    pub(super) fn has_fields(&self) -> bool {
+        let is_own = |piece: &Piece| match piece {
+            Piece::Is(_) => false,
+            Piece::Field(name) => !["time", "level", "pid", "msg", "domain", "target"].contains(&name.as_str()),
+        };
+        self.style == LogStyle::Json || self.line.iter().any(is_own)
+    }
+
     pub(super) const fn style(&self) -> LogStyle {
         self.style
     }

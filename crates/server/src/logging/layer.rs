@@ -55,7 +55,7 @@ impl<S: Subscriber> Layer<S> for Distributor {
         if takers.peek().is_none() {
             return;
         }
-        let record = Arc::new(Record::of(event, SystemTime::now()));
+        let record = Arc::new(Record::of(event, SystemTime::now(), plan.has_fields));
         let octets = record.octets();
         self.0.recent.push(&record, octets);
         for output in takers {

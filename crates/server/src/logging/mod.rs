@@ -85,6 +85,8 @@ struct Hub {
 struct Plan {
     levels: Levels,
     outputs: Vec<Output>,
+    /// Whether any of them shows fields of records in RabbitMQ's words.
+    has_fields: bool,
     /// For records that go from memory to operators.
     formatter: Formatter,
 }
@@ -110,6 +112,9 @@ impl Logs {
         let before = self.hub.plan.swap(Arc::new(plan));
         before.stop();
         tracing::callsite::rebuild_interest_cache();
+        if settings.exchange.enabled {
+            tracing::warn!("log.exchange has no effect: there is no exchange amq.rabbitmq.log here");
+        }
         Ok(())
     }
 
@@ -214,7 +219,8 @@ impl Plan {
             outputs.push(output.map_err(LogError::Thread)?);
         }
         let levels = Levels::new(wishes.filter.clone(), |category| settings.categories.get(&category)?.level);
-        Ok(Self { levels, outputs, formatter: plain })
+        let has_fields = plain.has_fields() || outputs.iter().any(|output| output.formatter.has_fields());
+        Ok(Self { levels, outputs, has_fields, formatter: plain })
     }
 
     /// The file that takes all that has no file of its own.
@@ -249,4 +255,4 @@ fn is_terminal(place: &Place) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -46,7 +46,8 @@ pub(super) enum Value {
 }
 
 impl Record {
-    pub(super) fn of(event: &Event<'_>, time: SystemTime) -> Self {
+    /// Takes a record out of an event. Without `has_fields`, fields that no line of text shows are left out.
+    pub(super) fn of(event: &Event<'_>, time: SystemTime, has_fields: bool) -> Self {
         let metadata = event.metadata();
         let category = category(metadata);
         let mut record = Self {
@@ -60,7 +61,8 @@ impl Record {
             lines: vec![String::new()],
             fields: Vec::new(),
         };
-        let mut taken = Taken { record: &mut record, further: Vec::new() };
+        let has_fields = has_fields || category.is_none();
+        let mut taken = Taken { record: &mut record, further: Vec::new(), has_fields };
         event.record(&mut taken);
         let further = taken.further;
         record.lines.extend(further);
@@ -104,6 +106,7 @@ struct Taken<'a> {
     record: &'a mut Record,
     /// Lines after the first, in order.
     further: Vec<String>,
+    has_fields: bool,
 }
 
 impl Taken<'_> {
@@ -116,11 +119,17 @@ impl Taken<'_> {
         }
     }
 
+    fn field(&mut self, name: &'static str, value: impl FnOnce() -> Value) {
+        if self.has_fields {
+            self.record.fields.push((name, value()));
+        }
+    }
+
     fn integer(&mut self, field: &Field, value: i128) {
         match (field.name(), u64::try_from(value)) {
             ("connection", Ok(id)) => self.record.connection = id,
             ("channel", Ok(number)) => self.record.channel = number,
-            (name, _) => self.record.fields.push((name, Value::Integer(value))),
+            (name, _) => self.field(name, || Value::Integer(value)),
         }
     }
 }
@@ -136,7 +145,7 @@ impl Visit for Taken<'_> {
             name if name == "detail" || OF_SEVERAL_LINES.contains(&name) => {
                 self.further(name, format_args!("{value:?}"));
             }
-            name => self.record.fields.push((name, Value::Shown(shortened(&format!("{value:?}")).to_owned()))),
+            name => self.field(name, || Value::Shown(shortened(&format!("{value:?}")).to_owned())),
         }
     }
 
@@ -144,7 +153,7 @@ impl Visit for Taken<'_> {
         match field.name() {
             "message" => self.record_debug(field, &format_args!("{value}")),
             name if name == "detail" || OF_SEVERAL_LINES.contains(&name) => self.further(name, format_args!("{value}")),
-            name => self.record.fields.push((name, Value::Text(shortened(value).to_owned()))),
+            name => self.field(name, || Value::Text(shortened(value).to_owned())),
         }
     }
 
@@ -157,11 +166,11 @@ impl Visit for Taken<'_> {
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.record.fields.push((field.name(), Value::Number(value)));
+        self.field(field.name(), || Value::Number(value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.record.fields.push((field.name(), Value::Bool(value)));
+        self.field(field.name(), || Value::Bool(value));
     }
 }
 

@@ -47,6 +47,14 @@ impl Log {
     }
 }
 
+/// What is logged meanwhile, each line as `[level] text`.
+pub(crate) fn captured(log: impl FnOnce()) -> Vec<String> {
+    let formatter = LogFormatter { text: "[$level] $msg".to_owned(), ..LogFormatter::default() };
+    let to_file = Log::new("", &LogSettings { file: FileLog { formatter, ..file(None) }, ..LogSettings::default() });
+    to_file.of(log);
+    to_file.file("x.log").lines().map(str::to_owned).collect()
+}
+
 fn one_of_each() {
     tracing::debug!(target: "connection", connection = 7, "connection debug");
     tracing::info!(target: "connection", connection = 7, user = "x", "connection info");

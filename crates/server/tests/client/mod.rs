@@ -25,6 +25,17 @@ impl Client {
 
     /// A client whose connection is open, unless the user is refused. It says something before it begins.
     pub(crate) fn open_as(address: SocketAddr, before: &[u8], user: &str, password: &str) -> Option<Self> {
+        Self::open_with(address, before, user, password, Table::default())
+    }
+
+    /// The same for a client that says something of itself.
+    pub(crate) fn open_with(
+        address: SocketAddr,
+        before: &[u8],
+        user: &str,
+        password: &str,
+        client_properties: Table<'_>,
+    ) -> Option<Self> {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -33,7 +44,6 @@ impl Client {
         client.stream.write_all(&ProtocolHeader::AMQP_0_9_1.octets()).unwrap();
         let start = client.payload();
         assert!(matches!(Method::decode(&start), Ok(Method::ConnectionStart(_))));
-        let client_properties = Table::default();
         let response = format!("\0{user}\0{password}").into_bytes();
         client.send(
             0,

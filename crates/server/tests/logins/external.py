@@ -53,7 +53,7 @@ def certificates_say_who_it_is(*brokers):
             channel = connection.channel()
             channel.confirm_delivery()
             channel.basic_publish("amq.fanout", "", b"", properties)
-        ours.logged("connection open", f'user="{user}"')
+        ours.logged(f"user '{user}' authenticated and granted access to vhost")
 
 
 def users_whom_nobody_knows_are_refused(*brokers):

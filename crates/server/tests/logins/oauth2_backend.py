@@ -17,7 +17,7 @@ def users_publish_and_consume(*brokers):
     for ours in brokers:
         with ours.connect("whoever", KEY.token(LONG_SECONDS, ALL)) as connection:
             broker.publish_and_consume(connection, "mine")
-        ours.logged("connection open", 'user="hazel"')
+        ours.logged("user 'hazel' authenticated and granted access to vhost")
 
 
 def bad_tokens_are_refused(*brokers):
@@ -61,7 +61,7 @@ def only_renewed_connections_outlive_their_token(ours, _):
         bodies = []
         channel.basic_consume(queue, lambda _channel, _method, _properties, body: bodies.append(body), auto_ack=True)
         renewed.update_secret(new_token, "the old one expires")
-        ours.logged("secret updated")
+        ours.logged("user 'hazel' updated secret")
         try:
             broker.wait_until("the end", lambda: False, expiring)
         except ConnectionClosedByBroker as error:

@@ -110,7 +110,7 @@ fn clients_of_another_protocol_are_named() {
     send(program.tls, b"GET / HTTP/1.1\r\n\r\n");
     program.says("[warning]", "TLS handshake failed: HTTP request detected on TLS port");
     connect(program.plain, &Arc::new(config(program.roots(), None, &[&TLS13]))).unwrap_err();
-    program.says("[warning]", "TLS client detected on non-TLS AMQP port");
+    program.says("[error]", "TLS client detected on non-TLS AMQP port");
 }
 
 #[test]
@@ -142,12 +142,12 @@ fn refused_clients_are_told_apart() {
 
 #[test]
 fn who_is_accepted_shows_with_its_certificate() {
-    let program = Program::start(&["--tls-ca", "ca.pem", "--tls-verify", "peer"]);
+    let program = Program::start(&["--tls-ca", "ca.pem", "--tls-verify", "peer", "--log-level", "debug"]);
     let certified = program.authority.certify("client", &[]);
     let config = Arc::new(config(program.roots(), Some(&certified), &[&TLS13]));
     for resumed in [false, true] {
         Client::open(connect(program.tls, &config).unwrap()).works();
-        let line = program.says("[info]", "accepted");
+        let line = program.says("[debug]", "TLS session");
         for part in ["tls=\"tlsv1.3\"", "certificate=\"CN=client,O=Tests\"", &format!("resumed={resumed}")] {
             assert!(line.contains(part), "{part}: {line}");
         }

@@ -542,6 +542,7 @@ impl Session {
         let Some(authority) = self.access.identity.as_ref().map(|identity| Arc::clone(&identity.authority)) else {
             return Ok(());
         };
+        self.told.secret_reason = update.reason.into();
         let (ticket, reply) = self.reply();
         match authority.renew(Secret::new(update.new_secret), reply) {
             Some(Ok(identity)) => self.renewed(identity, out),
@@ -564,7 +565,7 @@ impl Session {
             Err(Refusal::Fault(fault)) => return Err(fault),
         }
         self.review_consumers(out);
-        tracing::info!(connection = self.id.0, user = &*self.user, "secret updated");
+        self.log_new_secret();
         frame::write_method(out, 0, &ConnectionUpdateSecretOk {});
         Ok(())
     }
@@ -584,13 +585,7 @@ impl Session {
                 Ok(()) => {}
                 Err(Refusal::Waiting) => self.access.reviewing.push(key),
                 Err(Refusal::Fault(fault)) => {
-                    tracing::warn!(
-                        connection = self.id.0,
-                        channel = number,
-                        consumer = &*tag,
-                        "cancelling a consumer: {}",
-                        fault.text()
-                    );
+                    self.log_cancel(number, &tag, fault.text());
                     let cancel = BasicCancel { consumer_tag: &tag, no_wait: true };
                     self.cancel(number, &cancel, out);
                     if self.capabilities.consumer_cancel_notify {
@@ -611,7 +606,6 @@ impl Session {
         }
         let expires = self.access.identity.as_ref().and_then(|identity| identity.expires);
         if expires.is_some_and(|expires| expires <= now) {
-            tracing::warn!(connection = self.id.0, user = &*self.user, "closing connection: credential expired");
             let fault = Fault::new(ReplyCode::ConnectionForced, "credential expired");
             self.close_with(&fault, super::NO_METHOD, out);
             return;

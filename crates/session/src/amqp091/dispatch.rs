@@ -64,8 +64,7 @@ impl Session {
 
     /// Ends a connection that has not got through the handshake without a word, after a while.
     fn refuse(&mut self, fault: &Fault) {
-        let peer = self.peer.address;
-        tracing::warn!(connection = self.id.0, %peer, "closing connection during the handshake: {}", fault.text());
+        self.log_failed(&format_args!("handshake error: {}", fault.text()));
         self.over(Ending::Within(LINGER));
     }
 
@@ -76,7 +75,7 @@ impl Session {
             return;
         }
         if is_cut_short(frame) {
-            self.close_with(&fault::unknown_frame(frame.kind as u8, frame.payload), NO_METHOD, out);
+            self.close_blaming(number, &fault::unknown_frame(frame.kind as u8, frame.payload), NO_METHOD, out);
             return;
         }
         let handled = match self.channels.get_mut(number) {
@@ -94,7 +93,7 @@ impl Session {
         };
         if let Err((ids, fault)) = handled {
             if fault.code().is_hard() {
-                self.close_with(&fault, ids, out);
+                self.close_blaming(number, &fault, ids, out);
             } else {
                 self.close_channel_with(number, &fault, ids, out);
             }
@@ -122,7 +121,7 @@ impl Session {
                 return;
             }
             _ => {
-                self.close_with(&expected_method(), NO_METHOD, out);
+                self.close_blaming(frame.channel, &expected_method(), NO_METHOD, out);
                 return;
             }
         }
@@ -133,7 +132,7 @@ impl Session {
             Ok(Method::ChannelClose(_)) => frame::write_method(out, frame.channel, &ChannelCloseOk {}),
             Ok(Method::ChannelOpen(_)) => {
                 let fault = Fault::new(ReplyCode::ChannelError, "second 'channel.open' seen");
-                self.close_with(&fault, ids_of(frame.payload), out);
+                self.close_blaming(frame.channel, &fault, ids_of(frame.payload), out);
             }
             _ => {}
         }
@@ -292,14 +291,7 @@ impl Session {
 
     /// Closes a channel, mostly after an error of one of its methods.
     pub(super) fn close_channel_with(&mut self, number: u16, fault: &Fault, ids: (u16, u16), out: &mut Vec<u8>) {
-        tracing::error!(
-            connection = self.id.0,
-            channel = number,
-            user = &*self.user,
-            vhost = &*self.vhost,
-            "closing channel: {}",
-            fault.text()
-        );
+        self.log_channel_fault(number, fault, ids);
         self.flush(out);
         self.end_channel(number, out);
         // An auto-delete queue may have gone with the channel.

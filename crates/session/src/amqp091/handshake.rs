@@ -49,8 +49,7 @@ impl Session {
                 self.start(out);
             }
             header => {
-                let peer = self.peer.address;
-                tracing::warn!(connection = self.id.0, %peer, "{}", describe_header(octets));
+                self.log_failed(&describe_header(octets));
                 // A client of a later 0-9 is told what is spoken here; everybody else what RabbitMQ 4 tells them.
                 let answer = match header {
                     Some(ProtocolHeader([0, 0, minor, _])) if minor >= 9 => ProtocolHeader::AMQP_0_9_1,
@@ -122,6 +121,7 @@ impl Session {
             };
         }
         self.client_properties = table::to_broker(start_ok.client_properties);
+        self.log_client_name();
         self.access.saw_secret = true;
         match self.attempt(start_ok) {
             Ok(attempt) => {
@@ -133,11 +133,10 @@ impl Session {
                 }
             }
             Err(NoAttempt::Refused(failure)) => {
-                tracing::warn!(connection = self.id.0, peer = %self.peer.address, "login refused: {failure}");
                 self.logged_in(Err(failure), out);
             }
             Err(NoAttempt::Malformed(reason)) => {
-                tracing::warn!(connection = self.id.0, peer = %self.peer.address, "login refused: {reason}");
+                self.log_failed(&format_args!("login refused: {reason}"));
                 self.over(Ending::Within(LINGER));
             }
         }
@@ -180,8 +179,7 @@ impl Session {
                 frame::write_method(out, 0, &tune);
             }
             Err(failure) => {
-                // Whoever refused it has said so.
-                tracing::debug!(connection = self.id.0, peer = %self.peer.address, "login refused: {failure}");
+                self.log_refused(&failure);
                 if self.capabilities.authentication_failure_close {
                     let explanation = format!(
                         "Login was refused using authentication mechanism {}. For details see the broker logfile.",
@@ -247,7 +245,7 @@ impl Session {
             }
             self.phase = Phase::Running;
             frame::write_method(out, 0, &ConnectionOpenOk { known_hosts: "" });
-            tracing::info!(connection = self.id.0, user = &*self.user, vhost = &*self.vhost, "connection open");
+            self.log_open();
             return Ok(());
         }
     }
@@ -281,17 +279,15 @@ impl Session {
         self.close_channels(out);
         frame::write_method(out, 0, &ConnectionCloseOk {});
         self.node.disconnect(self.id);
+        self.log_end();
         // Some clients have acks on their way that they sent behind this. Hanging up on them would make the system throw away
         // the answer before they have read it.
         self.over(Ending::Within(LINGER));
     }
 
-    fn client_closed(&self, close: &ConnectionClose<'_>) {
-        if close.reply_code == ReplyCode::Success.code() {
-            tracing::info!(connection = self.id.0, "connection closed by client");
-        } else {
-            let (code, text) = (close.reply_code, close.reply_text);
-            tracing::warn!(connection = self.id.0, "connection closed by client: {code} {text}");
+    fn client_closed(&mut self, close: &ConnectionClose<'_>) {
+        if close.reply_code != ReplyCode::Success.code() {
+            self.log_closed_for(close.reply_code, close.reply_text);
         }
     }
 

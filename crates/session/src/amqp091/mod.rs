@@ -17,6 +17,7 @@ mod dispatch;
 mod exchange;
 pub mod fault;
 mod handshake;
+mod log;
 mod parking;
 mod properties;
 mod publish;
@@ -53,6 +54,8 @@ use channel::{Channels, Mode};
 use confirm::LogWait;
 pub use deaths::BasicProperties;
 use fault::Fault;
+pub use log::Loss;
+use log::Told;
 use parking::Parking;
 pub use routes::Pause;
 use routes::Routes;
@@ -168,6 +171,7 @@ pub struct Session {
     /// Why the node wants the connection closed; done at the end of the turn, when nothing is half done.
     asked_to_close: Option<CloseReason>,
     silent_ticks: u32,
+    told: Told,
     /// What went over the socket; the server counts it.
     traffic: Traffic,
 }
@@ -212,6 +216,7 @@ impl Session {
             methods: 0,
             asked_to_close: None,
             silent_ticks: 0,
+            told: Told::default(),
             traffic: Traffic::default(),
         }
     }
@@ -302,6 +307,9 @@ impl Session {
             }
             let rest = input.get(used..).unwrap_or_default();
             if self.phase == Phase::Header {
+                if !rest.is_empty() {
+                    self.log_accepted();
+                }
                 let Some(octets) = rest.first_chunk::<8>() else { return used };
                 used += octets.len();
                 self.protocol_header(*octets, out);
@@ -411,7 +419,8 @@ impl Session {
         }
         self.silent_ticks = if received { 0 } else { self.silent_ticks + 1 };
         if self.silent_ticks >= SILENT_TICKS_MAX {
-            tracing::warn!(connection = self.id.0, user = &*self.user, "missed heartbeats from client, closing");
+            let seconds = self.limits.heartbeat_seconds;
+            self.log_failed(&format_args!("missed heartbeats from client, timeout: {seconds}s"));
             self.over(Ending::Now);
         }
     }
@@ -425,21 +434,18 @@ impl Session {
         self.node.deliver_dead_letters();
         self.phase = Phase::Over;
         self.node.disconnect(self.id);
+        self.log_end();
     }
 
     /// Ends the connection after an error of its octets or methods.
-    fn close_with(&mut self, fault: &Fault, (class_id, method_id): (u16, u16), out: &mut Vec<u8>) {
-        // Whoever refused a login has said so.
-        let is_logged = matches!(self.phase, Phase::Starting | Phase::Verifying);
-        if fault.code() != ReplyCode::ConnectionForced && !is_logged {
-            tracing::error!(
-                connection = self.id.0,
-                user = &*self.user,
-                vhost = &*self.vhost,
-                "closing connection: {}",
-                fault.text()
-            );
-        }
+    fn close_with(&mut self, fault: &Fault, ids: (u16, u16), out: &mut Vec<u8>) {
+        self.close_blaming(0, fault, ids, out);
+    }
+
+    /// The same after an error on a channel.
+    fn close_blaming(&mut self, number: u16, fault: &Fault, ids: (u16, u16), out: &mut Vec<u8>) {
+        self.log_fault(number, fault, ids);
+        let (class_id, method_id) = ids;
         // Before what is in the mailbox is handled, which may be another reason.
         self.phase = Phase::Closing;
         self.close_channels(out);
@@ -459,7 +465,7 @@ impl Session {
                 self.close_with(&fault, NO_METHOD, out);
             }
         } else {
-            tracing::warn!(connection = self.id.0, peer = %self.peer.address, "{}", fault.text());
+            self.log_failed(&fault.text());
         }
         // Nothing that follows can be made sense of.
         self.over(Ending::Within(LINGER));

@@ -245,14 +245,7 @@ impl Session {
         let consumers = channel.consumers.len();
         channel.consumers.retain(|(_, consumer)| *consumer != key);
         if channel.consumers.len() < consumers {
-            tracing::warn!(
-                connection = self.id.0,
-                channel = number,
-                user = &*self.user,
-                vhost = &*self.vhost,
-                consumer = &*tag,
-                "cancelling a consumer that did not settle in time"
-            );
+            self.log_cancel(number, &tag, "it did not settle in time");
             frame::write_method(out, number, &BasicCancel { consumer_tag: &tag, no_wait: true });
         }
         for delivered in overdue {
