@@ -1,5 +1,7 @@
 //! Virtual hosts: what is said of them, and their limits.
 
+use std::io::Write as _;
+
 use serde_json::{Value, json};
 
 use super::LISTING;
@@ -220,16 +222,17 @@ fn list_vhost_limits(invocation: &Invocation) -> Result<Answer, Failure> {
 
 fn restart_vhost(invocation: &Invocation) -> Result<Answer, Failure> {
     let vhost = invocation.vhost();
-    let reply = invocation.call("check_vhost", &in_vhost(invocation)).map_err(|failure| match failure.exit {
-        Exit::Data => Failure::new(Exit::Software, format!("Failed to start vhost '{vhost}': {}", failure.text)),
-        _ => failure,
-    })?;
-    let node = reply.result.get("node").and_then(Value::as_str).unwrap_or_default();
-    let text = format!("Vhost '{vhost}' is already running on node '{node}'");
-    if invocation.is_hushed() {
-        return Ok(Answer::Text(text));
+    let result = invocation.call("find_vhost", &in_vhost(invocation))?.result;
+    let node = result.get("node").and_then(Value::as_str).unwrap_or_default();
+    if !invocation.is_hushed() {
+        // Who has closed standard output reads nothing of it.
+        let _ = writeln!(std::io::stdout(), "Trying to restart vhost '{vhost}' on node '{node}' ...");
     }
-    Ok(Answer::Text(format!("Trying to restart vhost '{vhost}' on node '{node}' ...\n{text}")))
+    if result.get("is_there") == Some(&Value::Bool(true)) {
+        return Ok(Answer::Text(format!("Vhost '{vhost}' is already running on node '{node}'")));
+    }
+    let text = format!("Failed to start vhost '{vhost}' on node '{node}': there is no such virtual host");
+    Err(Failure::new(Exit::Software, text))
 }
 
 /// There is nothing to do, but a node that does not run cannot say so.

@@ -13,7 +13,7 @@ const LIMITS: (&str, &str) = ("vhost-limits", "limits");
 
 pub(super) const OPERATIONS: [Operation; 11] = [
     Operation { name: "add_vhost", run: add_vhost },
-    Operation { name: "check_vhost", run: check_vhost },
+    Operation { name: "find_vhost", run: find_vhost },
     Operation { name: "delete_vhost", run: delete_vhost },
     Operation { name: "list_vhosts", run: list_vhosts },
     Operation { name: "update_vhost_metadata", run: update_vhost_metadata },
@@ -51,11 +51,11 @@ fn add_vhost(call: &Call<'_>) -> Result<Value, Failure> {
     call.change(if is_there { Change::CreateVhost { vhost } } else { Change::SetVhost { vhost, metadata } })
 }
 
-/// Whether there is such a vhost, and where.
-fn check_vhost(call: &Call<'_>) -> Result<Value, Failure> {
+/// Whether there is such a vhost, and which node would have it.
+fn find_vhost(call: &Call<'_>) -> Result<Value, Failure> {
     let (node, vhost) = (call.node()?, call.text("vhost")?);
-    node.read(|topology| topology.vhost(vhost).map(|_| ()))?;
-    Ok(json!({ "node": &**node.name() }))
+    let is_there = node.read(|topology| topology.vhost(vhost).is_ok());
+    Ok(json!({ "node": &**node.name(), "is_there": is_there }))
 }
 
 fn delete_vhost(call: &Call<'_>) -> Result<Value, Failure> {
