@@ -116,7 +116,9 @@ fn without_log(text: &str) -> String {
         let (time, rest) = line.split_at_checked("00:00:00.000 ".len()).unwrap_or_default();
         rest.starts_with('[') && time.chars().all(|character| character.is_ascii_digit() || ":. ".contains(character))
     };
-    text.split_inclusive('\n').filter(|line| !is_logged(line)).collect()
+    let rest: String = text.split_inclusive('\n').filter(|line| !is_logged(line)).collect();
+    // Some records have empty lines around them.
+    if rest.len() < text.len() && rest.trim().is_empty() { String::new() } else { rest }
 }
 
 /// What Erlang knows of the other nodes of the machine is left out.
@@ -304,6 +306,8 @@ fn what_differs_between_runs_is_levelled_out() {
 fn what_the_node_logs_is_no_answer() {
     let text = "17:53:13.448 [warning] Failed\nError:\n[x]\n";
     assert_eq!(without_log(text), "Error:\n[x]\n");
+    assert_eq!(without_log("\n17:53:13.448 [warning] Draining\n\n"), "");
+    assert_eq!(without_log("\n"), "\n");
     assert_eq!(without_diagnostics("Error\n\nDIAGNOSTICS\n=====\n"), "Error\n\n");
     assert_eq!(without_diagnostics("Error\n"), "Error\n");
 }
