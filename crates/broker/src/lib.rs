@@ -24,6 +24,7 @@ pub mod queue;
 mod regex;
 pub mod report;
 pub mod store;
+pub mod switches;
 pub mod topology;
 pub mod value;
 #[cfg(test)]

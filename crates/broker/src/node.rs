@@ -41,6 +41,7 @@ use crate::queue::{
     CloseCondition, Delivery, Lease, Loaded, Position, QueueCell, QueueContext, QueueInfo, QueueKind, Restored, Sink,
 };
 use crate::store::{Area, MessageStore, StorePosition};
+use crate::switches::Switches;
 use crate::topology::{
     Applied, Change, ConnectionId, Defaults, NodeLimits, QueueId, Record, Removed, Routes, RoutingInput, Topology,
     clean_name,
@@ -116,6 +117,8 @@ pub struct Node {
     moves: Moves,
     /// Where exchanges keep what they have seen over a restart.
     seen_log: OnceLock<Arc<dyn SeenLog>>,
+    /// Which parts can be used.
+    switches: Switches,
 }
 
 /// What a node needs of the world.
@@ -266,6 +269,7 @@ impl Node {
             moves: Moves::default(),
             entropy: Mutex::new(Entropy::new([0; 16])),
             seen_log: OnceLock::new(),
+            switches: Switches::default(),
         }
     }
 
@@ -273,6 +277,11 @@ impl Node {
     pub fn set_limits(&self, limits: NodeLimits) {
         self.state.write().topology.limit(limits);
         *self.limits.write() = limits;
+    }
+
+    /// Which parts can be used.
+    pub const fn switches(&self) -> &Switches {
+        &self.switches
     }
 
     /// The time.

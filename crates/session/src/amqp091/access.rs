@@ -11,6 +11,7 @@ use leveret_broker::access::{Answer, Identity, Outcome, Permission, Question, Re
 use leveret_broker::clock::Timestamp;
 use leveret_broker::exchange::ExchangeKind;
 use leveret_broker::message::Message;
+use leveret_broker::switches::Part;
 use leveret_broker::topology::clean_name;
 use leveret_broker::{Error, Name};
 use leveret_protocol::amqp091::method::{
@@ -442,7 +443,7 @@ impl Session {
         if declare.passive {
             return self.need_any(About::Exchange, &name);
         }
-        if ExchangeKind::parse(declare.kind).is_err() {
+        if self.node.switches().exchange_kind(declare.kind).is_err() {
             return Ok(());
         }
         self.need(Permission::Configure, About::Exchange, &name)?;
@@ -625,7 +626,8 @@ impl Session {
 
     /// Whether a mechanism can be used. A client without a certificate that asks for one to be used is told so.
     pub(super) fn is_offered(&self, mechanism: Mechanism) -> bool {
-        self.settings.mechanisms.contains(&mechanism) && (mechanism != Mechanism::External || self.peer.tls.is_some())
+        let can_use = || self.peer.tls.is_some() && self.node.switches().is_on(Part::External);
+        self.settings.mechanisms.contains(&mechanism) && (mechanism != Mechanism::External || can_use())
     }
 }
 

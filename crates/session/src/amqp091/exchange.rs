@@ -1,6 +1,5 @@
 //! The exchange class: declare, delete, bind, unbind.
 
-use leveret_broker::exchange::ExchangeKind;
 use leveret_broker::topology::{Change, Destination, Origin, clean_name};
 use leveret_broker::{Error, Name};
 use leveret_protocol::amqp091::method::{
@@ -29,7 +28,7 @@ impl Session {
             let declared = self.node.apply(Change::DeclareExchange {
                 vhost: Name::clone(&self.vhost),
                 name,
-                kind: ExchangeKind::parse(declare.kind)?,
+                kind: self.node.switches().exchange_kind(declare.kind)?,
                 durable: declare.durable,
                 auto_delete: declare.auto_delete,
                 internal: declare.internal,
