@@ -104,9 +104,10 @@ mod tests {
             let switches = Switches::default();
             assert!(switches.exchange_kind(name).is_ok(), "{name}");
             switches.set(part, Switch::Off);
-            assert_eq!(switches.exchange_kind(name), ExchangeKind::parse("no such type").map_err(|_| {
-                Error::UnknownExchangeType { kind: name.into() }
-            }));
+            assert_eq!(
+                switches.exchange_kind(name),
+                ExchangeKind::parse("no such type").map_err(|_| { Error::UnknownExchangeType { kind: name.into() } })
+            );
             let others = ExchangeKind::ALL.iter().filter(|kind| kind.as_str() != name);
             for other in others {
                 assert_eq!(switches.exchange_kind(other.as_str()), Ok(*other), "{name} is off");

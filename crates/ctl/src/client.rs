@@ -111,7 +111,10 @@ async fn ask(target: &Target, operation: &str, arguments: &Value, take: Take<'_>
         Target::Local { node, data_dir } => {
             let down = |reason: &str| unreachable_node(target, reason);
             let socket = locate::find_socket(node.as_deref(), data_dir.as_deref()).map_err(|reason| down(&reason))?;
-            let stream = UnixStream::connect(&socket).await;
+            let stream = locate::connect(&socket).and_then(|stream| {
+                stream.set_nonblocking(true)?;
+                UnixStream::from_std(stream)
+            });
             let stream = stream.map_err(|error| down(&format!("{}: {error}", socket.display())))?;
             let request =
                 Request::post(path).header(HOST, "localhost").header(CONTENT_TYPE, "application/json").body(body);

@@ -8,14 +8,16 @@
 mod client;
 mod columns;
 mod commands;
+pub mod enabled_plugins;
 mod failure;
 mod generate;
 mod help;
 mod invocation;
-mod locate;
+pub mod locate;
 mod output;
 mod parse;
 mod password;
+pub mod plugins;
 mod spec;
 mod tool;
 
