@@ -1,7 +1,7 @@
 //! The service over a connection, whatever carries it.
 
 use std::convert::Infallible;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 
 use super::gate::Refusal;
 use super::{Call, Failure, Gate, Kind, Operation, operations};
@@ -29,6 +30,10 @@ const AT_ONCE: usize = 64;
 const CHUNKS: usize = 16;
 /// How long a client may take to say what it wants.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take to send the next part of its request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Octets that the head of a request may have.
+const HEADERS_MAX: usize = 64 * 1024;
 /// What the paths of operations begin with.
 const PREFIX: &str = "/control/";
 
@@ -68,10 +73,10 @@ impl Control {
             let text = format!("the node does not know the operation {name}; its version may be another one");
             return refuse(StatusCode::NOT_FOUND, Kind::Usage, &text);
         };
-        let body = match Limited::new(request.into_body(), REQUEST_MAX).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) => {
-                return refuse(StatusCode::BAD_REQUEST, Kind::Data, &format!("the request cannot be read: {error}"));
+        let body = match read(request.into_body()).await {
+            Ok(body) => body,
+            Err(reason) => {
+                return refuse(StatusCode::BAD_REQUEST, Kind::Data, &format!("the request cannot be read: {reason}"));
             }
         };
         match serde_json::from_slice(&body) {
@@ -100,14 +105,41 @@ impl Control {
     }
 }
 
-/// Serves a connection until its client has no more to ask.
-pub async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, gate: Gate, control: Arc<Control>) {
+/// Serves a connection until its client has no more to ask, or until `end`: then it is answered what it has asked.
+pub async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    gate: Gate,
+    control: Arc<Control>,
+    end: impl Future<Output = ()>,
+) {
     let (gate, control) = (&gate, &control);
     let service = service_fn(|request| async move { Ok::<_, Infallible>(control.answer(gate, request).await) });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HEADERS_MAX);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = end => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
         tracing::debug!("control connection failed: {error}");
+    }
+}
+
+/// Reads the body of a request; the reason if it is too long, or a part of it too long in coming.
+async fn read(body: Incoming) -> Result<Bytes, String> {
+    let mut body = pin!(Limited::new(body, REQUEST_MAX));
+    let mut octets = Vec::new();
+    loop {
+        match timeout(BODY_TIMEOUT, body.frame()).await {
+            Ok(Some(Ok(frame))) => octets.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
+            Ok(Some(Err(error))) => return Err(error.to_string()),
+            Ok(None) => return Ok(octets.into()),
+            Err(_) => return Err("its body takes too long".into()),
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 mod access;
 mod connections;
 mod listings;
+mod node;
 mod parameters;
+mod plugins;
 mod policies;
 mod queues;
 mod users;
@@ -27,7 +29,9 @@ const GROUPS: &[&[Operation]] = &[
     &access::OPERATIONS,
     &connections::OPERATIONS,
     &listings::OPERATIONS,
+    &node::OPERATIONS,
     &parameters::OPERATIONS,
+    &plugins::OPERATIONS,
     &policies::OPERATIONS,
     &queues::OPERATIONS,
     &users::OPERATIONS,
