@@ -8,12 +8,15 @@ use std::path::Path;
 
 use leveret_server::SyncMode;
 
+/// What is spoken where.
+type Addresses = [(&'static str, Vec<SocketAddr>)];
+
 /// Prints the banner to standard output. One that nobody reads is not worth stopping for.
-pub(crate) fn print(addresses: &[SocketAddr], tls_addresses: &[SocketAddr], data_dir: &Path, sync: SyncMode) {
+pub(crate) fn print(addresses: &Addresses, data_dir: &Path, sync: SyncMode) {
     let mut output = io::stdout().lock();
     let style = if output.is_terminal() && env::var_os("NO_COLOR").is_none() { Style::Colours } else { Style::Plain };
     let mut text = String::new();
-    if write(&mut text, style, (addresses, tls_addresses), data_dir, sync).is_ok() {
+    if write(&mut text, style, addresses, data_dir, sync).is_ok() {
         let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
     }
 }
@@ -34,20 +37,13 @@ impl Style {
     }
 }
 
-fn write(
-    text: &mut String,
-    style: Style,
-    (addresses, tls_addresses): (&[SocketAddr], &[SocketAddr]),
-    data_dir: &Path,
-    sync: SyncMode,
-) -> fmt::Result {
+fn write(text: &mut String, style: Style, addresses: &Addresses, data_dir: &Path, sync: SyncMode) -> fmt::Result {
     let (bold, normal) = style.heading();
     writeln!(text, "\n  {bold}Leveret {}{normal}\n", env!("CARGO_PKG_VERSION"))?;
-    for address in addresses {
-        writeln!(text, "  {bold}AMQP{normal}  {address}")?;
-    }
-    for address in tls_addresses {
-        writeln!(text, "  {bold}TLS{normal}   {address}")?;
+    for (name, addresses) in addresses {
+        for address in addresses {
+            writeln!(text, "  {bold}{name}{normal}{:1$}{address}", "", 6_usize.saturating_sub(name.len()))?;
+        }
     }
     writeln!(text, "  {bold}Data{normal}  {}", data_dir.display())?;
     match sync {
@@ -72,9 +68,10 @@ mod tests {
 
     fn banner(style: Style) -> String {
         let mut text = String::new();
-        let addresses = [SocketAddr::from(([127, 0, 0, 1], 5672)), SocketAddr::from(([0; 8], 5673))];
-        let tls_addresses = [SocketAddr::from(([127, 0, 0, 1], 5671))];
-        write(&mut text, style, (&addresses, &tls_addresses), Path::new("/data"), SyncMode::Commit).unwrap();
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let plain = vec![local(5672), SocketAddr::from(([0; 8], 5673))];
+        let addresses = [("AMQP", plain), ("TLS", vec![local(5671)]), ("HTTP", vec![local(15672)])];
+        write(&mut text, style, &addresses, Path::new("/data"), SyncMode::Commit).unwrap();
         text
     }
 
@@ -82,7 +79,7 @@ mod tests {
     fn every_address_has_a_line_of_its_own() {
         let text = banner(Style::Plain);
         assert!(
-            text.contains("\n  AMQP  127.0.0.1:5672\n  AMQP  [::]:5673\n  TLS   127.0.0.1:5671\n  Data  /data\n"),
+            text.contains("\n  AMQP  127.0.0.1:5672\n  AMQP  [::]:5673\n  TLS   127.0.0.1:5671\n  HTTP  127.0.0.1:15672\n  Data  /data\n"),
             "{text}"
         );
     }

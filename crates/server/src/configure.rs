@@ -1,11 +1,9 @@
-//! What the server is told, by its arguments, the environment and files: when it starts, and again while it runs.
+//! What the server is told, by its arguments, the environment and files.
 
 use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches};
-use leveret_server::logging::Logs;
-use leveret_server::{Changes, Config, Effective, Loaded, Running, Sources};
-use tracing::{error, info, warn};
+use leveret_server::{Loaded, Sources};
 
 use crate::options::Cli;
 
@@ -34,63 +32,6 @@ fn sources(arguments: &[OsString]) -> Result<Sources, Box<dyn std::error::Error>
         Some(_) | None => cli.server,
     };
     Ok(options.sources(matches.subcommand_matches(COMMAND).unwrap_or(&matches))?)
-}
-
-/// Says in the log what should be looked at.
-pub(crate) fn warn_of(loaded: &Loaded) {
-    for warning in &loaded.warnings {
-        warn!("{warning}");
-    }
-    for remark in loaded.config.remarks() {
-        warn!("{remark}");
-    }
-}
-
-/// The settings that a running node goes by.
-pub(crate) struct Told {
-    arguments: Vec<OsString>,
-    settings: Vec<Effective>,
-}
-
-impl Told {
-    pub(crate) fn new(arguments: Vec<OsString>, settings: Vec<Effective>) -> Self {
-        Self { arguments, settings }
-    }
-
-    /// Reads everything again and changes what can change while the node runs. If something is wrong, nothing changes.
-    pub(crate) fn reload(&mut self, node: &Running, logs: &Logs) {
-        let loaded = match load(&self.arguments) {
-            Ok(loaded) => loaded,
-            Err(mistakes) => {
-                for mistake in mistakes.to_string().lines() {
-                    error!("the configuration stays as it was: {mistake}");
-                }
-                return;
-            }
-        };
-        let Changes { at_once, at_start } = Changes::between(&self.settings, &loaded.settings);
-        // Levels that were set while the node ran stay if the files say nothing else.
-        if at_once.iter().any(|key| key.starts_with("log.")) {
-            let Config { log, node_name, data_dir, .. } = &loaded.config;
-            if let Err(reason) = logs.configure(log, node_name, data_dir) {
-                error!("the configuration stays as it was: {reason}");
-                return;
-            }
-        }
-        warn_of(&loaded);
-        node.renew(&loaded.config);
-        if !at_once.is_empty() {
-            info!("the configuration was read again, changed: {}", at_once.join(", "));
-        }
-        if !at_start.is_empty() {
-            warn!("needs a restart: {}", at_start.join(", "));
-        }
-        // What needs a restart stays as it was, and is named until then.
-        let kept = |setting: &Effective| !at_once.contains(&setting.key);
-        let changed = loaded.settings.into_iter().filter(|setting| at_once.contains(&setting.key));
-        self.settings.retain(kept);
-        self.settings.extend(changed);
-    }
 }
 
 #[cfg(test)]

@@ -113,6 +113,54 @@ pub enum StartError {
     )]
     NoCertificate,
 
+    /// The management listener cannot be opened.
+    #[error(
+        "cannot listen on {address} for management: {} (choose another with management.tcp.port and management.tcp.ip, \
+         or --management-listen; `none` does without)",
+        listening(source)
+    )]
+    ManagementListen {
+        /// Where it was to be.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The control socket cannot be opened.
+    #[error("cannot open the control socket {}: {source}", path.display())]
+    ControlSocket {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The file with the number of the process cannot be written.
+    #[error("cannot write the process number to {}: {source} (RABBITMQ_PID_FILE says where it goes)", path.display())]
+    PidFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// Records cannot go where they are to go.
+    #[error(transparent)]
+    Log(#[from] crate::logging::LogError),
+
+    /// The file of plugins cannot be used.
+    #[error(transparent)]
+    Plugins(#[from] leveret_ctl::enabled_plugins::FileError),
+
+    /// What an earlier reset began to delete cannot be deleted.
+    #[error("cannot finish the reset of {}: {source}", path.display())]
+    Reset {
+        /// The data folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
     /// The system gave no thread, or what a thread needs to wait for events.
     #[error("cannot start the threads that serve connections: {source}")]
     Threads {
@@ -133,6 +181,11 @@ impl StartError {
         }
     }
 
+    /// The management listener cannot be opened at `address`.
+    pub(crate) const fn listen_for_management(address: SocketAddr, source: io::Error) -> Self {
+        Self::ManagementListen { address, source }
+    }
+
     /// The data folder at `path` cannot be made.
     pub(crate) fn make_data_dir(path: &Path, source: io::Error) -> Self {
         Self::MakeDataDir { path: path.to_owned(), source }
@@ -151,6 +204,16 @@ impl StartError {
     /// Nothing can be written to the data folder at `path`.
     pub(crate) fn write_data_dir(path: &Path, source: io::Error) -> Self {
         Self::WriteDataDir { path: path.to_owned(), source }
+    }
+}
+
+/// What the system said when a socket was to listen, in the words of [`StartError`].
+fn listening(source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => "the port is taken by another program".into(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported => "this machine has no such address".into(),
+        io::ErrorKind::PermissionDenied => "the system does not let this user open the port".into(),
+        _ => source.to_string(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who gets in: the back ends, and the runtime of the control plane that they work on.
+//! Who gets in: the back ends, and the runtime that they work on.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::error::StartError;
 
-/// Threads of the control plane. What takes time there waits, mostly; what computes has threads of its own.
+/// Threads of that runtime. What takes time there waits, mostly; what computes has threads of its own.
 const THREADS: usize = 2;
 
 /// The back ends at work.
@@ -22,7 +22,7 @@ impl Login {
     /// Makes the back ends and what they work on.
     pub(crate) fn start(settings: &Settings, node: &Arc<Node>) -> Result<Self, StartError> {
         let mut builder = Builder::new_multi_thread();
-        let builder = builder.worker_threads(THREADS).thread_name("leveret-control").enable_all();
+        let builder = builder.worker_threads(THREADS).thread_name("leveret-login").enable_all();
         let runtime = builder.build().map_err(|source| StartError::Threads { source })?;
         let chain = leveret_auth::build(settings, node, runtime.handle().clone())
             .map_err(|source| StartError::Login { source: Box::new(source) })?;

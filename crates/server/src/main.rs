@@ -6,11 +6,11 @@ mod configure;
 mod links;
 mod manual;
 mod options;
-mod pid_file;
 mod rabbitmq_server;
 mod storage_tool;
 
 use std::env;
+use std::error::Error;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,15 +20,13 @@ use std::sync::atomic::AtomicBool;
 use clap::Parser;
 use leveret_ctl::Tool;
 use leveret_server::logging::Logs;
-use leveret_server::{Loaded, LogStyle};
+use leveret_server::{Keeper, LogStyle, Outside};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 use tracing::{error, info};
 
-use crate::configure::Told;
 use crate::options::{Cli, Command};
-use crate::pid_file::PidFile;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -87,36 +85,37 @@ fn serve(arguments: Vec<OsString>) -> ExitCode {
     code
 }
 
-/// Runs the broker until a signal asks it to stop.
-fn run(arguments: Vec<OsString>, logs: &Logs) -> Result<(), Box<dyn std::error::Error>> {
+/// Runs the broker until a signal, or an operator, asks it to stop.
+fn run(arguments: Vec<OsString>, logs: &Logs) -> Result<(), Box<dyn Error>> {
     let mut signals = signals()?;
     let loaded = configure::load(&arguments)?;
-    logs.configure(&loaded.config.log, &loaded.config.node_name, &loaded.config.data_dir)?;
-    configure::warn_of(&loaded);
-    let Loaded { config, settings, .. } = loaded;
-    let mut told = Told::new(arguments, settings);
-    let (data_dir, sync) = (config.data_dir.clone(), config.sync);
-    let node = leveret_server::start(&config)?;
-    let _pid_file = config.pid_file.as_deref().map(PidFile::write).transpose()?;
-    // It has passwords that nobody needs any more.
-    drop(config);
-    // Its full name can be had only now that `start` has made it.
-    let data_dir = data_dir.canonicalize().unwrap_or(data_dir);
-    info!(addresses = ?node.addresses(), tls_addresses = ?node.tls_addresses(), data_dir = %data_dir.display(), "started");
+    let sync = loaded.config.sync;
+    let handle = signals.handle();
+    let outside = Outside {
+        load: Box::new(move || configure::load(&arguments)),
+        stop: Box::new(move || handle.close()),
+        logs: logs.clone(),
+    };
+    let keeper = Keeper::open(&loaded.config, outside)?;
+    // With it go the passwords in it, which nobody needs any more.
+    keeper.start(loaded)?;
     if rabbitmq_server::is_in_background() {
         rabbitmq_server::announce()?;
     } else if logs.console() != Some(LogStyle::Json) {
-        banner::print(node.addresses(), node.tls_addresses(), &data_dir, sync);
+        let (addresses, tls_addresses) = keeper.addresses();
+        let addresses = [("AMQP", addresses), ("TLS", tls_addresses), ("HTTP", keeper.management_addresses())];
+        banner::print(&addresses, keeper.data_dir(), sync);
     }
+    let mut asked = "an operator";
     for signal in signals.forever() {
         if signal != SIGHUP {
-            info!(signal = low_level::signal_name(signal).unwrap_or("unknown"), "stopping");
+            asked = low_level::signal_name(signal).unwrap_or("unknown");
             break;
         }
-        node.reload_tls();
-        told.reload(&node, logs);
+        keeper.reload();
     }
-    node.stop();
+    info!(signal = asked, "stopping");
+    keeper.stop();
     info!("stopped");
     Ok(())
 }

@@ -9,13 +9,18 @@ const UNKNOWN: u64 = 1024 * 1024 * 1024;
 
 /// Octets that waiting messages may take unless somebody says otherwise.
 pub(crate) fn budget() -> u64 {
-    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
+    total().unwrap_or(UNKNOWN) / 100 * PERCENT
+}
+
+/// Octets of memory that this machine has, or the container around this process.
+pub(crate) fn total() -> Option<u64> {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| installed(&text));
     let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
-    machine.into_iter().chain(limit).min().unwrap_or(UNKNOWN) / 100 * PERCENT
+    machine.into_iter().chain(limit).min()
 }
 
 /// The machine's memory, as the kernel lists it.
-fn total(meminfo: &str) -> Option<u64> {
+fn installed(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
@@ -33,7 +38,7 @@ mod tests {
             ("MemTotal: many kB\n", None),
             ("", None),
         ] {
-            assert_eq!(total(text), expected, "{text}");
+            assert_eq!(installed(text), expected, "{text}");
         }
         assert!(budget() > 0);
     }

@@ -114,6 +114,10 @@ impl MetadataJournal {
         if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }
+        // What comes later is never written, and nobody is to wait for it.
+        self.shared.failed.store(true, Ordering::Release);
+        let waiting = std::mem::take(&mut self.shared.state.lock().waiting);
+        tell(&waiting);
     }
 }
 
@@ -267,9 +271,14 @@ impl Shared {
         }
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        for waker in waiting.iter().filter_map(|mailbox| mailbox.post(Event::JournalMoved)) {
-            waker.wake();
-        }
+        tell(&waiting);
+    }
+}
+
+/// Tells those who wait that there is news of what they wait for.
+fn tell(waiting: &[Arc<Mailbox>]) {
+    for waker in waiting.iter().filter_map(|mailbox| mailbox.post(Event::JournalMoved)) {
+        waker.wake();
     }
 }
 

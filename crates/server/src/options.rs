@@ -12,7 +12,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, Parser, Subcommand, ValueEnum};
 use leveret_ctl::Shell;
 use leveret_server::logging::{Filter, Wishes};
-use leveret_server::{AMQP_PORT, Environment, Given, LogStyle, Origin, Sources, SyncMode, everywhere};
+use leveret_server::{AMQP_PORT, Environment, Given, LogStyle, MANAGEMENT_PORT, Origin, Sources, SyncMode, everywhere};
 use zeroize::Zeroizing;
 
 use self::tls::TlsOptions;
@@ -134,6 +134,18 @@ pub(crate) struct ServerOptions {
 
     #[command(flatten)]
     tls: TlsOptions,
+
+    /// Let tools on other machines connect here, over HTTP; `all` stands for every address of this machine, `none` for no
+    /// such connections [default: 127.0.0.1:15672]
+    #[arg(
+        long,
+        value_name = "ADDR[:PORT]",
+        env = "LEVERET_MANAGEMENT_LISTEN",
+        hide_env_values = true,
+        help_heading = "Network",
+        value_parser = management_address,
+    )]
+    management_listen: Option<Place>,
 
     /// Heartbeat interval offered to clients; 0 offers none [default: 60]
     #[arg(long, value_name = "SECONDS", env = "LEVERET_HEARTBEAT", hide_env_values = true, help_heading = "Network")]
@@ -269,6 +281,7 @@ impl ServerOptions {
     pub(crate) fn sources(self, matches: &ArgMatches) -> Result<Sources, String> {
         let mut given = Settings { matches, given: Vec::new() };
         given.listen(&self.listen);
+        given.listen_for_management(self.management_listen);
         given.flag("proxy_protocol", "proxy_protocol", self.proxy_protocol);
         self.tls.add_to(&mut given)?;
         given.add("heartbeat", "heartbeat", self.heartbeat);
@@ -331,6 +344,19 @@ impl Settings<'_> {
         Ok(())
     }
 
+    fn listen_for_management(&mut self, place: Option<Place>) {
+        let Some(Place(address)) = place else { return };
+        let origin = self.origin("management_listen");
+        match address {
+            None => self.push(origin, "management.tcp", "none"),
+            Some(address) => {
+                self.push(origin.clone(), "management.tcp.ip", address.ip().to_string());
+                self.push(origin, "management.tcp.port", address.port().to_string());
+            }
+        }
+        self.replace(&["management.tcp"]);
+    }
+
     fn listen(&mut self, places: &[Place]) {
         if places.is_empty() {
             return;
@@ -354,6 +380,11 @@ struct Place(Option<SocketAddr>);
 /// Reads where to listen without TLS.
 fn listen_address(text: &str) -> Result<Place, String> {
     if text == "none" { Ok(Place(None)) } else { address(text, AMQP_PORT).map(|address| Place(Some(address))) }
+}
+
+/// Reads where to listen for management.
+fn management_address(text: &str) -> Result<Place, String> {
+    if text == "none" { Ok(Place(None)) } else { address(text, MANAGEMENT_PORT).map(|address| Place(Some(address))) }
 }
 
 /// Reads `ADDR[:PORT]`: an IPv4 address, an IPv6 address with or without brackets, `localhost` or `all`.

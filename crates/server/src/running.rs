@@ -1,5 +1,6 @@
 //! A node from its start to its stop.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -12,6 +13,7 @@ use leveret_broker::journal::Journal;
 use leveret_broker::mailbox::CloseReason;
 use leveret_broker::node::{Node, Surroundings};
 use leveret_broker::store::MessageStore;
+use leveret_broker::switches::{Part, Switch};
 use leveret_session::amqp091::BasicProperties;
 use tokio::sync::watch;
 
@@ -44,18 +46,34 @@ pub struct Running {
     workers: Arc<Vec<Worker>>,
     login: Login,
     terms: Current,
-    acceptor: Option<JoinHandle<()>>,
-    stop: watch::Sender<bool>,
+    entrances: Vec<(SocketAddr, Arc<Entrance>)>,
+    sockets: SocketSettings,
+    acceptor: Option<Acceptor>,
     journal: Arc<MetadataJournal>,
     store: Arc<Store>,
     clock: Arc<SystemClock>,
     seen: Arc<SeenWriter>,
-    _data_dir: DataDir,
+    _data_dir: Option<DataDir>,
+}
+
+/// The thread that accepts connections.
+#[derive(Debug)]
+struct Acceptor {
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
 }
 
 /// Starts a node on threads of its own and returns when it accepts connections.
+///
+/// This is the broker alone: what operators have, such as the control socket and the management listener, is the
+/// [`Keeper`](crate::Keeper)'s.
 pub fn start(config: &Config) -> Result<Running, StartError> {
     let data_dir = DataDir::open(&config.data_dir)?;
+    begin(config, Some(data_dir), &[])
+}
+
+/// Starts a node without the parts in `off`. Others have to be kept out of its data folder, by `data_dir` or otherwise.
+pub(crate) fn begin(config: &Config, data_dir: Option<DataDir>, off: &[Part]) -> Result<Running, StartError> {
     let tls = config.tls.as_ref().map(Context::open).transpose()?;
     if tls.is_none() && !config.listen_tls.is_empty() {
         return Err(StartError::NoCertificate);
@@ -84,6 +102,9 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         limits: config.limits,
     };
     let node = Arc::new(Node::restored(topology, surroundings, |id| queues.remove(&id)));
+    for part in off {
+        node.switches().set(*part, Switch::Off);
+    }
     journal.serve(&node);
     store.serve(&node);
     seen.serve(&node);
@@ -96,38 +117,21 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(threads)?;
     let workers = Arc::new(workers);
-    let (stop, stopped) = watch::channel(false);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(threads)?;
-    let to_workers = Arc::clone(&workers);
     let proxy = if config.proxy_protocol { ProxyProtocol::Required } else { ProxyProtocol::Off };
     let plain_entrance = Arc::new(Entrance { proxy, tls: None });
     let tls_entrance = Arc::new(Entrance { proxy, tls: tls.clone() });
-    let plain_listeners = plain_listeners.into_iter().map(move |listener| (listener, Arc::clone(&plain_entrance)));
-    let tls_listeners = tls_listeners.into_iter().map(move |listener| (listener, Arc::clone(&tls_entrance)));
-    let listeners = plain_listeners.chain(tls_listeners);
-    let watched = tls.clone();
-    let acceptor = std::thread::Builder::new()
-        .name("leveret-accept".into())
-        .spawn(move || {
-            runtime.block_on(async {
-                let mut tasks = tokio::task::JoinSet::new();
-                for (listener, entrance) in listeners {
-                    tasks.spawn(listener::accept(listener, entrance, Arc::clone(&to_workers), stopped.clone()));
-                }
-                if let Some(context) = watched {
-                    tasks.spawn(context.watch(stopped));
-                }
-                while tasks.join_next().await.is_some() {}
-            });
-        })
-        .map_err(threads)?;
+    let plain = addresses.iter().map(|address| (*address, Arc::clone(&plain_entrance)));
+    let entrances: Vec<_> =
+        plain.chain(tls_addresses.iter().map(|address| (*address, Arc::clone(&tls_entrance)))).collect();
+    let bound = plain_listeners.into_iter().chain(tls_listeners);
+    let listeners = bound.zip(entrances.iter().map(|(_, entrance)| Arc::clone(entrance))).collect();
+    let acceptor = Acceptor::start(listeners, Arc::clone(&workers), tls.clone()).map_err(threads)?;
     for address in &addresses {
         tracing::info!("started TCP listener on {address}");
     }
     for address in &tls_addresses {
         tracing::info!("started TLS (SSL) listener on {address}");
     }
-    tracing::info!("Server startup complete; 0 plugins started.");
     Ok(Running {
         addresses,
         tls_addresses,
@@ -136,14 +140,45 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         workers,
         login,
         terms,
+        entrances,
+        sockets: config.sockets.clone(),
         acceptor: Some(acceptor),
-        stop,
         journal,
         store,
         clock,
         seen,
         _data_dir: data_dir,
     })
+}
+
+impl Acceptor {
+    fn start(
+        listeners: Vec<(TcpListener, Arc<Entrance>)>,
+        workers: Arc<Vec<Worker>>,
+        tls: Option<Arc<Context>>,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let run = move || {
+            runtime.block_on(async {
+                let mut tasks = tokio::task::JoinSet::new();
+                for (listener, entrance) in listeners {
+                    tasks.spawn(listener::accept(listener, entrance, Arc::clone(&workers), stopped.clone()));
+                }
+                if let Some(context) = tls {
+                    tasks.spawn(context.watch(stopped));
+                }
+                while tasks.join_next().await.is_some() {}
+            });
+        };
+        let thread = std::thread::Builder::new().name("leveret-accept".into()).spawn(run)?;
+        Ok(Self { stop, thread })
+    }
+
+    fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.thread.join();
+    }
 }
 
 /// Opens listening sockets; gives them and where they are.
@@ -194,6 +229,50 @@ impl Running {
         self.login.chain()
     }
 
+    /// The files with the certificates of its listeners.
+    pub(crate) fn certificate_files(&self) -> Vec<std::path::PathBuf> {
+        self.tls.as_ref().map(|tls| tls.certificate_files()).unwrap_or_default()
+    }
+
+    /// Takes no more connections, as if nobody listened; those that are there go on.
+    pub(crate) fn suspend(&mut self) {
+        self.end();
+    }
+
+    /// Takes connections again.
+    pub(crate) fn resume(&mut self) -> Result<(), StartError> {
+        if self.acceptor.is_some() {
+            return Ok(());
+        }
+        let mut listeners = Vec::new();
+        for (address, entrance) in &self.entrances {
+            let listener =
+                listener::bind(*address, &self.sockets).map_err(|source| StartError::listen(*address, source))?;
+            listeners.push((listener, Arc::clone(entrance)));
+        }
+        let acceptor = Acceptor::start(listeners, Arc::clone(&self.workers), self.tls.clone());
+        self.acceptor = Some(acceptor.map_err(|source| StartError::Threads { source })?);
+        Ok(())
+    }
+
+    /// Whether it takes connections.
+    pub(crate) const fn is_accepting(&self) -> bool {
+        self.acceptor.is_some()
+    }
+
+    /// Octets of messages in memory.
+    pub(crate) fn message_memory(&self) -> u64 {
+        self.store.memory()
+    }
+
+    /// What keeps it from normal work, in a sentence each.
+    pub(crate) fn alarms(&self) -> Vec<String> {
+        let journal = self.journal.has_failed().then(|| {
+            "the metadata log could not be written; no durable change is taken until the broker is started again".into()
+        });
+        self.store.alarm().map(String::from).into_iter().chain(journal).collect()
+    }
+
     /// Closes every connection with reply code 320 and waits a few seconds for the clients' answers.
     pub fn stop(mut self) {
         self.end();
@@ -206,9 +285,8 @@ impl Running {
 
     /// Accepts no more connections.
     fn end(&mut self) {
-        let _ = self.stop.send(true);
         if let Some(acceptor) = self.acceptor.take() {
-            let _ = acceptor.join();
+            acceptor.stop();
         }
     }
 }

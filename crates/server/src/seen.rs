@@ -22,7 +22,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::error::StartError;
 
 /// The folder of the log within the data folder.
-const FOLDER: &str = "deduplication";
+pub(crate) const FOLDER: &str = "deduplication";
 /// Pause between two goes of writing.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Octets of records that wait to be written. Of more, none are kept, and everything that exchanges know is written instead.

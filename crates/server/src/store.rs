@@ -35,7 +35,7 @@ use reader::{Loads, Wanted};
 /// The folder of the message log within the data folder.
 pub const LOG_FOLDER: &str = "messages";
 /// The folder that memory pages out to.
-const PAGE_OUT_FOLDER: &str = "page-out";
+pub(crate) const PAGE_OUT_FOLDER: &str = "page-out";
 /// Octets of messages that wait to be written before publishers are asked to wait.
 const PENDING_MAX: usize = 8 * 1024 * 1024;
 
@@ -279,6 +279,22 @@ impl Store {
     pub(crate) fn serve(&self, node: &Arc<Node>) {
         let _ = self.shared.node.set(Arc::downgrade(node));
         self.shared.loads.serve();
+    }
+
+    /// Octets of messages in memory.
+    pub(crate) fn memory(&self) -> u64 {
+        self.shared.memory.used()
+    }
+
+    /// What keeps it from taking messages.
+    pub(crate) fn alarm(&self) -> Option<&'static str> {
+        match *self.shared.state.lock() {
+            StoreState::Works => None,
+            StoreState::Full(_) => Some("the disk is full; messages wait until there is space"),
+            StoreState::Failed => {
+                Some("the message log could not be written; nothing durable is taken until the broker is started again")
+            }
+        }
     }
 
     /// Writes what is left and ends the threads.

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Every option of the broker with its variable.
-const OPTIONS: [(&str, &str); 24] = [
+const OPTIONS: [(&str, &str); 25] = [
     ("--config", "LEVERET_CONFIG_FILE"),
     ("--listen", "LEVERET_LISTEN"),
     ("--proxy-protocol", "LEVERET_PROXY_PROTOCOL"),
@@ -29,6 +29,7 @@ const OPTIONS: [(&str, &str); 24] = [
     ("--tls-verify", "LEVERET_TLS_VERIFY"),
     ("--tls-fail-if-no-peer-cert", "LEVERET_TLS_FAIL_IF_NO_PEER_CERT"),
     ("--tls-min-version", "LEVERET_TLS_MIN_VERSION"),
+    ("--management-listen", "LEVERET_MANAGEMENT_LISTEN"),
     ("--heartbeat", "LEVERET_HEARTBEAT"),
     ("--threads", "LEVERET_THREADS"),
     ("--data-dir", "LEVERET_DATA_DIR"),
@@ -62,6 +63,10 @@ impl Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
         for (_, variable) in OPTIONS {
             command.env_remove(variable);
+        }
+        // Brokers of several tests run at the same time.
+        if arguments.first() != Some(&"config") {
+            command.env("LEVERET_MANAGEMENT_LISTEN", "none");
         }
         command.args(arguments).envs(variables.iter().copied());
         let mut child = command

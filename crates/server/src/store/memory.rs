@@ -35,6 +35,11 @@ impl Memory {
         self.used.fetch_add(octets, Ordering::Relaxed);
     }
 
+    /// Octets that are used.
+    pub(super) fn used(&self) -> u64 {
+        u64::try_from(self.used.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
     /// What is not on disk can go nowhere any more.
     pub(super) fn keep_all(&self) {
         self.keeps_all.store(true, Ordering::Relaxed);

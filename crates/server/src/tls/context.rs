@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
+use leveret_broker::access::TlsPeer;
 use parking_lot::Mutex;
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::ServerSessionMemoryCache;
+use rustls::{ServerConfig, ServerConnection};
 use tokio::sync::watch;
 
 use super::ciphers;
 use super::error::TlsError;
 use super::files;
+use super::peer::{PeerError, peer_of};
 use super::server_names::Certificates;
 use super::settings::{LoginFrom, TlsSettings};
 use super::verifier::verifier;
@@ -70,6 +72,21 @@ impl Context {
     /// What of a client's certificate is the name of its user.
     pub(crate) fn login_from(&self) -> LoginFrom {
         self.settings.login_from
+    }
+
+    /// Who is at the other end of a connection that shook hands.
+    pub(crate) fn peer(&self, connection: &ServerConnection) -> Result<TlsPeer, PeerError> {
+        peer_of(connection, self.settings.login_from, unix_seconds(SystemTime::now()))
+    }
+
+    /// The files with our own certificates, and with those whom we believe.
+    pub(crate) fn certificate_files(&self) -> Vec<PathBuf> {
+        let paths = [
+            Some(&self.settings.certificate),
+            self.settings.more_certificates.as_ref(),
+            self.settings.authorities.as_ref(),
+        ];
+        paths.into_iter().flatten().flat_map(|path| files::files(path).unwrap_or_default()).collect()
     }
 
     /// Whether some file is not the one that was read.

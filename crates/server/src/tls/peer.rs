@@ -3,7 +3,8 @@
 use leveret_broker::Name;
 use leveret_broker::access::{PeerCertificate, TlsPeer};
 use leveret_broker::clock::Timestamp;
-use rustls::ProtocolVersion;
+use rustls::pki_types::CertificateDer;
+use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::parse_x509_certificate;
 use x509_parser::time::ASN1Time;
@@ -26,8 +27,24 @@ pub(crate) enum PeerError {
 
 /// Who shook hands; `now` is in seconds of Unix time.
 pub(super) fn peer(channel: &Channel, login_from: LoginFrom, now: i64) -> Result<TlsPeer, PeerError> {
-    let (version, suite) = channel.agreed().ok_or(PeerError::Unreadable)?;
-    let certificate = match channel.peer_certificate() {
+    known(channel.agreed(), channel.peer_certificate(), login_from, now)
+}
+
+/// The same of a connection that rustls has a socket for.
+pub(super) fn peer_of(connection: &ServerConnection, login_from: LoginFrom, now: i64) -> Result<TlsPeer, PeerError> {
+    let suite = connection.negotiated_cipher_suite().map(|suite| suite.suite());
+    let certificate = connection.peer_certificates().and_then(<[_]>::first);
+    known(connection.protocol_version().zip(suite), certificate, login_from, now)
+}
+
+fn known(
+    agreed: Option<(ProtocolVersion, CipherSuite)>,
+    certificate: Option<&CertificateDer<'_>>,
+    login_from: LoginFrom,
+    now: i64,
+) -> Result<TlsPeer, PeerError> {
+    let (version, suite) = agreed.ok_or(PeerError::Unreadable)?;
+    let certificate = match certificate {
         Some(certificate) => {
             let (_, certificate) = parse_x509_certificate(certificate).map_err(|_| PeerError::Unreadable)?;
             // Who comes back with a ticket is not verified again.

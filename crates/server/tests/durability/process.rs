@@ -52,6 +52,7 @@ impl Drop for Process {
 /// Starts the broker without waiting for anything.
 pub(crate) fn spawn(folder: &Path) -> Child {
     Command::new(env!("CARGO_BIN_EXE_leveret"))
+        .env("LEVERET_MANAGEMENT_LISTEN", "none")
         .args(["--listen", "127.0.0.1:0", "--log-level", "warn", "--data-dir"])
         .arg(folder)
         .stdout(Stdio::piped())

@@ -1,0 +1,101 @@
+//! What the system says of this process and of the machine.
+
+use std::fs;
+use std::path::Path;
+
+use leveret_management::MemoryUse;
+use rustix::fs::statvfs;
+use rustix::param::page_size;
+use rustix::process::{Resource, getrlimit};
+
+/// Open files, how many there may be, and how many of them are sockets.
+pub(crate) fn files() -> (u64, u64, u64) {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else { return (0, limit, 0) };
+    let (mut open, mut sockets) = (0, 0);
+    for entry in entries.flatten() {
+        open += 1;
+        let is_socket = fs::read_link(entry.path())
+            .is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"socket:"));
+        sockets += u64::from(is_socket);
+    }
+    // One of them was there to look.
+    (open.max(1) - 1, limit, sockets)
+}
+
+/// Octets of memory that the process has, and those of them that are parts of files, such as the program.
+pub(crate) fn memory() -> (u64, u64) {
+    let text = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mut pages = text.split(' ').skip(1).map(|number| number.parse::<u64>().unwrap_or(0));
+    let page = page_size() as u64;
+    let (resident, shared) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
+    (resident * page, shared * page)
+}
+
+/// What takes memory; `messages` are the octets of those in memory.
+pub(crate) fn breakdown(messages: u64) -> Vec<MemoryUse> {
+    let (resident, files) = memory();
+    vec![
+        MemoryUse { what: "messages", bytes: messages },
+        MemoryUse { what: "program", bytes: files },
+        MemoryUse { what: "other", bytes: resident.saturating_sub(files).saturating_sub(messages) },
+    ]
+}
+
+/// Free octets where a folder is, for those who are not root.
+pub(crate) fn disk_free(path: &Path) -> u64 {
+    statvfs(path).map_or(0, |found| found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// The system, such as `Linux 6.1`.
+pub(crate) fn system() -> String {
+    let system = rustix::system::uname();
+    format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy())
+}
+
+/// The certificates in a file, and nothing else that may be in it.
+pub(crate) fn certificates(path: &Path) -> Vec<u8> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let text = zeroize::Zeroizing::new(fs::read_to_string(path).unwrap_or_default());
+    let mut found = Vec::new();
+    let mut inside = false;
+    for line in text.lines().map(str::trim_end) {
+        inside |= line == BEGIN;
+        if inside {
+            found.extend_from_slice(line.as_bytes());
+            found.push(b'\n');
+        }
+        inside &= line != END;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_tells_something() {
+        let (open, limit, _) = files();
+        assert!(open >= 3 && limit > open, "{open} of {limit}");
+        let (resident, files) = memory();
+        assert!(resident > files && files > 0, "{resident}, {files}");
+        assert!(disk_free(Path::new("/")) > 0);
+        assert_eq!(disk_free(Path::new("/no/such/folder")), 0);
+        let parts = breakdown(0);
+        assert!(parts.iter().map(|part| part.bytes).sum::<u64>() > 0);
+        assert!(system().starts_with("Linux "));
+    }
+
+    #[test]
+    fn a_key_in_the_same_file_is_not_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("both.pem");
+        let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let key = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n";
+        fs::write(&path, format!("text\n{certificate}{key}{certificate}")).unwrap();
+        assert_eq!(String::from_utf8(certificates(&path)).unwrap(), format!("{certificate}{certificate}"));
+        assert!(certificates(Path::new("/no/such/file")).is_empty());
+    }
+}

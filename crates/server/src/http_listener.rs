@@ -1,0 +1,222 @@
+//! The management listener: what operators do from other machines, over HTTP.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll, ready};
+use std::time::Duration;
+
+use leveret_broker::access::Peer;
+use leveret_management::ListenerKind;
+use leveret_management::control::{self, Control, Gate};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use crate::StartError;
+use crate::config::SocketSettings;
+use crate::entrance::canonical;
+use crate::listener;
+use crate::tls::Context;
+
+/// Connections at once, beyond which others wait.
+const CONNECTIONS_MAX: usize = 1024;
+/// How long the TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of an answer that waits for it.
+const WRITE_PATIENCE: Duration = Duration::from_mins(5);
+/// Pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A socket that listens, at which nobody answers yet.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<Arc<Context>>,
+}
+
+/// A listener, at which somebody answers until it is closed.
+#[derive(Debug)]
+pub(crate) struct HttpListener {
+    address: SocketAddr,
+    tls: Option<Arc<Context>>,
+    stop: watch::Sender<bool>,
+    /// Ends when nobody accepts any more; the connections that are there end by themselves.
+    task: JoinHandle<()>,
+}
+
+impl Bound {
+    /// Opens the socket.
+    pub(crate) fn open(address: SocketAddr, tls: Option<Arc<Context>>) -> Result<Self, StartError> {
+        let failed = |source| StartError::listen_for_management(address, source);
+        let listener = listener::bind(address, &SocketSettings::default()).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address, tls })
+    }
+
+    /// Where it is.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Begins to answer.
+    pub(crate) fn serve(self, control: &Arc<Control>, runtime: &Handle) -> HttpListener {
+        let Self { listener, address, tls } = self;
+        let (stop, stopped) = watch::channel(false);
+        if let Some(context) = &tls {
+            runtime.spawn(Arc::clone(context).watch(stopped.clone()));
+        }
+        let task = runtime.spawn(accept(listener, tls.clone(), Arc::clone(control), stopped));
+        HttpListener { address, tls, stop, task }
+    }
+}
+
+impl HttpListener {
+    /// Where it is.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it speaks.
+    pub(crate) const fn kind(&self) -> ListenerKind {
+        if self.tls.is_some() { ListenerKind::Https } else { ListenerKind::Http }
+    }
+
+    /// The TLS that it speaks, if it does.
+    pub(crate) fn tls(&self) -> Option<Arc<Context>> {
+        self.tls.clone()
+    }
+
+    /// Reads certificates and keys again.
+    pub(crate) fn reload_tls(&self) {
+        if let Some(context) = &self.tls {
+            context.reload();
+        }
+    }
+
+    /// Takes no more connections; those that are there are answered what they have asked, and end.
+    pub(crate) fn close(self, runtime: &Handle) {
+        let _ = self.stop.send(true);
+        let _ = runtime.block_on(self.task);
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: Option<Arc<Context>>,
+    control: Arc<Control>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!("cannot accept connections for management: {error}");
+            return;
+        }
+    };
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let has_room = connections.len() < CONNECTIONS_MAX;
+        tokio::select! {
+            _ = stop.changed() => break,
+            _ = connections.join_next(), if !has_room => {}
+            accepted = listener.accept(), if has_room => match accepted {
+                Ok((stream, address)) => {
+                    connections.spawn(serve(stream, address, tls.clone(), Arc::clone(&control), stop.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection for management: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    // They were told to end; one of them may be what asked for this, and waits for the answer.
+    connections.detach_all();
+}
+
+async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: Option<Arc<Context>>,
+    control: Arc<Control>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut peer = Peer::plain(canonical(address));
+    let end = async move {
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    let stream = Patient::new(stream);
+    let Some(context) = tls else {
+        control::serve(stream, Gate::Network(peer), control, end).await;
+        return;
+    };
+    match timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(context.config()).accept(stream)).await {
+        Ok(Ok(stream)) => {
+            match context.peer(stream.get_ref().1) {
+                Ok(known) => peer.tls = Some(known),
+                Err(error) => {
+                    tracing::warn!(peer = %peer.address, "TLS handshake for management failed: {error}");
+                    return;
+                }
+            }
+            control::serve(stream, Gate::Network(peer), control, end).await;
+        }
+        Ok(Err(error)) => tracing::warn!(peer = %peer.address, "TLS handshake for management failed: {error}"),
+        Err(_) => tracing::warn!(peer = %peer.address, "TLS handshake for management took too long"),
+    }
+}
+
+/// A stream that fails once its peer has taken nothing for a while.
+#[derive(Debug)]
+struct Patient<S> {
+    stream: S,
+    /// Until when it waits, while something waits to be written.
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Patient<S> {
+    const fn new(stream: S) -> Self {
+        Self { stream, until: None }
+    }
+
+    fn waited<T>(&mut self, task: &mut Task<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.until = None;
+            return written;
+        }
+        let until = self.until.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + WRITE_PATIENCE)));
+        ready!(until.as_mut().poll(task));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+    fn poll_read(mut self: Pin<&mut Self>, task: &mut Task<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(task, to)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+    fn poll_write(mut self: Pin<&mut Self>, task: &mut Task<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(task, octets);
+        self.waited(task, written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(task);
+        self.waited(task, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<io::Result<()>> {
+        let ended = Pin::new(&mut self.stream).poll_shutdown(task);
+        self.waited(task, ended)
+    }
+}

@@ -1,0 +1,78 @@
+//! The control socket: whose it is, when it is there, and how it is found.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::process::{Process, eventually, fill, folder};
+
+#[test]
+fn nobody_else_can_connect() {
+    let folder = folder();
+    // Everybody may come as far as the socket.
+    for path in [folder.path().to_owned(), folder.path().join("data")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let process = Process::start(folder.path());
+    assert_eq!(fs::metadata(process.socket()).unwrap().permissions().mode() & 0o777, 0o600);
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can try to connect as somebody else");
+        return;
+    }
+    let script = "import socket, sys\ntry:\n socket.socket(socket.AF_UNIX).connect(sys.argv[1])\nexcept PermissionError:\n sys.exit(7)";
+    let tried = |user: u32| {
+        let mut command = Command::new("python3");
+        command.args(["-c", script]).arg(process.socket()).uid(user).gid(user).stderr(Stdio::null());
+        command.status().unwrap().code()
+    };
+    assert_eq!(tried(0), Some(0));
+    assert_eq!(tried(65534), Some(7), "it is nobody's");
+}
+
+#[test]
+fn the_socket_of_a_dead_node_is_replaced_and_that_of_a_stopped_one_is_gone() {
+    let folder = folder();
+    let mut process = Process::start(folder.path());
+    fill(process.amqp(), "kept", 1);
+    process.child.kill().unwrap();
+    process.child.wait().unwrap();
+    assert!(process.socket().exists() && UnixStream::connect(process.socket()).is_err());
+    let mut process = Process::start(folder.path());
+    assert_eq!(process.phase(), "running");
+    assert_eq!(fs::read_to_string(folder.path().join("pid")).unwrap().trim(), process.pid().to_string());
+    // A second node on the folder is told so, and takes nothing away.
+    let mut second = Process::spawn(folder.path(), &["--listen", "127.0.0.1:0"], &[]);
+    assert!(!second.wait().success());
+    assert_eq!(process.phase(), "running");
+    process.terminate();
+    assert!(process.wait().success());
+    assert!(!process.socket().exists() && !folder.path().join("pid").exists());
+}
+
+#[test]
+fn it_is_there_before_the_broker_and_stays_until_the_end() {
+    let folder = folder();
+    let process = Process::spawn(folder.path(), &["--listen", "127.0.0.1:0"], &[]);
+    eventually("the socket", || UnixStream::connect(process.socket()).ok());
+    process.done("await_startup");
+    assert_eq!(process.phase(), "running");
+    process.done("stop_app");
+    let waited = process.ask("await_startup", &json!({ "timeout_ms": 10 }));
+    assert_eq!(waited.end["error"]["kind"], "temporary");
+}
+
+#[test]
+fn the_folder_may_have_a_long_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let deep = folder.path().join("d".repeat(150));
+    fs::create_dir_all(deep.join("data")).unwrap();
+    let process = Process::start(&deep);
+    let found = leveret_ctl::find_socket(None, Some(&process.folder)).unwrap();
+    leveret_ctl::locate::connect(&found).unwrap();
+    let unknown = leveret_ctl::find_socket(Some("nobody@nowhere"), None);
+    assert!(unknown.unwrap_err().contains("no node nobody@nowhere was found"));
+}
