@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::mailbox::Mailbox;
-use crate::topology::Record;
+use crate::topology::{Record, Together};
 
 /// A place in the journal: everything up to it was handed over before it was given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +27,8 @@ pub enum Written {
 pub trait Journal: std::fmt::Debug + Send + Sync {
     /// Takes records, to be written after all that came before.
     fn append(&self, records: Vec<Record>) -> JournalPosition;
+    /// Takes records that are to be there all or not at all after a crash, to be written after all that came before.
+    fn append_together(&self, records: Together) -> JournalPosition;
     /// The position of the last record that was handed over.
     fn last(&self) -> JournalPosition;
     /// Whether the disk failed, so that nothing more will be written until the node is started again.

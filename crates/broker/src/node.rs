@@ -5,6 +5,7 @@
 //! Publishing takes the topology's lock only for a route that is not in the connection's cache; [`Node::generation`] tells
 //! whether the cache still holds.
 
+mod batch;
 mod connections;
 mod dead_letters;
 mod delays;
@@ -14,6 +15,7 @@ mod leaving;
 mod operations;
 mod seen;
 
+pub use batch::{Batch, BatchError};
 pub use connections::Opening;
 pub use inspect::{ConnectionsOf, ListedQueue, QueueList, Totals};
 pub use operations::{MoveTo, Moved};
@@ -43,8 +45,8 @@ use crate::queue::{
 use crate::store::{Area, MessageStore, StorePosition};
 use crate::switches::Switches;
 use crate::topology::{
-    Applied, Change, ConnectionId, Defaults, NodeLimits, QueueId, Record, Removed, Routes, RoutingInput, Topology,
-    clean_name,
+    Applied, Change, ConnectionId, Defaults, NodeLimits, QueueId, QueueRecord, Reconfigured, Record, Removed, Routes,
+    RoutingInput, Topology, clean_name,
 };
 use crate::{Error, Name};
 
@@ -132,8 +134,8 @@ pub struct Surroundings {
     pub journal: Option<Arc<dyn Journal>>,
     /// Where messages are kept beside memory; a node without one keeps them in memory only.
     pub store: Option<Arc<dyn MessageStore>>,
-    /// What it begins with if it is new.
-    pub defaults: Defaults,
+    /// What it begins with if it is new; `None` if somebody else sees to that.
+    pub defaults: Option<Defaults>,
     /// What it is called.
     pub name: Name,
     /// How much there may be on it.
@@ -148,7 +150,7 @@ impl Default for Surroundings {
             properties: Arc::new(NoProperties),
             journal: None,
             store: None,
-            defaults: Defaults::guest(PasswordHash::none()),
+            defaults: Some(Defaults::guest(PasswordHash::none())),
             name: "rabbit@localhost".into(),
             limits: NodeLimits::default(),
         }
@@ -217,8 +219,10 @@ impl Node {
         let context = Arc::new(QueueContext::new(Arc::clone(&clock), Arc::clone(&properties)));
         let delays = Map::default();
         let mut state = State { topology, cells: Map::default(), last_ids: BTreeMap::new(), delays };
-        // They are there already, or can be created: neither is refused.
-        let _ = state.topology.apply(Change::CreateDefaults(Box::new(defaults)));
+        if let Some(defaults) = defaults {
+            // They are there already, or can be created: neither is refused.
+            let _ = state.topology.apply(Change::CreateDefaults(Box::new(defaults)));
+        }
         state.topology.limit(limits);
         state.topology.number_delays();
         let records = state.topology.take_records();
@@ -360,19 +364,9 @@ impl Node {
             _ => self.write_down(&mut state),
         };
         if let Applied::Reconfigured(reconfigured) = &applied {
-            let cells: Vec<Option<Arc<QueueCell>>> =
-                reconfigured.queues.iter().map(|(id, _)| state.cells.get(id).map(Arc::clone)).collect();
             // Queues may have messages to dead-letter now, whose routes need the topology.
             drop(state);
-            let mut moves_routes = false;
-            for (cell, (_, settings)) in cells.iter().zip(&reconfigured.queues) {
-                moves_routes |= cell.as_ref().is_some_and(|cell| cell.configure(settings));
-            }
-            if moves_routes {
-                let mut state = self.state.write();
-                state.topology.touch();
-                self.generation.store(state.topology.generation(), Ordering::Release);
-            }
+            self.configure(reconfigured);
             self.deliver_dead_letters();
         } else if !recalled.is_empty() {
             drop(state);
@@ -384,15 +378,38 @@ impl Node {
         Ok(Changed { applied, written })
     }
 
+    /// Has queues act by the settings that policies give them. To be called with changes of policies kept out, so that nobody
+    /// else tells them, and without the topology's lock.
+    fn configure(&self, reconfigured: &Reconfigured) {
+        let cells: Vec<Option<Arc<QueueCell>>> = {
+            let state = self.state.read();
+            reconfigured.queues.iter().map(|(id, _)| state.cells.get(id).map(Arc::clone)).collect()
+        };
+        let mut moves_routes = false;
+        for (cell, (_, settings)) in cells.iter().zip(&reconfigured.queues) {
+            moves_routes |= cell.as_ref().is_some_and(|cell| cell.configure(settings));
+        }
+        if moves_routes {
+            let mut state = self.state.write();
+            state.topology.touch();
+            self.generation.store(state.topology.generation(), Ordering::Release);
+        }
+    }
+
     /// Makes the cell of a queue that was just declared.
     fn add_cell(&self, state: &mut State, vhost: Name, name: &str) {
         let Ok(queue) = state.topology.vhost(&vhost).and_then(|vhost| vhost.any_queue(name)) else { return };
+        let (cell, ids) = self.new_cell(queue, vhost);
+        state.add(cell, ids);
+    }
+
+    /// The cell of a new queue, and the ids that it takes.
+    fn new_cell(&self, queue: &QueueRecord, vhost: Name) -> (Arc<QueueCell>, impl Iterator<Item = QueueId> + use<>) {
         let (id, ids, settings) = (queue.id(), queue.ids(), queue.settings());
         let (auto_delete, durable) = (queue.auto_delete(), queue.durable());
         let info = QueueInfo { id, vhost, name: Name::clone(queue.name()), auto_delete, durable };
-        let cell =
-            QueueCell::with(info, &settings, &self.context, self.store.as_ref().map(|store| (store, Vec::new())));
-        state.add(Arc::new(cell), ids);
+        let stored = self.store.as_ref().map(|store| (store, Vec::new()));
+        (Arc::new(QueueCell::with(info, &settings, &self.context, stored)), ids)
     }
 
     /// Refuses what could not be written down.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use leveret_broker::journal::{Journal, JournalPosition, Written};
 use leveret_broker::mailbox::{Event, Mailbox};
 use leveret_broker::node::Node;
-use leveret_broker::topology::{Record, Topology};
+use leveret_broker::topology::{Record, Together, Topology};
 use leveret_storage::disk::RealDisk;
 use leveret_storage::metadata::{AppendError, CommitError, SnapshotError};
 use leveret_storage::{MetadataLog, Report};
@@ -67,10 +67,13 @@ pub(crate) fn open(data_dir: &Path) -> Result<(Topology, MetadataJournal), Start
     report(&recovered.report);
     let mut topology = Topology::new();
     for octets in &recovered.records {
-        let record = Record::decode(octets).map_err(|error| StartError::read_metadata(&folder, error.to_string()))?;
-        // Records after a damaged range can miss what they build on. They are worth less than the rest.
-        if let Err(error) = topology.restore(record) {
-            tracing::error!("a record of the metadata log does not fit what is before it and is skipped: {error}");
+        let records =
+            Record::decode_all(octets).map_err(|error| StartError::read_metadata(&folder, error.to_string()))?;
+        for record in records {
+            // Records after a damaged range can miss what they build on. They are worth less than the rest.
+            if let Err(error) = topology.restore(record) {
+                tracing::error!("a record of the metadata log does not fit what is before it and is skipped: {error}");
+            }
         }
     }
     let shared = Arc::new(Shared {
@@ -124,21 +127,16 @@ impl MetadataJournal {
 impl Journal for MetadataJournal {
     fn append(&self, records: Vec<Record>) -> JournalPosition {
         self.changes.log(&records);
-        let mut state = self.shared.state.lock();
-        for record in records {
-            state.last += 1;
-            let position = state.last;
-            // After a failure nobody will ever take what would gather here.
-            if !self.shared.failed.load(Ordering::Acquire) {
-                let mut octets = Vec::new();
-                record.encode(&mut octets);
-                state.pending.push((position, octets));
-            }
-        }
-        let last = state.last;
-        drop(state);
-        self.shared.changed.notify_one();
-        JournalPosition(last)
+        self.shared.append(records.into_iter().map(|record| {
+            let mut octets = Vec::new();
+            record.encode(&mut octets);
+            octets
+        }))
+    }
+
+    fn append_together(&self, records: Together) -> JournalPosition {
+        self.changes.log(records.settings());
+        self.shared.append(std::iter::once(records.into_octets()))
     }
 
     fn last(&self) -> JournalPosition {
@@ -169,6 +167,22 @@ impl Journal for MetadataJournal {
 }
 
 impl Shared {
+    fn append(&self, payloads: impl Iterator<Item = Vec<u8>>) -> JournalPosition {
+        let mut state = self.state.lock();
+        for octets in payloads {
+            state.last += 1;
+            let position = state.last;
+            // After a failure nobody will ever take what would gather here.
+            if !self.failed.load(Ordering::Acquire) {
+                state.pending.push((position, octets));
+            }
+        }
+        let last = state.last;
+        drop(state);
+        self.changed.notify_one();
+        JournalPosition(last)
+    }
+
     fn run(&self, mut log: MetadataLog) {
         while let Some(pending) = self.next_batch() {
             let last = pending.last().map_or(0, |(position, _)| *position);

@@ -97,7 +97,7 @@ pub(crate) fn begin(config: &Config, data_dir: Option<DataDir>, off: &[Part]) ->
         properties: Arc::new(BasicProperties),
         journal: Some(Arc::clone(&journal) as Arc<dyn Journal>),
         store: Some(Arc::clone(&store) as Arc<dyn MessageStore>),
-        defaults,
+        defaults: Some(defaults),
         name: config.node_name.as_str().into(),
         limits: config.limits,
     };

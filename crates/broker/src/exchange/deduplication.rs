@@ -4,6 +4,8 @@
 //!
 //! As long as nothing is bound, nothing is remembered: who gets a message back and publishes it again is not to lose it.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 
 use super::targets::Targets;
@@ -20,13 +22,13 @@ const SIZE_ARGUMENT: &str = "x-cache-size";
 const PERSISTENCE_ARGUMENT: &str = "x-cache-persistence";
 
 /// The bindings of a deduplicating exchange, and the ids that it has seen.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Deduplication {
     targets: Targets,
     ttl_ms: Option<u64>,
     is_kept: bool,
-    /// Ids are remembered while others read the topology.
-    recent: Mutex<Recent>,
+    /// Ids are remembered while others read the topology. A copy of the exchange, which may take its place, has the same.
+    recent: Arc<Mutex<Recent>>,
 }
 
 /// Refuses arguments that are no numbers above zero, or name no place to remember ids.
@@ -64,7 +66,7 @@ impl Deduplication {
             targets: Targets::default(),
             ttl_ms: arguments.get(TTL_NAME).and_then(positive),
             is_kept: is_durable && arguments.get(PERSISTENCE_ARGUMENT).and_then(Value::as_str) == Some("disk"),
-            recent: Mutex::new(Recent::new(size_max)),
+            recent: Arc::new(Mutex::new(Recent::new(size_max))),
         }
     }
 
@@ -119,14 +121,6 @@ impl Deduplication {
     /// What it remembers, the oldest first.
     pub(super) fn remembered(&self) -> Vec<(MessageId, Option<Timestamp>)> {
         self.recent.lock().iter().map(|(id, until)| (id.clone(), until)).collect()
-    }
-}
-
-impl Clone for Deduplication {
-    /// The clone remembers the same, and from now on for itself.
-    fn clone(&self) -> Self {
-        let recent = Mutex::new(self.recent.lock().clone());
-        Self { targets: self.targets.clone(), ttl_ms: self.ttl_ms, is_kept: self.is_kept, recent }
     }
 }
 

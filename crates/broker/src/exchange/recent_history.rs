@@ -24,15 +24,15 @@ const NO_STORE_HEADER: &str = "x-recent-history-no-store";
 const HISTORY_OCTETS_MAX: usize = 64 * 1024 * 1024;
 
 /// The bindings of a recent history exchange, and its history.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct RecentHistory {
     targets: Targets,
     length: usize,
-    /// Messages are remembered while others read the topology.
-    kept: Mutex<Kept>,
+    /// Messages are remembered while others read the topology. A copy of the exchange, which may take its place, has the same.
+    kept: Arc<Mutex<Kept>>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Kept {
     messages: VecDeque<Remembered>,
     octets: usize,
@@ -60,7 +60,7 @@ impl RecentHistory {
     pub(super) fn new(arguments: &Table) -> Self {
         let length = arguments.get(LENGTH_ARGUMENT).and_then(Value::as_integer);
         let length = length.map_or(LENGTH, |length| usize::try_from(length).unwrap_or(usize::MAX));
-        Self { targets: Targets::default(), length, kept: Mutex::default() }
+        Self { targets: Targets::default(), length, kept: Arc::default() }
     }
 
     pub(super) fn insert(&mut self, binding: &Binding) {
@@ -88,14 +88,6 @@ impl RecentHistory {
     /// The last messages, the oldest first.
     pub(super) fn recall(&self) -> Vec<Remembered> {
         self.kept.lock().messages.iter().cloned().collect()
-    }
-}
-
-impl Clone for RecentHistory {
-    /// The clone remembers the same, and from now on for itself.
-    fn clone(&self) -> Self {
-        let kept = Mutex::new(self.kept.lock().clone());
-        Self { targets: self.targets.clone(), length: self.length, kept }
     }
 }
 

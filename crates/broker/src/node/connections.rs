@@ -12,7 +12,7 @@ use crate::topology::{Change, ConnectionId};
 use crate::{Error, Name};
 
 /// What a change means for connections.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum News {
     VhostDeleted(Name),
     UserDeleted(Name),

@@ -14,7 +14,7 @@ use crate::mailbox::{CloseReason, Event, Inbox, MAILBOX_BYTES};
 use crate::message::Draft;
 use crate::queue::{ConsumerId, Enqueued, Fanout, Pace, Subscriber, Subscription, Taken};
 use crate::store::Area;
-use crate::topology::{Destination, Origin};
+use crate::topology::{Destination, Origin, Together};
 use crate::value::Table;
 use crate::wakes::Wakes;
 
@@ -325,6 +325,11 @@ struct Kept {
 impl Journal for Kept {
     fn append(&self, records: Vec<Record>) -> JournalPosition {
         self.records.lock().extend(records);
+        self.last()
+    }
+
+    fn append_together(&self, records: Together) -> JournalPosition {
+        self.records.lock().extend(Record::decode_all(&records.into_octets()).unwrap());
         self.last()
     }
 

@@ -190,6 +190,8 @@ pub enum Change {
     },
     /// Creates what a fresh broker begins with, unless it has, or had, that.
     CreateDefaults(Box<Defaults>),
+    /// Says that a fresh broker begins with something else, so that it never creates what it would begin with.
+    WaiveDefaults,
     /// Creates a user who may do nothing, or replaces the password and tags of the one with its name.
     SetUser {
         /// Its name.
@@ -281,6 +283,7 @@ impl Change {
             | Self::ClearGlobalParameter { .. }
             | Self::SetUserLimits { .. }
             | Self::CreateDefaults(_)
+            | Self::WaiveDefaults
             | Self::SetUser { .. }
             | Self::SetPassword { .. }
             | Self::SetTags { .. }
@@ -351,6 +354,11 @@ pub enum Applied {
 }
 
 impl Applied {
+    /// Whether something is other than before.
+    pub const fn is_news(&self) -> bool {
+        !matches!(self, Self::Unchanged | Self::QueueExists { .. })
+    }
+
     /// Whether messages may go other ways than before.
     pub const fn moves_routes(&self) -> bool {
         match self {

@@ -257,6 +257,7 @@ impl Topology {
             | Change::ClearGlobalParameter { .. }
             | Change::SetUserLimits { .. }
             | Change::CreateDefaults(_)
+            | Change::WaiveDefaults
             | Change::SetUser { .. }
             | Change::SetPassword { .. }
             | Change::SetTags { .. }

@@ -6,6 +6,7 @@ mod arguments;
 mod binding;
 mod change;
 mod delays;
+mod draft;
 mod durable;
 mod equivalence;
 mod format;
@@ -20,6 +21,7 @@ mod removal;
 mod routing;
 mod seen;
 mod settings;
+mod together;
 mod users;
 mod vhost;
 
@@ -27,6 +29,8 @@ pub use arguments::milliseconds;
 pub use binding::Binding;
 pub(crate) use binding::Target;
 pub use change::{Applied, Change, Destination, Origin, Removed};
+pub use draft::Draft;
+pub(crate) use draft::Effect;
 pub use durable::{BindingRecord, Record};
 pub use format::FormatError;
 pub use limits::{NodeLimits, UserLimits, VhostLimits};
@@ -36,6 +40,7 @@ pub use parameters::Parameter;
 pub use policy::{AppliedPolicies, ApplyTo, Policy, PolicyKind, Reconfigured, ValidationError};
 pub use queue::{ConnectionId, QueueId, QueueRecord};
 pub use routing::{Routes, RoutingInput};
+pub use together::Together;
 pub use users::{Defaults, Existing, User};
 pub use vhost::Vhost;
 
@@ -63,6 +68,8 @@ pub struct Topology {
     /// The id the next queue gets. Ids are not used again, over all vhosts.
     next_queue: u64,
     generation: u64,
+    /// Goes up with every change that changed something.
+    revision: u64,
     /// Goes up with every change of users and of what they may do.
     access_generation: u64,
     /// Whether it has, or had, what a fresh broker begins with.
@@ -111,6 +118,9 @@ impl Topology {
         let applied = self.apply_change(change)?;
         if applied.moves_routes() {
             self.generation += 1;
+        }
+        if applied.is_news() {
+            self.revision += 1;
         }
         Ok(applied)
     }
@@ -197,6 +207,7 @@ impl Topology {
             Change::ClearGlobalParameter { name } => self.clear_global(name),
             Change::SetUserLimits { user, limits } => self.set_user_limits(user, limits),
             Change::CreateDefaults(defaults) => Ok(self.create_defaults(*defaults)),
+            Change::WaiveDefaults => Ok(self.waive_defaults()),
             Change::SetUser { user, password, tags, existing } => self.create_user(user, password, tags, existing),
             Change::SetPassword { user, password } => self.set_password(user, password),
             Change::SetTags { user, tags } => self.set_tags(user, tags),

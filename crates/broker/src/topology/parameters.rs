@@ -11,6 +11,8 @@ use crate::{Error, Name};
 const LIMITS_COMPONENT: &str = "vhost-limits";
 /// The name of the only parameter of that component.
 const LIMITS_NAME: &str = "limits";
+/// Components whose parameters are kept for them, though they are not there to act on them.
+const KEPT_COMPONENTS: [&str; 3] = ["federation-upstream", "federation-upstream-set", "shovel"];
 
 /// The parameter of all of the broker that has the cluster's name.
 const CLUSTER_NAME: &str = "cluster_name";
@@ -47,13 +49,15 @@ impl Vhost {
         self.limits
     }
 
-    /// The limits are what the parameter says.
-    fn set_parameter(&mut self, component: Name, name: Name, value: Value, limits: VhostLimits) -> Applied {
+    /// The limits are what the parameter says, if they are what it is for.
+    fn set_parameter(&mut self, component: Name, name: Name, value: Value, limits: Option<VhostLimits>) -> Applied {
         let key = (component, name);
         if self.parameters.0.get(&key) == Some(&value) {
             return Applied::Unchanged;
         }
-        self.limits = limits;
+        if let Some(limits) = limits {
+            self.limits = limits;
+        }
         let (component, name) = key.clone();
         self.records.push(Record::ParameterSet {
             vhost: Name::clone(&self.name),
@@ -71,8 +75,10 @@ impl Vhost {
         }
         let key = (component, name);
         self.parameters.0.remove(&key).ok_or(Error::ParameterNotFound)?;
-        self.limits = VhostLimits::default();
         let (component, name) = key;
+        if &*component == LIMITS_COMPONENT {
+            self.limits = VhostLimits::default();
+        }
         self.records.push(Record::ParameterCleared { vhost: Name::clone(&self.name), component, name });
         Ok(Applied::Set)
     }
@@ -130,12 +136,15 @@ fn is_policy(component: &str) -> bool {
     matches!(component, "policy" | "operator_policy")
 }
 
-/// Refuses a parameter that nothing knows. The limits of the vhost are the only ones so far, and this is what they say.
-fn check(component: &Name, name: &Name, value: &Value) -> Result<VhostLimits, Error> {
+/// Refuses a parameter that nothing knows. Gives the limits of the vhost, if that is what it sets.
+fn check(component: &Name, name: &Name, value: &Value) -> Result<Option<VhostLimits>, Error> {
     if is_policy(component) {
         return Err(Error::PolicyAsParameter { verb: "set" });
     }
     let (component, name) = (Name::clone(component), Name::clone(name));
+    if KEPT_COMPONENTS.contains(&&*component) {
+        return Ok(None);
+    }
     if &*component != LIMITS_COMPONENT {
         return Err(ValidationError::UnknownComponent { component }.into());
     }
@@ -143,7 +152,7 @@ fn check(component: &Name, name: &Name, value: &Value) -> Result<VhostLimits, Er
         return Err(ValidationError::UnknownParameter { component, name }.into());
     }
     match value {
-        Value::Table(limits) => Ok(VhostLimits::parse(&name, limits)?),
+        Value::Table(limits) => Ok(Some(VhostLimits::parse(&name, limits)?)),
         other => Err(ValidationError::NotObject { name, value: other.clone() }.into()),
     }
 }

@@ -174,6 +174,15 @@ impl Topology {
         }
     }
 
+    pub(super) fn waive_defaults(&mut self) -> Applied {
+        if self.has_defaults {
+            return Applied::Unchanged;
+        }
+        self.note_defaults();
+        self.records.push(Record::DefaultsCreated);
+        Applied::Set
+    }
+
     pub(super) fn note_defaults(&mut self) {
         self.has_defaults = true;
     }

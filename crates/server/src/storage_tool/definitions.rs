@@ -77,10 +77,12 @@ impl Definitions {
     }
 
     fn restore(&mut self, number: usize, octets: &[u8], folder: &Folder) -> Result<(), Failure> {
-        match Record::decode(octets) {
-            Ok(record) => {
-                if let Err(error) = self.topology.restore(record) {
-                    self.skipped.push(format!("definition {number} does not fit those before it: {error}"));
+        match Record::decode_all(octets) {
+            Ok(records) => {
+                for record in records {
+                    if let Err(error) = self.topology.restore(record) {
+                        self.skipped.push(format!("definition {number} does not fit those before it: {error}"));
+                    }
                 }
             }
             Err(error @ FormatError::Version(_)) => return Err(folder.failure(&error)),

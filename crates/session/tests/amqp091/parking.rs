@@ -7,7 +7,7 @@ use leveret_broker::journal::{Journal, JournalPosition, Written};
 use leveret_broker::mailbox::{Event, Mailbox};
 use leveret_broker::node::{Node, Surroundings};
 use leveret_broker::queue::QueueSettings;
-use leveret_broker::topology::Record;
+use leveret_broker::topology::{Record, Together};
 use leveret_protocol::amqp091::Table;
 use leveret_protocol::amqp091::method::{
     ChannelClose, ConnectionClose, ExchangeDeclare, QueueBind, QueueDeclare, QueueDelete,
@@ -58,6 +58,10 @@ impl Journal for Disk {
         let mut state = self.state.lock().unwrap();
         state.last += records.len() as u64;
         JournalPosition(state.last)
+    }
+
+    fn append_together(&self, _records: Together) -> JournalPosition {
+        self.append(Vec::new())
     }
 
     fn last(&self) -> JournalPosition {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use leveret_broker::journal::{Journal, JournalPosition, Written};
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::node::{Node, Surroundings};
-use leveret_broker::topology::Record;
+use leveret_broker::topology::{Record, Together};
 use leveret_protocol::amqp091::Table;
 use leveret_protocol::amqp091::method::{
     BasicGet, ChannelClose, QueueBind, QueueDeclare, QueueDelete, QueuePurge, TxCommit, TxSelect,
@@ -20,6 +20,10 @@ struct Instant;
 
 impl Journal for Instant {
     fn append(&self, _records: Vec<Record>) -> JournalPosition {
+        JournalPosition(0)
+    }
+
+    fn append_together(&self, _records: Together) -> JournalPosition {
         JournalPosition(0)
     }
 

@@ -65,7 +65,7 @@ fn who_was_asked_before_a_change_is_asked_again() {
 #[test]
 fn a_node_begins_with_its_defaults_and_never_goes_back_to_them() {
     let defaults = || Defaults { vhost: "first".into(), user: "ann".into(), ..Defaults::guest(PasswordHash::none()) };
-    let node = Node::within(Surroundings { defaults: defaults(), ..Surroundings::default() });
+    let node = Node::within(Surroundings { defaults: Some(defaults()), ..Surroundings::default() });
     assert!(node.read(|topology| topology.vhost("/").is_err() && topology.vhost("first").is_ok()));
     node.apply(Change::DeleteUser { user: "ann".into() }).unwrap();
     node.apply(Change::DeleteVhost { vhost: "first".into() }).unwrap();
@@ -73,6 +73,7 @@ fn a_node_begins_with_its_defaults_and_never_goes_back_to_them() {
     for record in node.durable_records().0 {
         topology.restore(record).unwrap();
     }
-    let again = Node::restored(topology, Surroundings { defaults: defaults(), ..Surroundings::default() }, |_| None);
+    let again =
+        Node::restored(topology, Surroundings { defaults: Some(defaults()), ..Surroundings::default() }, |_| None);
     assert_eq!(again.read(|topology| (topology.users().len(), topology.vhosts().count())), (0, 0));
 }
