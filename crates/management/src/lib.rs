@@ -2,6 +2,7 @@
 
 mod closing;
 pub mod control;
+pub mod definitions;
 mod host;
 pub mod json;
 pub mod pid;

@@ -2,6 +2,7 @@
 
 mod access;
 mod connections;
+mod definitions;
 mod listings;
 mod node;
 mod parameters;
@@ -28,6 +29,7 @@ pub struct Operation {
 const GROUPS: &[&[Operation]] = &[
     &access::OPERATIONS,
     &connections::OPERATIONS,
+    &definitions::OPERATIONS,
     &listings::OPERATIONS,
     &node::OPERATIONS,
     &parameters::OPERATIONS,
