@@ -90,6 +90,13 @@ pub enum StartError {
         reason: String,
     },
 
+    /// Definitions that the configuration names are wrong. Nothing of them was imported.
+    #[error("cannot import definitions: {reason}")]
+    Definitions {
+        /// What is wrong, and in which file.
+        reason: String,
+    },
+
     /// A running broker keeps its data in this folder.
     #[error("the data folder {} is in use by {holder} (stop it, or choose another folder with --data-dir)", path.display())]
     DataDirInUse {

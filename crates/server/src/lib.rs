@@ -1,5 +1,6 @@
 //! The node: sockets, tasks and time around the broker's decisions.
 
+mod boot_definitions;
 mod changes;
 mod clock;
 mod config;

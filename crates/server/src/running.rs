@@ -17,6 +17,7 @@ use leveret_broker::switches::{Part, Switch};
 use leveret_session::amqp091::BasicProperties;
 use tokio::sync::watch;
 
+use crate::boot_definitions;
 use crate::clock::SystemClock;
 use crate::config::{Config, SocketSettings};
 use crate::data_dir::DataDir;
@@ -97,7 +98,7 @@ pub(crate) fn begin(config: &Config, data_dir: Option<DataDir>, off: &[Part]) ->
         properties: Arc::new(BasicProperties),
         journal: Some(Arc::clone(&journal) as Arc<dyn Journal>),
         store: Some(Arc::clone(&store) as Arc<dyn MessageStore>),
-        defaults: Some(defaults),
+        defaults: Some(defaults).filter(|_| config.definitions.sources.is_empty()),
         name: config.node_name.as_str().into(),
         limits: config.limits,
     };
@@ -110,6 +111,7 @@ pub(crate) fn begin(config: &Config, data_dir: Option<DataDir>, off: &[Part]) ->
     seen.serve(&node);
     clock.serve(&node).map_err(threads)?;
     node.start_delays();
+    boot_definitions::import(&config.definitions, &node, access.login.hashing)?;
     let login = Login::start(&access.login, &node)?;
     let terms = Arc::new(ArcSwap::from_pointee(Terms::new(config, login.chain())));
     let workers = (0..config.threads.max(1))

@@ -71,7 +71,10 @@ impl Record {
 const fn is_declaration(record: &Record) -> bool {
     matches!(
         record,
-        Record::ExchangeDeclared { .. } | Record::QueueDeclared { .. } | Record::DelayNumbered { .. } | Record::Bound(_)
+        Record::ExchangeDeclared { .. }
+            | Record::QueueDeclared { .. }
+            | Record::DelayNumbered { .. }
+            | Record::Bound(_)
     )
 }
 
