@@ -42,12 +42,12 @@ macro_rules! groups {
 }
 
 groups! {
-    access: No,
+    access: Yes,
     clients: No,
     definitions: No,
     health: No,
     help: No,
-    limits: No,
+    limits: Yes,
     listings: No,
     logs: No,
     misc: No,
@@ -56,13 +56,13 @@ groups! {
     parameters: No,
     plugin_commands: No,
     plugins: No,
-    policies: No,
+    policies: Yes,
     replicas: No,
     status: No,
     tls: No,
     unreachable: No,
-    users: No,
-    vhosts: No,
+    users: Yes,
+    vhosts: Yes,
 }
 
 #[test]
