@@ -209,4 +209,25 @@ mod tests {
             fs::create_dir_all(folder.path().join(CRADLE)).unwrap();
         }
     }
+
+    #[test]
+    fn the_link_of_a_live_node_stays_and_that_of_a_dead_one_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two, links] = ["one", "two", "links"].map(|name| folder.path().join(name));
+        for folder in [&one, &two, &links] {
+            fs::create_dir(folder).unwrap();
+        }
+        let link = |data: &Path| Link { node: "rabbit@here".into(), socket: data.join(SOCKET) };
+        let leads_to = || fs::read_link(links.join("rabbit@here")).unwrap();
+        let listener = bind(&one).unwrap();
+        for _ in 0..2 {
+            link(&one).make_in(&links).unwrap();
+        }
+        assert!(link(&two).make_in(&links).is_err(), "the first one lives");
+        assert_eq!(leads_to(), one.join(SOCKET));
+        drop(listener);
+        link(&two).make_in(&links).unwrap();
+        assert_eq!(leads_to(), two.join(SOCKET));
+        assert_eq!(fs::read_dir(&links).unwrap().count(), 1);
+    }
 }

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::process::{Process, eventually, fill, folder};
+use crate::process::{DEADLINE, Process, eventually, fill, folder};
 
 #[test]
 fn nobody_else_can_connect() {
@@ -75,4 +75,31 @@ fn the_folder_may_have_a_long_name() {
     leveret_ctl::locate::connect(&found).unwrap();
     let unknown = leveret_ctl::find_socket(Some("nobody@nowhere"), None);
     assert!(unknown.unwrap_err().contains("no node nobody@nowhere was found"));
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let folder = folder();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    let wait_for = |word: &str| {
+        let mut octets = [0; 1024];
+        loop {
+            let count = socket.recv(&mut octets).unwrap_or_else(|error| panic!("{word}: {error}"));
+            if String::from_utf8_lossy(&octets[..count]).lines().any(|line| line == word) {
+                return;
+            }
+        }
+    };
+    let variables = [("NOTIFY_SOCKET", path.to_str().unwrap())];
+    let mut process = Process::spawn(folder.path(), &["--listen", "127.0.0.1:0"], &variables);
+    wait_for("READY=1");
+    process.done("reload");
+    for word in ["RELOADING=1", "READY=1"] {
+        wait_for(word);
+    }
+    process.terminate();
+    wait_for("STOPPING=1");
+    assert!(process.wait().success());
 }
