@@ -196,11 +196,11 @@ fn an_error_of_a_connection_names_the_method_and_the_code() {
         NAMED,
         OPEN,
         (
-            "[error] <0.7.1>",
+            "[error] <0.7.0>",
             "Error on AMQP connection <0.7.0> (A -> B - my app, vhost: '/', user: 'guest', state: running), channel 1:",
         ),
         (
-            "[error] <0.7.1>",
+            "[error] <0.7.0>",
             " operation channel.open caused a connection exception channel_error: \"second 'channel.open' seen\"",
         ),
         CLOSED,

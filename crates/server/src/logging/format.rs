@@ -303,9 +303,11 @@ fn string(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// Appends who logged: the connection and its channel, in the form of an Erlang process.
+/// Appends who logged: the connection, or one of its channels, in the form of an Erlang process.
 fn pid(record: &Record, out: &mut String) {
-    let _ = write!(out, "<0.{}.{}>", record.connection, record.channel);
+    // For a connection, the channel is who is to blame.
+    let channel = if record.category == LogCategory::Connection { 0 } else { record.channel };
+    let _ = write!(out, "<0.{}.{channel}>", record.connection);
 }
 
 fn domain(record: &Record, out: &mut String) {

@@ -11,7 +11,7 @@ fn record(is_complete: bool) -> Record {
         "closing AMQP connection <0.7.0> (a -> b):".to_owned(),
     );
     record.lines.push("client \"unexpectedly\" closed".to_owned());
-    record.category = LogCategory::Connection;
+    record.category = LogCategory::Channel;
     record.connection = 7;
     record.channel = 2;
     record.is_complete = is_complete;
@@ -48,7 +48,7 @@ fn a_line_of_text_is_what_its_format_says() {
     for (format, expected) in [
         ("$msg", message.to_owned()),
         ("$level$pid", "warning<0.7.2>".to_owned()),
-        ("$user|$peer|$absent|$domain", "a\\n\\u{9b}\"|127.0.0.1:1||rabbitmq.connection".to_owned()),
+        ("$user|$peer|$absent|$domain", "a\\n\\u{9b}\"|127.0.0.1:1||rabbitmq.channel".to_owned()),
         ("[$level] $", "[warning] $".to_owned()),
     ] {
         assert_eq!(text(&settings(format), &record(true)), format!("{expected}\n"), "{format}");
@@ -84,7 +84,7 @@ fn json_is_an_object_on_a_line() {
     let expected = concat!(
         r#"{"time":"2026-11-20 17:31:15.123456+00:00","level":"warning","#,
         r#""msg":"closing AMQP connection <0.7.0> (a -> b):\nclient \"unexpectedly\" closed","#,
-        r#""domain":"rabbitmq.connection","pid":"<0.7.2>","connection":7,"channel":2,"#,
+        r#""domain":"rabbitmq.channel","pid":"<0.7.2>","connection":7,"channel":2,"#,
         r#""user":"a\n\u009b\"","peer":"127.0.0.1:1","size":-7,"is":true}"#,
         "\n"
     );
@@ -115,7 +115,7 @@ fn json_has_the_fields_that_its_map_says() {
         (
             "is user:- time:- level:- msg:- peer:- size:-",
             "",
-            r#"{"is":true,"domain":"rabbitmq.connection","pid":"<0.7.2>","connection":7,"channel":2}"#,
+            r#"{"is":true,"domain":"rabbitmq.channel","pid":"<0.7.2>","connection":7,"channel":2}"#,
         ),
         ("*:-", "", "{}"),
     ] {
