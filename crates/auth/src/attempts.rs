@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use leveret_broker::Name;
 use leveret_broker::access::LoginAttempt;
@@ -67,7 +68,7 @@ pub(crate) enum Verdict<'a> {
 /// The counts of a node.
 #[derive(Debug, Default)]
 pub struct Attempts {
-    tracking: SourceTracking,
+    by_source: AtomicBool,
     counts: Mutex<Counted>,
 }
 
@@ -79,7 +80,16 @@ struct Counted {
 
 impl Attempts {
     pub(crate) fn new(tracking: SourceTracking) -> Self {
-        Self { tracking, counts: Mutex::default() }
+        Self { by_source: AtomicBool::new(tracking == SourceTracking::On), counts: Mutex::default() }
+    }
+
+    /// Whether sources are counted from now on. What was counted of them is forgotten when they are not.
+    pub fn track(&self, tracking: SourceTracking) {
+        let mut counts = self.counts.lock();
+        self.by_source.store(tracking == SourceTracking::On, Ordering::Relaxed);
+        if tracking == SourceTracking::Off {
+            counts.by_source.clear();
+        }
     }
 
     /// The counts by protocol.
@@ -105,7 +115,7 @@ impl Attempts {
         log(attempt, verdict);
         let mut counts = self.counts.lock();
         counts.by_protocol.entry(attempt.protocol).or_default().add(verdict);
-        if self.tracking == SourceTracking::Off {
+        if !self.by_source.load(Ordering::Relaxed) {
             return;
         }
         let source = Source {
@@ -194,6 +204,8 @@ mod tests {
                 SourceTracking::Off => assert!(sources.is_empty()),
                 SourceTracking::On => assert_eq!(sources, [("alice".into(), amqp091), ("bob".into(), mqtt)]),
             }
+            attempts.track(SourceTracking::Off);
+            assert!(attempts.by_source().is_empty());
             attempts.reset();
             assert!(attempts.by_protocol().is_empty() && attempts.by_source().is_empty());
         }

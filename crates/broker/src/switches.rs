@@ -22,6 +22,8 @@ pub enum Part {
     Delayed,
     /// Logging in with the certificate of a TLS connection.
     External,
+    /// Serving clients. It is off while the node is under maintenance, for those who ask; it keeps nobody out.
+    Service,
 }
 
 /// Whether a part can be used.

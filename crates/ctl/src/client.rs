@@ -57,10 +57,7 @@ pub(crate) struct Reply {
 #[derive(Debug)]
 pub(crate) enum Error {
     /// The node took too long.
-    TimedOut {
-        /// Its name, as far as it is known.
-        node: String,
-    },
+    TimedOut,
     /// It failed.
     Failed(Failure),
 }
@@ -90,18 +87,9 @@ pub(crate) fn call(
             None => asking.await.map_err(Error::Failed),
             Some(limit) => tokio::time::timeout(limit, asking)
                 .await
-                .map_or_else(|_| Err(Error::TimedOut { node: name(target) }), |result| result.map_err(Error::Failed)),
+                .map_or_else(|_| Err(Error::TimedOut), |result| result.map_err(Error::Failed)),
         }
     })
-}
-
-/// What to call the node.
-fn name(target: &Target) -> String {
-    match target {
-        Target::Remote { url, .. } => url.clone(),
-        Target::Local { node: Some(node), .. } => node.clone(),
-        Target::Local { node: None, .. } => "on this machine".to_owned(),
-    }
 }
 
 async fn ask(target: &Target, operation: &str, arguments: &Value, take: Take<'_>) -> Result<Value, Failure> {
@@ -164,7 +152,7 @@ fn unreachable_node(target: &Target, reason: &str) -> Failure {
          * It keeps its data in another folder: name it with --data-dir FOLDER, or the node with -n NAME\n \
          * You may not open its control socket: use the account that the node runs under, or root\n \
          * It is on another machine: use --node http://HOST:15672 --user NAME",
-        name(target)
+        target.usual_name()
     );
     Failure::plain(Exit::Unavailable, text)
 }

@@ -1,9 +1,9 @@
 //! What `help` says.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal;
 
 use crate::commands;
+use crate::output::sections::bold;
 use crate::parse::general_flags;
 use crate::spec::{Command, Count, Flag, Takes};
 use crate::tool::Tool;
@@ -12,11 +12,6 @@ use crate::tool::Tool;
 const NAMES: usize = 30;
 /// How alike a command's name has to be to be suggested, from 0 to 1.
 const ALIKE: f64 = 0.8;
-
-/// Emphasises text for people.
-fn bold(text: &str) -> String {
-    if std::io::stdout().is_terminal() { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
-}
 
 /// All commands of a tool.
 pub(crate) fn of_tool(tool: Tool) -> String {

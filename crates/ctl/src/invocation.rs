@@ -1,18 +1,19 @@
 //! A command with everything it was given.
 
+use std::cell::OnceCell;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ArgMatches;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client::{self, Line, Reply};
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Answer, Formatter, Rows};
-use crate::parse;
-use crate::spec::{Command, Head};
+use crate::spec::{Command, Head, Needs};
 use crate::tool::Tool;
+use crate::{locate, parse};
 
 /// What every command can be told.
 #[derive(Debug, Clone)]
@@ -40,6 +41,20 @@ pub(crate) enum Target {
     },
     /// One whose management listener is there.
     Remote { url: String, user: String, password_file: Option<PathBuf>, ca_file: Option<PathBuf> },
+}
+
+impl Target {
+    /// What to call it before it was asked.
+    pub(crate) fn usual_name(&self) -> String {
+        match self {
+            Self::Remote { url, .. } => url.clone(),
+            Self::Local { node: Some(node), .. } => locate::full_name(node),
+            Self::Local { node: None, .. } => {
+                let set = std::env::var("RABBITMQ_NODENAME").ok().filter(|name| !name.is_empty());
+                locate::full_name(set.as_deref().unwrap_or("rabbit"))
+            }
+        }
+    }
 }
 
 /// How long the node may take.
@@ -76,7 +91,12 @@ pub(crate) struct Invocation {
     arguments: Vec<String>,
     pub(crate) general: General,
     matches: ArgMatches,
+    /// What the node calls itself, once it was asked.
+    node: OnceCell<String>,
 }
+
+/// How long the node may take to say whether its broker runs, where nobody says how long a command may take.
+const PHASE_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Invocation {
     pub(crate) const fn new(
@@ -86,12 +106,13 @@ impl Invocation {
         general: General,
         matches: ArgMatches,
     ) -> Self {
-        Self { tool, command, arguments, general, matches }
+        Self { tool, command, arguments, general, matches, node: OnceCell::new() }
     }
 
     /// Does it all: looks at what was given, says what begins, does it, writes what came of it.
     pub(crate) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
         (self.command.validate)(self)?;
+        self.check_needs()?;
         if !self.is_hushed()
             && let Some(banner) = (self.command.banner)(self)
         {
@@ -105,6 +126,75 @@ impl Invocation {
         let answer = (self.command.run)(self)?;
         let headers = self.general.headers && self.command.head == Head::Names;
         output::print(out, answer, self.general.formatter, headers)
+    }
+
+    /// Refuses to begin if the node is not as the command needs it.
+    fn check_needs(&self) -> Result<(), Failure> {
+        let (is_met, text) = match self.command.needs {
+            Needs::Nothing => return Ok(()),
+            Needs::Running => (
+                self.phase()? == "running",
+                "this command requires the 'rabbit' app to be running on the target node. Start it with 'rabbitmqctl start_app'.",
+            ),
+            Needs::Stopped => (
+                self.phase()? == "stopped",
+                "this command requires the 'rabbit' app to be stopped on the target node. Stop it with 'rabbitmqctl stop_app'.",
+            ),
+        };
+        if is_met { Ok(()) } else { Err(parse::unmet(self.tool, self.command, &self.arguments, text)) }
+    }
+
+    /// What the node's broker is at: `starting`, `running`, `stopping` or `stopped`.
+    pub(crate) fn phase(&self) -> Result<String, Failure> {
+        let limit = self.timeout().or(self.general.timeout.is_none().then_some(PHASE_TIMEOUT));
+        let result = self.ask("phase", &json!({}), limit, &mut |_| Ok(()))?;
+        let text = |key: &str| result.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        // The first answer counts: a node does not change its name.
+        let _ = self.node.set(text("node"));
+        Ok(text("phase"))
+    }
+
+    /// What to call the node: as it was given, else as it calls itself, else as one on this machine is called.
+    pub(crate) fn node(&self) -> String {
+        match &self.general.target {
+            Target::Local { node: Some(node), .. } => locate::full_name(node),
+            Target::Remote { .. } | Target::Local { node: None, .. } => {
+                self.node.get().cloned().unwrap_or_else(|| self.general.target.usual_name())
+            }
+        }
+    }
+
+    /// Whether the node is asked over the network.
+    pub(crate) const fn is_remote(&self) -> bool {
+        matches!(self.general.target, Target::Remote { .. })
+    }
+
+    /// Says something while the command is at work, unless nothing but the answer is to be said.
+    pub(crate) fn say(&self, text: &str) -> Result<(), Failure> {
+        if self.is_hushed() {
+            return Ok(());
+        }
+        let mut out = std::io::stdout();
+        output::write(&mut out, text)?;
+        output::flush(&mut out)
+    }
+
+    /// Another command for the same node, with these arguments.
+    pub(crate) fn another(&self, arguments: &[&str]) -> Result<Option<Self>, Failure> {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Ok(match parse::parse(Tool::Leveret, &arguments)? {
+            parse::Parsed::Help(_) => None,
+            parse::Parsed::Command(mut command) => {
+                command.general.target.clone_from(&self.general.target);
+                command.general.timeout = self.general.timeout;
+                Some(*command)
+            }
+        })
+    }
+
+    /// The formatter that was asked for; a table, if none was.
+    pub(crate) fn formatter(&self) -> Formatter {
+        self.general.formatter.unwrap_or(Formatter::Table)
     }
 
     /// Whether only the answer itself is to be written.
@@ -197,18 +287,38 @@ impl Invocation {
         arguments: &Value,
         take: &mut dyn FnMut(Line) -> Result<(), Failure>,
     ) -> Result<Value, Failure> {
-        client::call(&self.general.target, operation, arguments, self.timeout(), take).map_err(|error| match error {
-            client::Error::TimedOut { node } => {
-                let seconds = self.timeout().unwrap_or_default().as_secs();
-                let operation = self.command.name;
-                let text = format!(
-                    "Error: operation {operation} on node {node} timed out. Timeout value used: {}",
-                    seconds * 1000
-                );
-                Failure::plain(Exit::Temporary, text)
-            }
+        self.ask(operation, arguments, self.timeout(), take)
+    }
+
+    /// The same with a limit of its own.
+    pub(crate) fn call_within(
+        &self,
+        operation: &str,
+        arguments: &Value,
+        limit: Option<Duration>,
+        take: &mut dyn FnMut(Line) -> Result<(), Failure>,
+    ) -> Result<Value, Failure> {
+        self.ask(operation, arguments, limit, take)
+    }
+
+    fn ask(
+        &self,
+        operation: &str,
+        arguments: &Value,
+        limit: Option<Duration>,
+        take: &mut dyn FnMut(Line) -> Result<(), Failure>,
+    ) -> Result<Value, Failure> {
+        client::call(&self.general.target, operation, arguments, limit, take).map_err(|error| match error {
+            client::Error::TimedOut => self.timed_out(limit.unwrap_or_default()),
             client::Error::Failed(failure) => failure,
         })
+    }
+
+    /// What is said when something took too long.
+    pub(crate) fn timed_out(&self, limit: Duration) -> Failure {
+        let (name, node, limit) = (self.command.name, self.node(), limit.as_millis());
+        let text = format!("Error: operation {name} on node {node} timed out. Timeout value used: {limit}");
+        Failure::plain(Exit::Temporary, text)
     }
 
     /// A fault of what was given, found while looking at it: with what was given and how to call the command.

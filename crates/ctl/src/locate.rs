@@ -38,7 +38,8 @@ fn find(
     if let Some(folder) = data_dir {
         return in_folder(folder).ok_or_else(|| format!("no node runs in {}", folder.display()));
     }
-    let name = full_name(node.unwrap_or("rabbit"));
+    let named = variable("RABBITMQ_NODENAME").map(|name| name.to_string_lossy().into_owned());
+    let name = full_name(node.or(named.as_deref()).unwrap_or("rabbit"));
     let set = || {
         let folders = [variable("LEVERET_DATA_DIR"), variable("RABBITMQ_MNESIA_DIR")];
         let below_base = variable("RABBITMQ_MNESIA_BASE").map(|base| base.join(&name));
@@ -131,7 +132,7 @@ fn at<T>(socket: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<
 }
 
 /// The node's whole name, with this machine's if it has none.
-fn full_name(node: &str) -> String {
+pub(crate) fn full_name(node: &str) -> String {
     if node.contains('@') {
         return node.to_owned();
     }

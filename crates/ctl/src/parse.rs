@@ -229,10 +229,18 @@ fn refusal(tool: Tool, command: &'static Command, arguments: &[String], error: &
 
 /// A command line that cannot be, with what was given and how to call the command.
 pub(crate) fn invalid(tool: Tool, command: &'static Command, arguments: &[String], reason: &str) -> Failure {
+    refuse(tool, command, arguments, &format!("Error (argument validation): {reason}"))
+}
+
+/// A command that the node is not ready for, in the same form.
+pub(crate) fn unmet(tool: Tool, command: &'static Command, arguments: &[String], reason: &str) -> Failure {
+    refuse(tool, command, arguments, &format!("Error: {reason}"))
+}
+
+fn refuse(tool: Tool, command: &'static Command, arguments: &[String], reason: &str) -> Failure {
     let usage = help::usage(tool, command);
     let given = shown(command, arguments);
-    let text = format!("Error (argument validation): {reason}\nArguments given:\n\t{given}\n\n{usage}");
-    Failure::plain(Exit::Usage, text)
+    Failure::plain(Exit::Usage, format!("{reason}\nArguments given:\n\t{given}\n\n{usage}"))
 }
 
 /// The command line without passwords: what is written to standard error is often kept.

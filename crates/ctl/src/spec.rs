@@ -56,6 +56,27 @@ impl Section {
     }
 }
 
+/// What a command needs before it says or does anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// No node: it sees to that by itself, if at all.
+    Nothing,
+    /// A node whose broker runs.
+    Running,
+    /// A node whose broker is stopped, while its process goes on.
+    Stopped,
+}
+
+impl Needs {
+    /// What most commands of a section need.
+    const fn of(section: Section) -> Self {
+        match section {
+            Section::Help | Section::Nodes | Section::Plugins => Self::Nothing,
+            _ => Self::Running,
+        }
+    }
+}
+
 /// Something that stands without a name in front of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Positional {
@@ -149,6 +170,7 @@ pub(crate) struct Command {
     pub(crate) timeout: Option<u32>,
     /// Whether tables of it begin with the names of the columns.
     pub(crate) head: Head,
+    pub(crate) needs: Needs,
     /// Looks at what was given before anything is said or done.
     pub(crate) validate: fn(&Invocation) -> Result<(), Failure>,
     /// What is said before it begins.
@@ -176,6 +198,7 @@ impl Command {
             notes: "",
             timeout: None,
             head: Head::Names,
+            needs: Needs::of(section),
             validate: |_| Ok(()),
             banner: |_| None,
             run,
@@ -216,6 +239,12 @@ impl Command {
     /// Tables without the names of the columns, as RabbitMQ's command has them.
     pub(crate) const fn headless(mut self) -> Self {
         self.head = Head::None;
+        self
+    }
+
+    /// What it needs, if not what most of its section do.
+    pub(crate) const fn needs(mut self, needs: Needs) -> Self {
+        self.needs = needs;
         self
     }
 

@@ -1,12 +1,21 @@
 //! The commands. One file per group, each with its table.
 
 mod access;
+mod cluster;
 mod definitions;
+mod diagnostics;
+mod flags;
+mod health;
 mod help;
 mod listings;
+mod logs;
+mod nodes;
 mod operations;
 mod parameters;
+mod plugins;
 mod policies;
+mod status;
+mod upgrade;
 mod users;
 mod vhosts;
 
@@ -19,12 +28,21 @@ use crate::tool::Tool;
 /// All groups.
 const GROUPS: &[&[Command]] = &[
     access::COMMANDS,
+    cluster::COMMANDS,
     definitions::COMMANDS,
+    diagnostics::COMMANDS,
+    flags::COMMANDS,
+    health::COMMANDS,
     help::COMMANDS,
     listings::COMMANDS,
+    logs::COMMANDS,
+    nodes::COMMANDS,
     operations::COMMANDS,
     parameters::COMMANDS,
+    plugins::COMMANDS,
     policies::COMMANDS,
+    status::COMMANDS,
+    upgrade::COMMANDS,
     users::COMMANDS,
     vhosts::COMMANDS,
 ];

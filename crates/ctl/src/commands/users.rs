@@ -10,7 +10,7 @@ use crate::failure::{Exit, Failure};
 use crate::invocation::Invocation;
 use crate::output::{Answer, Style};
 use crate::password;
-use crate::spec::{Command, Flag, Positional, Section, Takes};
+use crate::spec::{Command, Flag, Needs, Positional, Section, Takes};
 
 const USERNAME: Positional = Positional::one("username", "the user");
 const PASSWORD: Positional = Positional::optional("password", "its password; better not here, see below").secret();
@@ -73,6 +73,7 @@ pub(super) const COMMANDS: &[Command] = &[
             )],
         )
         .notes(password::NOTES)
+        .needs(Needs::Nothing)
         .validate(validate_hash_password)
         .banner(|_| Some("Will hash provided password".to_owned())),
     Command::new("list_users", Section::Users, "List user names and tags", list_users)

@@ -4,6 +4,7 @@ mod csv;
 mod erlang;
 mod json;
 mod pretty;
+pub(crate) mod sections;
 mod table;
 
 use std::io::Write;

@@ -3,12 +3,19 @@
 mod access;
 mod connections;
 mod definitions;
+mod flags;
+mod health;
 mod listings;
+mod logins;
+mod logs;
+mod machine;
+mod maintenance;
 mod node;
 mod parameters;
 mod plugins;
 mod policies;
 mod queues;
+mod status;
 mod users;
 mod vhosts;
 
@@ -30,12 +37,19 @@ const GROUPS: &[&[Operation]] = &[
     &access::OPERATIONS,
     &connections::OPERATIONS,
     &definitions::OPERATIONS,
+    &flags::OPERATIONS,
+    &health::OPERATIONS,
     &listings::OPERATIONS,
+    &logins::OPERATIONS,
+    &logs::OPERATIONS,
+    &machine::OPERATIONS,
+    &maintenance::OPERATIONS,
     &node::OPERATIONS,
     &parameters::OPERATIONS,
     &plugins::OPERATIONS,
     &policies::OPERATIONS,
     &queues::OPERATIONS,
+    &status::OPERATIONS,
     &users::OPERATIONS,
     &vhosts::OPERATIONS,
 ];

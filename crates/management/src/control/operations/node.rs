@@ -61,9 +61,9 @@ fn done(result: Result<(), crate::HostError>) -> Result<Value, Failure> {
     Ok(Value::Null)
 }
 
-/// That somebody answers, and whether the broker runs.
+/// That somebody answers, who it is, and whether the broker runs.
 fn ping(call: &Call<'_>) -> Value {
-    json!({ "phase": call.host.phase().name() })
+    json!({ "phase": call.host.phase().name(), "node": call.host.facts().node_name })
 }
 
 /// Waits until the broker runs, at most `timeout_ms`.
