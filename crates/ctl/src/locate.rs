@@ -39,11 +39,14 @@ fn find(
         return in_folder(folder).ok_or_else(|| format!("no node runs in {}", folder.display()));
     }
     let named = variable("RABBITMQ_NODENAME").map(|name| name.to_string_lossy().into_owned());
-    let name = full_name(node.or(named.as_deref()).unwrap_or("rabbit"));
+    let usual = full_name(named.as_deref().unwrap_or("rabbit"));
+    let name = node.map_or_else(|| usual.clone(), full_name);
     let set = || {
         let folders = [variable("LEVERET_DATA_DIR"), variable("RABBITMQ_MNESIA_DIR")];
+        // They are the usual node's. Who names another one must not stop this one.
+        let folders = folders.into_iter().flatten().filter(|_| name == usual);
         let below_base = variable("RABBITMQ_MNESIA_BASE").map(|base| base.join(&name));
-        folders.into_iter().flatten().chain(below_base).find_map(|folder| in_folder(&folder))
+        folders.chain(below_base).find_map(|folder| in_folder(&folder))
     };
     let linked = || link_folders.iter().find_map(|folder| linked(folder, &name));
     // Who names a node means that one, whatever is set for the one that is meant otherwise.
@@ -195,6 +198,8 @@ mod tests {
         assert_eq!(find(Some("x@y"), Some(&one), &folders, in_two), Ok(sockets[0].clone()), "the folder wins");
         assert_eq!(find(Some("one@here"), None, &folders, in_two), Ok(link.clone()), "then the name");
         assert_eq!(find(None, None, &folders, in_two), Ok(sockets[1].clone()), "then the environment");
+        let other = find(Some("three"), None, &folders, in_two).unwrap_err();
+        assert!(other.contains("three@"), "the environment means another one: {other}");
         let missing = find(Some("two"), None, &folders, below).unwrap_err();
         assert!(missing.contains("one@here"), "{missing}");
         fs::rename(&two, temporary.path().join(full_name("two"))).unwrap();

@@ -23,7 +23,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "join_cluster",
         "Fails: there are no clusters",
         "[--disc|--ram] <existing_cluster_member>",
-        &[Positional::one("node", "a member of the cluster")],
+        &[Positional::one("member", "a member of the cluster")],
         &[Flag::switch("disc", "as a node with a disk"), Flag::switch("ram", "as a node without one")],
     )
     .needs(Needs::Stopped),
@@ -31,10 +31,10 @@ pub(super) const COMMANDS: &[Command] = &[
         "forget_cluster_node",
         "Fails: there are no clusters",
         "[--offline] <existing_cluster_member_node>",
-        &[Positional::one("node", "the member to remove")],
+        &[Positional::one("member", "the member to remove")],
         &[Flag::switch("offline", "while this node is stopped")],
     )
-    .banner(|call| Some(format!("Removing node {} from the cluster", call.required("node")))),
+    .banner(|call| Some(format!("Removing node {} from the cluster", call.required("member")))),
     refused(
         "change_cluster_node_type",
         "Fails: there are no clusters",
@@ -55,7 +55,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "update_cluster_nodes",
         "Fails: there are no clusters",
         "<seed_node>",
-        &[Positional::one("node", "a member of the cluster")],
+        &[Positional::one("member", "a member of the cluster")],
         &[],
     )
     .needs(Needs::Stopped),

@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Map, Value, json};
 use x509_parser::pem::Pem;
+use x509_parser::time::ASN1Time;
 
 use super::status::is_json;
 use crate::failure::{Exit, Failure};
@@ -436,10 +437,17 @@ fn read_certificates(file: &str, text: &str) -> Result<Vec<Certificate>, Failure
             pem: text.to_owned(),
             subject: certificate.subject().to_string(),
             issuer: certificate.issuer().to_string(),
-            ends: (end.timestamp(), end.to_string()),
+            ends: (end.timestamp(), iso(end)),
         });
     }
     Ok(all)
+}
+
+/// A time such as `2027-02-28 18:13:13Z`.
+fn iso(time: ASN1Time) -> String {
+    let time = time.to_datetime();
+    let (year, month, day) = (time.year(), u8::from(time.month()), time.day());
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}Z", time.hour(), time.minute(), time.second())
 }
 
 impl Certificate {
@@ -449,8 +457,8 @@ impl Certificate {
     }
 
     fn json(&self) -> Value {
-        let Self { file, subject, issuer, ends: (_, end), pem } = self;
-        json!({ "file": file, "subject": subject, "issuer": issuer, "expires_on": end, "pem": pem })
+        let Self { file, subject, issuer, ends: (_, end), .. } = self;
+        json!({ "file": file, "subject": subject, "issuer": issuer, "expires_on": end })
     }
 }
 
@@ -461,7 +469,14 @@ fn certificates(call: &Invocation) -> Result<Answer, Failure> {
     } else {
         all.iter().map(Certificate::line).collect::<Vec<_>>().join("\n")
     };
-    let value = json!({ "certificates": all.iter().map(Certificate::json).collect::<Vec<_>>(), "result": "ok" });
+    let with_pem = |certificate: &Certificate| {
+        let mut value = certificate.json();
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("pem".to_owned(), json!(certificate.pem));
+        }
+        value
+    };
+    let value = json!({ "certificates": all.iter().map(with_pem).collect::<Vec<_>>(), "result": "ok" });
     Ok(Answer::Report { text, value })
 }
 
@@ -643,6 +658,11 @@ mod tests {
         for (now, days, found) in [(0, 1, 1), (0, 11, 2), (0, 10, 1), (99 * SECONDS_IN_DAY, 0, 2), (0, i64::MAX, 3)] {
             assert_eq!(expiring(&all, now, days).len(), found, "{now} {days}");
         }
+    }
+
+    #[test]
+    fn times_are_written_as_rabbitmq_does() {
+        assert_eq!(iso(ASN1Time::from_timestamp(1_803_838_393).unwrap()), "2027-02-28 18:13:13Z");
     }
 
     #[test]

@@ -83,4 +83,14 @@ mod tests {
             assert!(!command.about.is_empty() && !command.tools.is_empty(), "{}", command.name);
         }
     }
+
+    #[test]
+    fn no_argument_is_taken_for_a_general_option() {
+        for command in of(Tool::Leveret) {
+            for place in command.positionals {
+                let general = crate::parse::general_flags().into_iter().any(|flag| flag.name == place.name);
+                assert!(!general, "{} {}", command.name, place.name);
+            }
+        }
+    }
 }

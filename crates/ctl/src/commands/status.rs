@@ -292,7 +292,7 @@ fn environment(call: &Invocation) -> Result<Answer, Failure> {
 }
 
 /// Commands whose output is a report, and which of them are for each vhost.
-const REPORTED: [(&str, bool); 13] = [
+const REPORTED: [(&str, bool); 14] = [
     ("status", false),
     ("cluster_status", false),
     ("environment", false),
@@ -305,6 +305,7 @@ const REPORTED: [(&str, bool); 13] = [
     ("list_permissions", true),
     ("list_policies", true),
     ("list_global_parameters", false),
+    ("list_parameters", true),
     ("list_vhost_limits", true),
 ];
 

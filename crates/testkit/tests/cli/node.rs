@@ -95,6 +95,8 @@ impl Node {
         // Without it, RabbitMQ reads the one of the machine.
         fs::write(folder.path().join("rabbitmq.conf"), "").unwrap();
         if let Broker::Leveret { program } = &broker {
+            // Without it, all plugins are on, and those of two nodes want the same port.
+            fs::write(folder.path().join("enabled_plugins"), "[].\n").unwrap();
             fs::create_dir(folder.path().join("tools")).unwrap();
             for tool in TOOLS {
                 symlink(program, folder.path().join("tools").join(tool)).unwrap();

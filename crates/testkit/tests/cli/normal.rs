@@ -95,7 +95,7 @@ fn values(text: &str, modes: &[Mode], known: &Known) -> String {
             text.replace(part, name)
         };
     }
-    for level in [pids, times, ports, base64, random_names] {
+    for level in [other_nodes, pids, times, ports, base64, random_names] {
         text = level(&text);
     }
     if has(Mode::Hashes) {
@@ -108,6 +108,14 @@ fn values(text: &str, modes: &[Mode], known: &Known) -> String {
         text = words(&text, is_number, |word| Some(number(word)));
     }
     ESCAPES.iter().fold(text, |text, (escape, mark)| text.replace(mark, escape))
+}
+
+/// Which other nodes run on the machine.
+fn other_nodes(text: &str) -> String {
+    const LIST: &str = "(nodes here: ";
+    let Some((before, after)) = text.split_once(LIST) else { return text.to_owned() };
+    let rest = after.split_once(';').map_or(after, |(_, rest)| rest);
+    format!("{before}{LIST}{{nodes}};{rest}")
 }
 
 /// What the node logs while `RabbitMQ`'s tool waits for it comes out of the tool, too: `17:53:13.448 [warning] ...`.

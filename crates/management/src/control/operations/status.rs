@@ -44,7 +44,7 @@ fn status(call: &Call<'_>) -> Result<Value, Failure> {
         "listeners": listeners(call.host, &facts.node_name),
         "log_files": call.host.logs().locations(),
         "node": facts.node_name,
-        "os": facts.system,
+        "os": facts.system.split_whitespace().next(),
         "pid": facts.pid,
         "product_name": "Leveret",
         "product_version": facts.version,
