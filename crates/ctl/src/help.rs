@@ -8,8 +8,10 @@ use crate::parse::general_flags;
 use crate::spec::{Command, Count, Flag, Takes};
 use crate::tool::Tool;
 
-/// Width of the column with names.
+/// Width of the column with names, at least.
 const NAMES: usize = 30;
+/// Spaces behind the longest of them.
+const GAP: usize = 2;
 /// How alike a command's name has to be to be suggested, from 0 to 1.
 const ALIKE: f64 = 0.8;
 
@@ -23,13 +25,14 @@ pub(crate) fn of_tool(tool: Tool) -> String {
     );
     let mut all: Vec<&Command> = commands::of(tool).collect();
     all.sort_by_key(|command| (command.section, command.name));
+    let width = all.iter().map(|command| command.name.len() + GAP).max().unwrap_or_default().max(NAMES);
     let mut section = None;
     for command in all {
         if section != Some(command.section) {
             section = Some(command.section);
             let _ = write!(text, "\n{}:\n\n", bold(command.section.title()));
         }
-        let _ = writeln!(text, "   {:NAMES$}{}", command.name, command.about);
+        let _ = writeln!(text, "   {:width$}{}", command.name, command.about);
     }
     let _ = write!(text, "\nUse '{name} help <command>' to learn more about a specific command");
     text

@@ -3,8 +3,6 @@
 //! Each command is an entry of a table (`commands/`). From the table are made the parser, help, completions and manual pages. A command
 //! asks the node for operations (`client.rs`) and gives an [`Answer`](output::Answer), which a formatter writes.
 
-#![allow(dead_code, reason = "the commands that use the rest of this follow")]
-
 mod client;
 mod columns;
 mod commands;

@@ -14,6 +14,8 @@ mod operations;
 mod parameters;
 mod plugins;
 mod policies;
+mod replicas;
+mod sealing;
 mod status;
 mod upgrade;
 mod users;
@@ -41,6 +43,8 @@ const GROUPS: &[&[Command]] = &[
     parameters::COMMANDS,
     plugins::COMMANDS,
     policies::COMMANDS,
+    replicas::COMMANDS,
+    sealing::COMMANDS,
     status::COMMANDS,
     upgrade::COMMANDS,
     users::COMMANDS,

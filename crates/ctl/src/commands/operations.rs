@@ -44,7 +44,7 @@ pub(super) const COMMANDS: &[Command] = &[
     .banner(|it| {
         let reason = it.required("explanation");
         let whose = if it.is_set("global") {
-            "to node (across all vhosts)".to_owned()
+            format!("to node {} (across all vhosts)", it.node())
         } else {
             format!("in vhost {}", it.vhost())
         };

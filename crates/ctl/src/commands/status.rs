@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::failure::{Exit, Failure};
 use crate::invocation::Invocation;
-use crate::output::sections::{Sections, Unit, bold, number, percent, text, texts};
+use crate::output::sections::{Sections, Unit, number, percent, text, texts};
 use crate::output::{Answer, Formatter};
 use crate::spec::{Command, Flag, Needs, Section, Takes};
 use crate::tool::Tool;
@@ -338,11 +338,6 @@ fn server_version(call: &Invocation) -> Result<Answer, Failure> {
 fn erlang_version(call: &Invocation) -> Result<Answer, Failure> {
     let facts = call.call("facts", &json!({}))?.result;
     Ok(Answer::Text(format!("none (Leveret {} needs no Erlang)", text(&facts, "version"))))
-}
-
-/// An answer with a heading before each group of lines, as some diagnostics have it.
-pub(super) fn titled(title: &str, lines: &[String]) -> String {
-    format!("{}\n\n{}", bold(title), lines.join("\n"))
 }
 
 /// Whether the formatter is JSON.

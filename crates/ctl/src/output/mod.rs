@@ -65,8 +65,6 @@ pub(crate) enum Style {
     /// Texts as they are, lists as `[a, b]`, objects as `[{"key","value"}]`.
     #[default]
     Plain,
-    /// As JSON.
-    Json,
     /// Texts and keys within it are names, which Erlang writes without quotes where it can.
     Atoms,
     /// Of a table of the protocol, which is a list of name, type and value: as `[{"name",value}]`.
@@ -101,11 +99,6 @@ impl Column {
         Self { name: name.to_owned(), style: Style::Plain }
     }
 
-    /// A column with values as JSON.
-    pub(crate) fn json(name: &str) -> Self {
-        Self { name: name.to_owned(), style: Style::Json }
-    }
-
     /// A column with tables of the protocol.
     pub(crate) fn table(name: &str) -> Self {
         Self { name: name.to_owned(), style: Style::Table }
@@ -123,8 +116,6 @@ impl Column {
             (Style::Plain, value) => table::inline(value),
             (Style::Atoms, value) => table::inline_atoms(value),
             (Style::Table, value) => table::of_protocol(value),
-            (Style::Json, Value::String(text)) => text.clone(),
-            (Style::Json, value) => value.to_string(),
         }
     }
 }
