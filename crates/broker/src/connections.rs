@@ -29,6 +29,8 @@ struct Connection {
     peer: Arc<Peer>,
     since: Timestamp,
     open: Option<Open>,
+    /// Whether an operator ended it. Its client may take some time to go.
+    is_ended: bool,
 }
 
 /// What an open connection counts for.
@@ -67,7 +69,7 @@ impl Connection {
 
 impl Connections {
     pub(crate) fn insert(&mut self, id: ConnectionId, mailbox: Arc<Mailbox>, peer: Arc<Peer>, since: Timestamp) {
-        self.all.insert(id, Connection { mailbox, peer, since, open: None });
+        self.all.insert(id, Connection { mailbox, peer, since, open: None, is_ended: false });
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -78,9 +80,12 @@ impl Connections {
         self.all.values().map(|connection| &connection.mailbox)
     }
 
-    /// What is known of each, in no particular order.
+    /// What is known of each, in no particular order, but for those that an operator ended.
     pub(crate) fn known(&self) -> impl Iterator<Item = (KnownConnection, &Arc<Mailbox>)> {
-        self.all.iter().map(|(id, connection)| (connection.known(*id), &connection.mailbox))
+        self.all
+            .iter()
+            .filter(|(_, connection)| !connection.is_ended)
+            .map(|(id, connection)| (connection.known(*id), &connection.mailbox))
     }
 
     /// What is known of one.
@@ -88,9 +93,11 @@ impl Connections {
         self.all.get(&id).map(|connection| connection.known(id))
     }
 
-    /// The mailbox of one.
-    pub(crate) fn mailbox(&self, id: ConnectionId) -> Option<&Arc<Mailbox>> {
-        self.all.get(&id).map(|connection| &connection.mailbox)
+    /// Ends one, which is not known any more from then on; gives its mailbox, to tell it. None if it was ended before.
+    pub(crate) fn end(&mut self, id: ConnectionId) -> Option<&Arc<Mailbox>> {
+        let connection = self.all.get_mut(&id).filter(|connection| !connection.is_ended)?;
+        connection.is_ended = true;
+        Some(&connection.mailbox)
     }
 
     /// The open ones.

@@ -125,7 +125,7 @@ impl Invocation {
         }
         let answer = (self.command.run)(self)?;
         let headers = self.general.headers && self.command.head == Head::Names;
-        output::print(out, answer, self.general.formatter, headers)
+        output::print(out, answer, Some(self.formatter()), headers)
     }
 
     /// Refuses to begin if the node is not as the command needs it.
@@ -192,9 +192,9 @@ impl Invocation {
         })
     }
 
-    /// The formatter that was asked for; a table, if none was.
+    /// The formatter that was asked for, or the command's own.
     pub(crate) fn formatter(&self) -> Formatter {
-        self.general.formatter.unwrap_or(Formatter::Table)
+        self.general.formatter.unwrap_or(self.command.formatter)
     }
 
     /// Whether only the answer itself is to be written.

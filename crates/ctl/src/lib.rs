@@ -29,6 +29,9 @@ pub use generate::{completions, manual, parser};
 pub use locate::{SOCKET, find_socket};
 pub use tool::Tool;
 
+/// The version of RabbitMQ that this takes the place of, which clients and scripts are told unless somebody sets another one.
+pub const RABBITMQ_VERSION: &str = "4.3.5";
+
 /// Runs a command line, which comes without the name of the tool. The exit code is one of those in [`Exit`].
 pub fn run(tool: Tool, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<String> =

@@ -37,6 +37,9 @@ pub(crate) fn parse(tool: Tool, arguments: &[String]) -> Result<Parsed, Failure>
     let command = match named {
         Named::Known(command) => command,
         Named::Unknown(name) => return Err(Failure::plain(Exit::Usage, help::unknown_command(tool, name))),
+        Named::None if arguments.iter().any(|argument| argument == "--version") => {
+            return Ok(Parsed::Help(crate::RABBITMQ_VERSION.to_owned()));
+        }
         Named::None => return Err(Failure::plain(Exit::Usage, help::of_tool(tool))),
     };
     let parser = tool_parser(tool);

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::invocation::Invocation;
-use crate::output::Answer;
+use crate::output::{Answer, Formatter};
 use crate::tool::Tool;
 
 /// The sections of `help`, in its order.
@@ -171,6 +171,8 @@ pub(crate) struct Command {
     /// Whether tables of it begin with the names of the columns.
     pub(crate) head: Head,
     pub(crate) needs: Needs,
+    /// How its answer is written, unless `--formatter` says something else.
+    pub(crate) formatter: Formatter,
     /// Looks at what was given before anything is said or done.
     pub(crate) validate: fn(&Invocation) -> Result<(), Failure>,
     /// What is said before it begins.
@@ -199,6 +201,7 @@ impl Command {
             timeout: None,
             head: Head::Names,
             needs: Needs::of(section),
+            formatter: Formatter::Table,
             validate: |_| Ok(()),
             banner: |_| None,
             run,
@@ -245,6 +248,12 @@ impl Command {
     /// What it needs, if not what most of its section do.
     pub(crate) const fn needs(mut self, needs: Needs) -> Self {
         self.needs = needs;
+        self
+    }
+
+    /// Writes its answer as a table with a frame.
+    pub(crate) const fn pretty(mut self) -> Self {
+        self.formatter = Formatter::PrettyTable;
         self
     }
 

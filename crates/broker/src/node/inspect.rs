@@ -174,10 +174,10 @@ impl Node {
         self.connections.lock().known_one(id)
     }
 
-    /// Closes a connection, whose client is told the reason. Says whether there was one.
+    /// Closes a connection, whose client is told the reason, and which is not listed any more. Says whether there was one.
     pub fn close_connection(&self, id: ConnectionId, reason: &Name) -> bool {
         let event = Event::Close(CloseReason::Operator { reason: Name::clone(reason) });
-        let posted = self.connections.lock().mailbox(id).map(|mailbox| mailbox.post(event));
+        let posted = self.connections.lock().end(id).map(|mailbox| mailbox.post(event));
         let is_there = posted.is_some();
         posted.flatten().into_iter().for_each(Waker::wake);
         is_there

@@ -21,7 +21,7 @@ const BAR: usize = 30;
 pub(super) const COMMANDS: &[Command] = &[
     Command::new("import_definitions", Section::Definitions, "Imports definitions in JSON", import)
         .takes(
-            "<file_path | \"-\"> [--format <json | erlang>] [--skip-if-unchanged] [--dry-run] [--timeout <timeout>]",
+            "<file_path | \"-\"> [--format <json | erlang>] [--skip-if-unchanged] [--timeout <timeout>]",
             &[Positional::optional("file", "local file path to import from. If omitted will be read from standard input")],
             &[
                 Flag::with("format", Takes::Text("format"), "input format to use: json; there is no Erlang here"),
@@ -67,10 +67,14 @@ fn validate_format(invocation: &Invocation) -> Result<(), Failure> {
 fn validate_import(invocation: &Invocation) -> Result<(), Failure> {
     validate_format(invocation)?;
     match invocation.argument("file") {
-        Some(file) if file != "-" && !Path::new(file).exists() => {
-            Err(invocation.bad_argument(&format!("File {file} does not exist")))
-        }
-        _ => Ok(()),
+        Some("-") | None => Ok(()),
+        Some(file) => match fs::metadata(file) {
+            Err(_) => Err(invocation.bad_argument(&format!("File {file} does not exist"))),
+            Ok(found) if found.is_file() && found.len() == 0 => {
+                Err(invocation.bad_argument(&format!("File {file} is zero-sized")))
+            }
+            Ok(_) => Ok(()),
+        },
     }
 }
 
@@ -193,7 +197,7 @@ fn export(invocation: &Invocation) -> Result<Answer, Failure> {
         file => {
             write_whole(Path::new(file), text)
                 .map_err(|error| Failure::new(Exit::CannotCreate, format!("cannot write {file}: {error}")))?;
-            Ok(Answer::Text(String::new()))
+            Ok(Answer::Report { text: String::new(), value: Value::Null })
         }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
 use crate::invocation::Invocation;
-use crate::output::{Answer, Column, Rows};
+use crate::output::{Answer, Column, Rows, Style};
 use crate::spec::{Command, Flag, Positional, Section, Takes};
 
 const VHOST_USAGE: &str = "[--vhost <vhost>] [--no-table-headers] [<column> ...] [--timeout <timeout>]";
@@ -265,9 +265,6 @@ const CONSUMERS: Listing = Listing {
     in_order: true,
 };
 
-/// The columns of which a value is a table of the protocol.
-const TABLES: [&str; 2] = ["arguments", "client_properties"];
-
 impl Listing {
     fn validate(&self, invocation: &Invocation) -> Result<(), Failure> {
         let mut unknown = asked(invocation);
@@ -298,7 +295,11 @@ impl Listing {
             // What is not known, or does not apply, is nothing in every format.
             row.values_mut().filter(|value| value.is_null()).for_each(|value| *value = Value::from(""));
         }
-        let style = |name: &str| if TABLES.contains(&name) { Column::table(name) } else { Column::plain(name) };
+        let style = |name: &str| match name {
+            "arguments" | "client_properties" => Column::table(name),
+            "protocol" => Column { style: Style::Tuple, ..Column::plain(name) },
+            _ => Column::plain(name),
+        };
         Ok(Answer::Rows(Rows { columns: columns.into_iter().map(style).collect(), rows, ..Rows::default() }))
     }
 }

@@ -68,6 +68,13 @@ pub(super) const COMMANDS: &[Command] = &[
         let (user, reason) = (it.required("username"), it.required("explanation"));
         Some(format!("Closing connections of user {user}, reason: {reason}..."))
     }),
+    Command::new(
+        "clear_auth_backend_cache",
+        Section::AccessControl,
+        "Clears the cache of authorization decisions",
+        |it| it.call("forget_logins", &json!({})).map(|_| Answer::Done),
+    )
+    .banner(|_| Some("Clearing the cache of authorization decisions...".to_owned())),
     Command::new("delete_queue", Section::Queues, "Deletes a queue", delete_queue)
         .takes(
             "<queue_name> [--if-empty|-e] [--if-unused|-u] [--timeout <timeout>]",
@@ -82,9 +89,9 @@ pub(super) const COMMANDS: &[Command] = &[
         .banner(|it| {
             let conditions = match (it.is_set("if-empty"), it.is_set("if-unused")) {
                 (false, false) => "",
-                (true, false) => " if queue is empty ",
-                (false, true) => " if queue is unused ",
-                (true, true) => " if queue is empty and if queue is unused ",
+                (true, false) => " if queue is empty",
+                (false, true) => " if queue is unused",
+                (true, true) => " if queue is empty and if queue is unused",
             };
             Some(format!("Deleting queue '{}' on vhost '{}'{conditions} ...", it.required("queue_name"), it.vhost()))
         }),

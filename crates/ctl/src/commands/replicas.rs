@@ -20,10 +20,12 @@ const NO_STREAMS: &str = "there are no streams on this node: it does not support
 
 pub(super) const COMMANDS: &[Command] = &[
     Command::new("quorum_status", Section::Monitoring, "Displays quorum status of a quorum queue", quorum_status)
+        .pretty()
         .tools(QUEUES)
         .takes("[--vhost <vhost>] <queue>", &[Positional::one("queue", "Name of the queue")], &[])
         .banner(|it| Some(format!("Status of quorum queue {} on node {} ...", it.required("queue"), it.node()))),
     Command::new("peek", Section::Monitoring, "Peeks at the given position of a quorum queue", peek)
+        .pretty()
         .tools(QUEUES)
         .takes(
             "[--vhost <vhost>] <queue> <position> [--timeout <timeout>]",
@@ -45,13 +47,13 @@ pub(super) const COMMANDS: &[Command] = &[
         "grow",
         Section::Cluster,
         "Grows quorum queue clusters by adding a member (replica) on the specified node for all matching queues",
-        |_| Ok(Answer::Text(String::new())),
+        |_| Ok(Answer::Rows(Rows::default().or_line())),
     )
     .tools(QUEUES)
     .takes(
         "<node> <all | even> [--vhost-pattern <pattern>] [--queue-pattern <pattern>]",
         &[
-            Positional::one("node", "node name to place replicas on"),
+            Positional::one("target", "node name to place replicas on"),
             Positional::one(
                 "strategy",
                 "add a member for all matching queues or just those whose membership count is an even number",
@@ -64,7 +66,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "all" | "even" => Ok(()),
         other => Err(it.invalid(Exit::Usage, &format!("\"strategy '{other}' is not recognised.\""))),
     })
-    .banner(|it| Some(format!("Growing {} quorum queues on {}...", it.required("strategy"), it.required("node")))),
+    .banner(|it| Some(format!("Growing {} quorum queues on {}...", it.required("strategy"), it.required("target")))),
     Command::new(
         "shrink",
         Section::Cluster,
@@ -74,16 +76,17 @@ pub(super) const COMMANDS: &[Command] = &[
     .tools(QUEUES)
     .takes(
         "<node> [--errors-only]",
-        &[Positional::one("node", "node name to remove replicas from")],
+        &[Positional::one("target", "node name to remove replicas from")],
         &[Flag::switch("errors-only", "only list queues which reported an error")],
     )
-    .banner(|it| Some(format!("Shrinking quorum queues on {}...", it.required("node")))),
+    .banner(|it| Some(format!("Shrinking quorum queues on {}...", it.required("target")))),
     Command::new(
         "rebalance",
         Section::Cluster,
         "Re-balances leaders of replicated queues across up-and-running cluster nodes",
         rebalance,
     )
+    .pretty()
     .tools(QUEUES)
     .takes(
         "< all | classic | quorum > [--vhost-pattern <pattern>] [--queue-pattern <pattern>]",
@@ -92,8 +95,7 @@ pub(super) const COMMANDS: &[Command] = &[
     )
     .notes("There are no clusters yet: all leaders are on this node, so there is nothing to move.")
     .banner(|it| match it.required("type") {
-        "all" => Some("Re-balancing leaders of all replicated queues...".to_owned()),
-        one @ ("classic" | "quorum") => Some(format!("Re-balancing leaders of {one} queues...")),
+        one @ ("all" | "classic" | "quorum") => Some(format!("Re-balancing leaders of {one} queues...")),
         _ => None,
     }),
     Command::new(
@@ -105,7 +107,7 @@ pub(super) const COMMANDS: &[Command] = &[
     .tools(QUEUES)
     .takes("[--vhost <vhost>] <queue> <node> [--timeout <timeout>]", MEMBER, &[])
     .banner(|it| {
-        let (queue, node) = (it.required("queue"), it.required("node"));
+        let (queue, node) = (it.required("queue"), it.required("target"));
         Some(format!("Adding a replica for queue {queue} on node {node}..."))
     }),
     Command::new(
@@ -117,7 +119,7 @@ pub(super) const COMMANDS: &[Command] = &[
     .tools(QUEUES)
     .takes("[--vhost <vhost>] <queue> <node>", MEMBER, &[])
     .banner(|it| {
-        let (queue, node) = (it.required("queue"), it.required("node"));
+        let (queue, node) = (it.required("queue"), it.required("target"));
         Some(format!("Removing a replica of queue {queue} on node {node}..."))
     }),
     Command::new(
@@ -144,7 +146,7 @@ pub(super) const COMMANDS: &[Command] = &[
     .tools(STREAMS)
     .takes("[--vhost <vhost>] <stream> <node>", REPLICA, &[])
     .banner(|it| {
-        let (stream, node) = (it.required("stream"), it.required("node"));
+        let (stream, node) = (it.required("stream"), it.required("target"));
         Some(format!("Adding a replica for queue {stream} on node {node}..."))
     }),
     Command::new("delete_replica", Section::Replication, "Removes a stream replica on the given node.", |it| {
@@ -153,7 +155,7 @@ pub(super) const COMMANDS: &[Command] = &[
     .tools(STREAMS)
     .takes("[--vhost <vhost>] <stream> <node>", REPLICA, &[])
     .banner(|it| {
-        let (stream, node) = (it.required("stream"), it.required("node"));
+        let (stream, node) = (it.required("stream"), it.required("target"));
         Some(format!("Removing a replica of queue {stream} on node {node}..."))
     }),
     Command::new(
@@ -179,11 +181,13 @@ pub(super) const COMMANDS: &[Command] = &[
     .takes("[--vhost <vhost>] <stream>", &[Positional::one("stream", "Name of the stream")], &[]),
 ];
 
-const MEMBER: &[Positional] =
-    &[Positional::one("queue", "quorum queue name"), Positional::one("node", "node the replica is on, or is to be on")];
+const MEMBER: &[Positional] = &[
+    Positional::one("queue", "quorum queue name"),
+    Positional::one("target", "node the replica is on, or is to be on"),
+];
 const REPLICA: &[Positional] = &[
     Positional::one("stream", "stream queue name"),
-    Positional::one("node", "node the replica is on, or is to be on"),
+    Positional::one("target", "node the replica is on, or is to be on"),
 ];
 
 fn position(invocation: &Invocation) -> Option<u64> {
@@ -251,29 +255,34 @@ fn peek(invocation: &Invocation) -> Result<Answer, Failure> {
 
 /// This node is the only one, and the last replica stays.
 fn shrink(invocation: &Invocation) -> Result<Answer, Failure> {
-    if invocation.required("node") != invocation.node() {
-        return Ok(Answer::Text(String::new()));
+    if invocation.required("target") != invocation.node() {
+        return Ok(Answer::Rows(Rows::default().or_line()));
     }
-    let mut rows = Vec::new();
-    for vhost in invocation.call("list_vhosts", &json!({ "columns": ["name"] }))?.rows {
-        let vhost = vhost.get("name").cloned().unwrap_or_default();
-        let queues = invocation.call("list_queues", &json!({ "vhost": vhost, "columns": ["name", "type"] }))?.rows;
-        for queue in queues.into_iter().filter(|queue| queue.get("type").and_then(Value::as_str) == Some("quorum")) {
-            let row = json!({
-                "vhost": vhost,
-                "name": queue.get("name"),
-                "size": 1,
-                "result": "error: the last node cannot be removed",
-            });
-            rows.extend(row.as_object().cloned());
-        }
-    }
+    let row = |(vhost, name)| {
+        let row =
+            json!({ "vhost": vhost, "name": name, "size": 1, "result": "error: the last node cannot be removed" });
+        row.as_object().cloned()
+    };
+    let rows = quorum_queues(invocation)?.into_iter().filter_map(row).collect();
     Ok(Answer::Rows(Rows::new(["vhost", "name", "size", "result"], rows)))
 }
 
+/// Nothing moves; what there is, is told as RabbitMQ does.
 fn rebalance(invocation: &Invocation) -> Result<Answer, Failure> {
     match invocation.required("type") {
-        "all" | "classic" | "quorum" => Ok(Answer::Report { text: String::new(), value: json!([]) }),
+        "all" | "quorum" => {
+            let row = json!({
+                "Node name": invocation.node(),
+                "Number of quorum queues": quorum_queues(invocation)?.len(),
+                "Number of replicated classic queues": 0,
+            });
+            let columns = ["Node name", "Number of quorum queues", "Number of replicated classic queues"];
+            Ok(Answer::Rows(Rows::new(columns, row.as_object().cloned().into_iter().collect())))
+        }
+        "classic" => {
+            let row = Map::from_iter([("Output".to_owned(), json!([]))]);
+            Ok(Answer::Rows(Rows::new(["Output"], vec![row])))
+        }
         other => {
             let text = format!("type {other} is not supported. Try one of all, classic, quorum.");
             Err(Failure::new(Exit::Unavailable, text))
@@ -281,9 +290,21 @@ fn rebalance(invocation: &Invocation) -> Result<Answer, Failure> {
     }
 }
 
+/// Vhost and name of every quorum queue.
+fn quorum_queues(invocation: &Invocation) -> Result<Vec<(Value, Value)>, Failure> {
+    let mut found = Vec::new();
+    for vhost in invocation.call("list_vhosts", &json!({ "columns": ["name"] }))?.rows {
+        let vhost = vhost.get("name").cloned().unwrap_or_default();
+        let queues = invocation.call("list_queues", &json!({ "vhost": vhost, "columns": ["name", "type"] }))?.rows;
+        let quorum = queues.into_iter().filter(|queue| queue.get("type").and_then(Value::as_str) == Some("quorum"));
+        found.extend(quorum.map(|queue| (vhost.clone(), queue.get("name").cloned().unwrap_or_default())));
+    }
+    Ok(found)
+}
+
 fn add_member(invocation: &Invocation) -> Result<Answer, Failure> {
     quorum_queue(invocation, "Cannot add members to a classic queue")?;
-    if invocation.required("node") == invocation.node() {
+    if invocation.required("target") == invocation.node() {
         return Ok(Answer::Done);
     }
     Err(Failure::new(Exit::Unavailable, "node_not_running: there are no clusters yet, so this node is the only one"))
@@ -291,7 +312,7 @@ fn add_member(invocation: &Invocation) -> Result<Answer, Failure> {
 
 fn delete_member(invocation: &Invocation) -> Result<Answer, Failure> {
     quorum_queue(invocation, "Cannot delete members from a classic queue")?;
-    if invocation.required("node") != invocation.node() {
+    if invocation.required("target") != invocation.node() {
         return Ok(Answer::Done);
     }
     Err(Failure::new(

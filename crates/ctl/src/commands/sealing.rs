@@ -19,7 +19,7 @@ const RECIPE: &[Flag] = &[
 ];
 const USAGE: &str = "value passphrase [--cipher <cipher>] [--hash <hash>] [--iterations <iterations>]";
 const TO_SEAL: &[Positional] = &[
-    Positional::optional("value", "config value to encode; asked for, if it is not given"),
+    Positional::optional("value", "config value to encode; asked for, if it is not given").secret(),
     Positional::optional(
         "passphrase",
         "passphrase to use with the config value encryption key; asked for, if it is not given",
@@ -27,7 +27,7 @@ const TO_SEAL: &[Positional] = &[
 ];
 const TO_OPEN: &[Positional] = &[
     Positional::optional("value", "config value to decode"),
-    Positional::optional("passphrase", "passphrase to use with the config value encryption key"),
+    Positional::optional("passphrase", "passphrase to use with the config value encryption key").secret(),
 ];
 const NOTE: &str = "Unless it is told otherwise, it uses aes_256_cbc, sha512 and 1000 iterations, which is what rabbitmq.conf expects.";
 

@@ -92,6 +92,7 @@ fn cluster_size(call: &Invocation) -> Result<usize, Failure> {
 /// Waits for replicas, of which a node on its own has none.
 fn await_replicas(call: &Invocation) -> Result<Answer, Failure> {
     match cluster_size(call)? {
+        1 if call.is_hushed() => Ok(Answer::Done),
         1 => Ok(Answer::Text(
             "Target node seems to be the only one in a single node cluster, the command does not apply".to_owned(),
         )),

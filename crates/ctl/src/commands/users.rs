@@ -112,7 +112,7 @@ pub(super) const COMMANDS: &[Command] = &[
         }),
     Command::new("list_user_limits", Section::Users, "Displays configured user limits", list_user_limits)
         .takes(
-            "[--user <username>] [--global] [--no-table-headers]",
+            "[--user <username>] [--global]",
             &[],
             &[
                 Flag::with("user", Takes::Text("username"), "the user [default: guest]"),

@@ -125,7 +125,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "Restarts a failed vhost data stores and queues",
         restart_vhost,
     )
-    .takes("[--vhost <vhost>]", &[], &[])
+    .takes("[--vhost <vhost>] [--timeout <timeout>]", &[], &[])
     .notes("A virtual host fails with its node and never alone, so there is nothing to restart while the node runs."),
     Command::new(
         "reconcile_vhosts",

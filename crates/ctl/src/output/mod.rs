@@ -67,6 +67,8 @@ pub(crate) enum Style {
     Plain,
     /// Texts and keys within it are names, which Erlang writes without quotes where it can.
     Atoms,
+    /// Of numbers that belong together: as `{0,9,1}`.
+    Tuple,
     /// Of a table of the protocol, which is a list of name, type and value: as `[{"name",value}]`.
     Table,
 }
@@ -115,6 +117,7 @@ impl Column {
             (_, Value::Null) => String::new(),
             (Style::Plain, value) => table::inline(value),
             (Style::Atoms, value) => table::inline_atoms(value),
+            (Style::Tuple, value) => table::tuple(value),
             (Style::Table, value) => table::of_protocol(value),
         }
     }

@@ -61,6 +61,14 @@ pub(super) fn inline_atoms(value: &Value) -> String {
     format!("[{}]", fields.join(", "))
 }
 
+/// Numbers that belong together.
+pub(super) fn tuple(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("{{{}}}", items.iter().map(part).collect::<Vec<_>>().join(",")),
+        other => inline(other),
+    }
+}
+
 /// A table of the protocol, given as a list of name, type and value.
 pub(super) fn of_protocol(value: &Value) -> String {
     let Value::Array(fields) = value else { return inline(value) };

@@ -233,7 +233,7 @@ impl Default for Config {
             plugins: PluginSettings::default(),
             pid_file: None,
             product: "RabbitMQ".to_owned(),
-            version: "4.3.5".to_owned(),
+            version: leveret_ctl::RABBITMQ_VERSION.to_owned(),
             access: AccessSettings::default(),
             definitions: DefinitionsSettings::default(),
             log: LogSettings::default(),

@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Call, Failure, Operation};
 
-pub(super) const OPERATIONS: [Operation; 3] = [
+pub(super) const OPERATIONS: [Operation; 4] = [
+    Operation { name: "forget_logins", run: forget },
     Operation { name: "list_auth_attempts", run: list_auth_attempts },
     Operation { name: "reset_auth_attempts", run: reset_auth_attempts },
     Operation { name: "track_auth_attempts", run: track_auth_attempts },
@@ -46,5 +47,11 @@ fn reset_auth_attempts(call: &Call<'_>) -> Result<Value, Failure> {
 fn track_auth_attempts(call: &Call<'_>) -> Result<Value, Failure> {
     let tracking = if call.flag("on")? { SourceTracking::On } else { SourceTracking::Off };
     call.app()?.logins.attempts().track(tracking);
+    Ok(Value::Null)
+}
+
+/// Makes back ends forget the answers they remember.
+fn forget(call: &Call<'_>) -> Result<Value, Failure> {
+    call.app()?.logins.forget();
     Ok(Value::Null)
 }

@@ -1,10 +1,13 @@
 //! Taking a node out of service for a while, and back.
 
-use leveret_broker::mailbox::CloseReason;
+use std::time::Duration;
+
+use leveret_broker::node::ConnectionsOf;
 use leveret_broker::switches::{Part, Switch};
 use serde_json::Value;
 
 use super::{Call, Failure, Operation};
+use crate::{CloseMany, close_connections};
 
 pub(super) const OPERATIONS: [Operation; 2] =
     [Operation { name: "drain", run: drain }, Operation { name: "revive", run: revive }];
@@ -14,7 +17,13 @@ fn drain(call: &Call<'_>) -> Result<Value, Failure> {
     let node = call.node()?;
     call.host.suspend_listeners()?;
     node.switches().set(Part::Service, Switch::Off);
-    node.close_connections(&CloseReason::Shutdown);
+    let close = CloseMany {
+        whose: ConnectionsOf::Everybody,
+        limit: None,
+        delay: Duration::ZERO,
+        reason: "Node was put into maintenance mode".into(),
+    };
+    close_connections(&node, &close, |_, _| true);
     Ok(Value::Null)
 }
 

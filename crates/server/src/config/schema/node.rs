@@ -73,7 +73,7 @@ pub(super) const CLIENTS: Group = Group {
         Setting {
             key: "product.version",
             takes: Takes::Name(|draft, _, version| draft.config.version = version),
-            default: "4.3.5",
+            default: leveret_ctl::RABBITMQ_VERSION,
             help: "Version of the broker that clients are told; some switch features on it",
         },
         Setting {
