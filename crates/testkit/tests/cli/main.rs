@@ -50,7 +50,7 @@ groups! {
     limits: Yes,
     listings: Yes,
     logs: Yes,
-    misc: No,
+    misc: Yes,
     node_life: Yes,
     offline: Yes,
     parameters: Yes,
@@ -60,7 +60,7 @@ groups! {
     replicas: Yes,
     status: No,
     tls: Yes,
-    unreachable: No,
+    unreachable: Yes,
     users: Yes,
     vhosts: Yes,
 }
