@@ -26,6 +26,9 @@ use crate::Host;
 const REQUEST_MAX: usize = 512 * 1024 * 1024;
 /// Operations at work at the same time; others wait.
 const AT_ONCE: usize = 64;
+/// Operations that only wait for something, at the same time. They have places of their own, so that however many follow the log,
+/// the node can still be stopped.
+const WAITING_AT_ONCE: usize = 64;
 /// Chunks of an answer that wait to be sent.
 const CHUNKS: usize = 16;
 /// How long a client may take to say what it wants.
@@ -42,6 +45,7 @@ const PREFIX: &str = "/control/";
 pub struct Control {
     host: Arc<dyn Host>,
     permits: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 type Answer = Response<Either<Full<Bytes>, Lines>>;
@@ -49,7 +53,8 @@ type Answer = Response<Either<Full<Bytes>, Lines>>;
 impl Control {
     /// The service of a process.
     pub fn new(host: Arc<dyn Host>) -> Self {
-        Self { host, permits: Arc::new(Semaphore::new(AT_ONCE)) }
+        let permits = |count| Arc::new(Semaphore::new(count));
+        Self { host, permits: permits(AT_ONCE), waiting: permits(WAITING_AT_ONCE) }
     }
 
     /// Answers a request.
@@ -88,8 +93,15 @@ impl Control {
 
     /// Has an operation done on a thread that may wait.
     async fn start(&self, operation: &'static Operation, arguments: Map<String, Value>) -> Answer {
-        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
-            return refuse(StatusCode::SERVICE_UNAVAILABLE, Kind::Temporary, "the node is about to stop");
+        let permit = if operation.waits() {
+            // Nobody knows when those that are there will have enough.
+            Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| "too many wait for the node or follow its log")
+        } else {
+            Arc::clone(&self.permits).acquire_owned().await.map_err(|_| "the node is about to stop")
+        };
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(reason) => return refuse(StatusCode::SERVICE_UNAVAILABLE, Kind::Temporary, reason),
         };
         let (to, lines) = mpsc::channel(CHUNKS);
         let host = Arc::clone(&self.host);

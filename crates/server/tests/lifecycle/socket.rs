@@ -1,6 +1,7 @@
 //! The control socket: whose it is, when it is there, and how it is found.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -102,4 +103,28 @@ fn the_service_manager_is_told() {
     process.terminate();
     wait_for("STOPPING=1");
     assert!(process.wait().success());
+}
+
+#[test]
+fn however_many_follow_the_log_the_node_does_what_others_ask() {
+    let folder = folder();
+    let process = Process::start(folder.path());
+    let request =
+        "POST /control/log_stream HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+    let mut followers = Vec::new();
+    let refused = eventually("no more may follow", || {
+        let mut follower = UnixStream::connect(process.socket()).unwrap();
+        follower.set_read_timeout(Some(DEADLINE)).unwrap();
+        follower.write_all(request.as_bytes()).unwrap();
+        // The head of the answer comes before the first line.
+        let mut head = [0; 12];
+        follower.read_exact(&mut head).unwrap();
+        followers.push(follower);
+        (head != *b"HTTP/1.1 200").then_some(head)
+    });
+    assert_eq!(refused, *b"HTTP/1.1 503");
+    assert_eq!(process.phase(), "running");
+    process.done("stop_app");
+    drop(followers);
+    process.done("start_app");
 }

@@ -32,6 +32,16 @@ pub struct Operation {
     pub run: fn(&Call<'_>) -> Result<Value, Failure>,
 }
 
+/// Those that take as long as their callers like, and do nothing meanwhile.
+const WAITING: [&str; 3] = ["await_startup", "log_stream", "thread_stats"];
+
+impl Operation {
+    /// Whether it only waits for something.
+    pub(super) fn waits(&self) -> bool {
+        WAITING.contains(&self.name)
+    }
+}
+
 /// All groups.
 const GROUPS: &[&[Operation]] = &[
     &access::OPERATIONS,
@@ -57,4 +67,17 @@ const GROUPS: &[&[Operation]] = &[
 /// The operation of that name.
 pub(super) fn find(name: &str) -> Option<&'static Operation> {
     GROUPS.iter().flat_map(|group| group.iter()).find(|operation| operation.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_wait_are_there() {
+        for name in WAITING {
+            assert!(find(name).is_some_and(Operation::waits), "{name}");
+        }
+        assert!(find("stop").is_some_and(|stop| !stop.waits()));
+    }
 }
