@@ -138,8 +138,13 @@ impl<'a> Call<'a> {
         self.line(&json!({ "note": text }), true)
     }
 
-    /// Tells how far it is.
+    /// Tells how far it is, unless who asked is behind with reading: what is being done may keep others waiting, and is not to wait
+    /// for a reader. Fails once nobody waits for it any more.
     pub fn progress(&self, Progress { what, done, of }: Progress<'_>) -> Result<(), Failure> {
+        // Nobody else sends, so that a free place stays free.
+        if is_behind(&self.to) {
+            return Ok(());
+        }
         self.line(&json!({ "progress": { "what": what, "done": done, "of": of } }), true)
     }
 
@@ -186,6 +191,11 @@ impl Drop for Call<'_> {
     }
 }
 
+/// Whether somebody has not read so much that no more can be sent without waiting.
+fn is_behind(to: &mpsc::Sender<Bytes>) -> bool {
+    to.capacity() == 0 && !to.is_closed()
+}
+
 /// Reads JSON that somebody typed.
 fn typed(text: &str) -> Result<Value, Failure> {
     serde_json::from_str(text).map_err(|error| no_json(&error))
@@ -201,4 +211,23 @@ fn missing(name: &str) -> Failure {
 
 fn wrong(name: &str, expected: &str) -> Failure {
     Failure::new(Kind::Usage, format!("{name} has to be {expected}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_is_behind_while_nothing_more_fits_and_it_is_there() {
+        let (to, mut answers) = mpsc::channel(2);
+        for behind in [false, false, true] {
+            assert_eq!(is_behind(&to), behind);
+            let _ = to.try_send(Bytes::new());
+        }
+        answers.try_recv().unwrap();
+        assert!(!is_behind(&to));
+        to.try_send(Bytes::new()).unwrap();
+        drop(answers);
+        assert!(!is_behind(&to), "it is gone, which is to be noticed");
+    }
 }
