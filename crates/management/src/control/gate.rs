@@ -1,5 +1,6 @@
 //! Who may ask for operations.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 
 use base64::Engine;
@@ -44,8 +45,18 @@ impl Gate {
             mechanism: "PLAIN",
             protocol: "http",
         };
-        let identity = logins.check(attempt).await.map_err(|_| Refusal::Unknown)?;
-        if identity.has_tag(tags::ADMINISTRATOR) { Ok(()) } else { Err(Refusal::NoAdministrator) }
+        let refused = |reason: &dyn Display| {
+            tracing::warn!("HTTP access denied from {}: {reason}", peer.address);
+        };
+        let identity = logins.check(attempt).await.map_err(|error| {
+            refused(&error);
+            Refusal::Unknown
+        })?;
+        if identity.has_tag(tags::ADMINISTRATOR) {
+            return Ok(());
+        }
+        refused(&format_args!("user '{name}' - not an administrator"));
+        Err(Refusal::NoAdministrator)
     }
 }
 
