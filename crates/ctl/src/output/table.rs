@@ -20,7 +20,7 @@ pub(super) fn rows(rows: &Rows, headers: bool) -> String {
 }
 
 /// What would end the value or the line, as an escape.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
