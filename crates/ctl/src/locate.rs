@@ -56,7 +56,10 @@ fn find(
         return Ok(found);
     }
     if node.is_none() {
-        if let Some(found) = USUAL_FOLDERS.iter().find_map(|folder| in_folder(Path::new(folder))) {
+        // In whatever folder the caller happens to be, anybody may have put one there, to be told passwords.
+        let own =
+            |folder: &&Path| folder.is_absolute() || fs::symlink_metadata(folder).is_ok_and(|found| is_safe(&found));
+        if let Some(found) = USUAL_FOLDERS.iter().map(Path::new).filter(own).find_map(in_folder) {
             return Ok(found);
         }
         if let [(_, only)] = links.as_slice() {
@@ -92,6 +95,11 @@ pub fn own_link_folder() -> PathBuf {
 /// Whether a folder belongs to this process's user, and to nobody else.
 pub fn is_own(folder: &Metadata) -> bool {
     folder.is_dir() && folder.uid() == rustix::process::geteuid().as_raw() && folder.mode() & 0o777 == 0o700
+}
+
+/// Whether a folder is this process's user's, and not everybody may put something into it.
+fn is_safe(folder: &Metadata) -> bool {
+    folder.is_dir() && folder.uid() == rustix::process::geteuid().as_raw() && folder.mode() & 0o002 == 0
 }
 
 /// The name of the link to a node's socket.
@@ -241,5 +249,12 @@ mod tests {
             fs::set_permissions(temporary.path(), fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(is_own(&fs::symlink_metadata(temporary.path()).unwrap()), believed, "{mode:o}");
         }
+        for (mode, safe) in [(0o700, true), (0o775, true), (0o757, false)] {
+            fs::set_permissions(temporary.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_safe(&fs::symlink_metadata(temporary.path()).unwrap()), safe, "{mode:o}");
+        }
+        let link = temporary.path().join("link");
+        symlink(temporary.path(), &link).unwrap();
+        assert!(!is_safe(&fs::symlink_metadata(&link).unwrap()), "it may lead anywhere");
     }
 }
