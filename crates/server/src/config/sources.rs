@@ -1,7 +1,8 @@
 //! Which files settings are read from.
 
+use std::fs::{self, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use super::environment::Variables;
 
@@ -53,15 +54,15 @@ impl Files {
     fn look(&mut self, etc: &Path, variables: &Variables) -> io::Result<()> {
         let rabbitmq = etc.join("rabbitmq");
         match variables.get("CONFIG_FILE") {
-            Some(name) => self.named_by_variable(name),
-            None => self.paths.extend(Some(rabbitmq.join("rabbitmq.conf")).filter(|path| path.is_file())),
+            Some(name) => self.named_by_variable(name)?,
+            None => self.file_if_there(rabbitmq.join("rabbitmq.conf"))?,
         }
         match variables.get("CONFIG_FILES") {
             Some(name) => self.of_pattern(name)?,
             None => self.of_folder_if_there(&rabbitmq.join("conf.d"))?,
         }
         let own = etc.join("leveret");
-        self.paths.extend(Some(own.join("leveret.conf")).filter(|path| path.is_file()));
+        self.file_if_there(own.join("leveret.conf"))?;
         self.of_folder_if_there(&own.join("conf.d"))?;
         let advanced = variables
             .get("ADVANCED_CONFIG_FILE")
@@ -78,23 +79,33 @@ impl Files {
     }
 
     /// The file that `RABBITMQ_CONFIG_FILE` names, with its suffix or without. `RabbitMQ` starts without one that is not there.
-    fn named_by_variable(&mut self, name: &str) {
+    fn named_by_variable(&mut self, name: &str) -> io::Result<()> {
         let path = PathBuf::from(name);
         if path.extension().is_some_and(|suffix| suffix == "config") {
             self.warnings.push(format!(
                 "RABBITMQ_CONFIG_FILE: {name} is not read, as it has Erlang terms: write what it sets as keys of rabbitmq.conf"
             ));
-            return;
+            return Ok(());
         }
-        let found = [path, with_suffix(name, SUFFIX)].into_iter().find(|path| path.is_file());
-        match found {
-            Some(path) => self.paths.push(path),
-            None => self.warnings.push(format!("RABBITMQ_CONFIG_FILE: there is no file {name}")),
+        for path in [path, with_suffix(name, SUFFIX)] {
+            if is_there(&path, Metadata::is_file)? {
+                self.paths.push(path);
+                return Ok(());
+            }
         }
+        self.warnings.push(format!("RABBITMQ_CONFIG_FILE: there is no file {name}"));
+        Ok(())
+    }
+
+    fn file_if_there(&mut self, path: PathBuf) -> io::Result<()> {
+        if is_there(&path, Metadata::is_file)? {
+            self.paths.push(path);
+        }
+        Ok(())
     }
 
     fn of_folder_if_there(&mut self, folder: &Path) -> io::Result<()> {
-        if folder.is_dir() {
+        if is_there(folder, Metadata::is_dir)? {
             self.paths.extend(of_folder(folder)?);
         }
         Ok(())
@@ -120,6 +131,18 @@ impl Files {
     }
 }
 
+/// Whether there is something of a kind. What may not be looked at may be there: to go on without it would be to run with other
+/// users and listeners than somebody wrote down.
+fn is_there(path: &Path, is_kind: fn(&Metadata) -> bool) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(is_kind(&found)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(io::Error::new(error.kind(), format!("cannot look for {}: {error}", path.display())))
+        }
+        Err(_) => Ok(false),
+    }
+}
+
 fn with_suffix(name: &str, suffix: &str) -> PathBuf {
     let path = PathBuf::from(name);
     if path.extension().is_some_and(|found| found == suffix) { path } else { PathBuf::from(format!("{name}.{suffix}")) }
@@ -135,11 +158,15 @@ fn entries(folder: &Path, fits: impl Fn(&str) -> bool) -> io::Result<Vec<PathBuf
         io::Error::new(error.kind(), format!("cannot read the folder {}: {error}", folder.display()))
     };
     let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(explain)?.take(FILES_MAX) {
+    for entry in fs::read_dir(folder).map_err(explain)? {
         let path = entry.map_err(explain)?.path();
         let is_named = path.file_name().is_some_and(|name| fits(&name.to_string_lossy()));
         if is_named && path.is_file() {
             paths.push(path);
+        }
+        // Nobody could say which of them to leave out.
+        if paths.len() > FILES_MAX {
+            return Err(explain(io::Error::other(format!("it has more than {FILES_MAX} files"))));
         }
     }
     paths.sort();
@@ -217,5 +244,34 @@ mod tests {
         assert_eq!(look(&["etc/rabbitmq/advanced.config"], &[], []), (String::new(), 1));
         assert_eq!(look(&["etc/rabbitmq/rabbitmq.config"], &[], []), (String::new(), 1));
         assert_eq!(look(&["a.config"], &[], [("RABBITMQ_ADVANCED_CONFIG_FILE", "~/a")]), (String::new(), 1));
+    }
+
+    #[test]
+    fn a_folder_that_may_not_be_entered_is_not_taken_for_an_empty_one() {
+        use std::os::unix::fs::PermissionsExt;
+        if rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: root may enter every folder");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let closed = folder.path().join("rabbitmq");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o600)).unwrap();
+        let variables = Variables::read(&Environment::default(), None, &mut Vec::new());
+        let error = files(&[], folder.path(), &variables).err().unwrap();
+        assert!(error.to_string().contains("rabbitmq.conf"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_with_too_many_files_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..=FILES_MAX {
+            if number == FILES_MAX {
+                assert_eq!(of_folder(folder.path()).unwrap().len(), FILES_MAX, "what is no such file does not count");
+            }
+            fs::write(folder.path().join(format!("{number}.conf")), "").unwrap();
+            fs::write(folder.path().join(format!("{number}.txt")), "").unwrap();
+        }
+        assert!(of_folder(folder.path()).is_err());
     }
 }
