@@ -38,6 +38,8 @@ use crate::tls::Context;
 
 /// Threads for what operators ask for; what takes time waits on threads of its own.
 const THREADS: usize = 1;
+/// How long somebody waits for the turn: a configuration that is read again keeps nobody from stopping the broker.
+const TURN_PATIENCE: Duration = Duration::from_secs(5);
 /// How long threads that still work for operators may take to end.
 const THREADS_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -200,9 +202,11 @@ impl Keeper {
     /// Stops the broker, if it runs, and everything else.
     pub fn stop(self) {
         readiness::stopping();
-        // Whoever starts or stops something is waited for.
-        let _turn = self.shared.turn.lock();
+        // Whoever starts or stops something is waited for. Nobody has the turn afterwards: one who waits for it must not start the
+        // broker again while the process ends.
+        let turn = self.shared.turn.lock();
         self.shared.end();
+        MutexGuard::leak(turn);
     }
 }
 
@@ -217,9 +221,9 @@ impl Drop for Keeper {
 }
 
 impl Shared {
-    /// The right to start, stop or change something, unless somebody has it.
+    /// The right to start, stop or change something, unless somebody has it for long.
     fn turn(&self) -> Result<MutexGuard<'_, ()>, HostError> {
-        self.turn.try_lock().ok_or(HostError::Busy)
+        self.turn.try_lock_for(TURN_PATIENCE).ok_or(HostError::Busy)
     }
 
     /// Starts the broker. The caller has the turn.

@@ -162,3 +162,20 @@ fn starting_and_stopping_often_leaves_nothing_behind() {
     assert!(after.2 <= before.2 + MEMORY_SLACK, "{before:?} {after:?}");
     assert_eq!(count(process.amqp(), "q"), Some(220));
 }
+
+#[test]
+fn those_who_stop_and_start_the_broker_at_once_take_turns() {
+    let folder = folder();
+    let process = Process::start(folder.path());
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for operation in ["stop_app", "start_app", "start_app"] {
+                    process.done(operation);
+                }
+            });
+        }
+    });
+    process.done("start_app");
+    assert_eq!(process.phase(), "running");
+}
