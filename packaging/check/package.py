@@ -151,7 +151,8 @@ def runs(folder, temporary):
         for tool in TOOLS:
             run(sbin / tool, "help", env=env)
         node.stop()
-    run(sbin / "rabbitmqctl", "status", env=env, ok=False)
+    # By its name: another node may run on this machine.
+    run(sbin / "rabbitmqctl", "-n", env["RABBITMQ_NODENAME"], "status", env=env, ok=False)
     try:
         again = subprocess.run([folder / "usr/bin/leveret", "storage", "check", data], capture_output=True, text=True, timeout=60)
     except subprocess.TimeoutExpired as error:
