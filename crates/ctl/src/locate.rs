@@ -41,16 +41,21 @@ fn find(
     let named = variable("RABBITMQ_NODENAME").map(|name| name.to_string_lossy().into_owned());
     let usual = full_name(named.as_deref().unwrap_or("rabbit"));
     let name = node.map_or_else(|| usual.clone(), full_name);
-    let set = || {
-        let folders = [variable("LEVERET_DATA_DIR"), variable("RABBITMQ_MNESIA_DIR")];
-        // They are the usual node's. Who names another one must not stop this one.
-        let folders = folders.into_iter().flatten().filter(|_| name == usual);
-        let below_base = variable("RABBITMQ_MNESIA_BASE").map(|base| base.join(&name));
-        folders.chain(below_base).find_map(|folder| in_folder(&folder))
+    let below_base = variable("RABBITMQ_MNESIA_BASE").map(|base| base.join(&name));
+    // They are the usual node's. Who names another one must not stop this one.
+    let folders = [variable("LEVERET_DATA_DIR"), variable("RABBITMQ_MNESIA_DIR")];
+    let set: Vec<PathBuf> = folders.into_iter().flatten().filter(|_| name == usual).chain(below_base).collect();
+    let in_set = || set.iter().find_map(|folder| in_folder(folder));
+    // Who names a node means that one, whatever is set for the one that is meant otherwise. Who names none, and says where its data
+    // are, means the one there and no other.
+    let found = match node {
+        Some(_) => link_folders.iter().find_map(|folder| linked(folder, &name)).or_else(in_set),
+        None if set.is_empty() => link_folders.iter().find_map(|folder| linked(folder, &name)),
+        None => {
+            let folders: Vec<_> = set.iter().map(|folder| folder.display().to_string()).collect();
+            return in_set().ok_or_else(|| format!("no node runs in {}", folders.join(", nor in ")));
+        }
     };
-    let linked = || link_folders.iter().find_map(|folder| linked(folder, &name));
-    // Who names a node means that one, whatever is set for the one that is meant otherwise.
-    let found = if node.is_some() { linked().or_else(set) } else { set().or_else(linked) };
     let links: Vec<_> = link_folders.iter().flat_map(|folder| links(folder)).collect();
     if let Some(found) = found {
         return Ok(found);
@@ -206,6 +211,9 @@ mod tests {
         assert_eq!(find(Some("x@y"), Some(&one), &folders, in_two), Ok(sockets[0].clone()), "the folder wins");
         assert_eq!(find(Some("one@here"), None, &folders, in_two), Ok(link.clone()), "then the name");
         assert_eq!(find(None, None, &folders, in_two), Ok(sockets[1].clone()), "then the environment");
+        let nowhere = |name: &str| (name == "LEVERET_DATA_DIR").then(|| links.clone());
+        let missing = find(None, None, &folders, nowhere).unwrap_err();
+        assert!(missing.starts_with("no node runs in "), "no other one is meant: {missing}");
         let other = find(Some("three"), None, &folders, in_two).unwrap_err();
         assert!(other.contains("three@"), "the environment means another one: {other}");
         let missing = find(Some("two"), None, &folders, below).unwrap_err();
