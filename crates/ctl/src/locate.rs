@@ -166,16 +166,23 @@ fn in_folder(folder: &Path) -> Option<PathBuf> {
 /// The socket that a node's link leads to.
 fn linked(folder: &Path, node: &str) -> Option<PathBuf> {
     let link = folder.join(link_name(node));
-    is_socket(&link).then_some(link)
+    leads(&link).then_some(link)
 }
 
 /// All links that lead to a socket, with the names of their nodes.
 fn links(folder: &Path) -> Vec<(String, PathBuf)> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let links = entries.flatten().map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
-    let mut links: Vec<_> = links.filter(|(_, path)| is_socket(path)).collect();
+    let mut links: Vec<_> = links.filter(|(_, path)| leads(path)).collect();
     links.sort();
     links
+}
+
+/// Whether a link leads to a socket of the node that made it. One that was killed leaves its link behind; if its data was in a
+/// folder like /tmp, somebody else may have put a socket there since.
+pub fn leads(link: &Path) -> bool {
+    let owner = |found: io::Result<Metadata>| found.map(|found| found.uid()).ok();
+    is_socket(link) && owner(fs::symlink_metadata(link)) == owner(fs::metadata(link))
 }
 
 fn is_socket(path: &Path) -> bool {
@@ -224,6 +231,23 @@ mod tests {
         assert_eq!(find(None, None, &folders, nothing_set), Ok(link), "the only one there is");
         let missing = find(None, Some(&links), &folders, nothing_set).unwrap_err();
         assert!(missing.starts_with("no node runs in "), "{missing}");
+    }
+
+    #[test]
+    fn a_link_to_the_socket_of_somebody_else_is_not_believed() {
+        let temporary = tempfile::tempdir().unwrap();
+        let (socket, link) = (temporary.path().join(SOCKET), temporary.path().join("one@here"));
+        symlink(&socket, &link).unwrap();
+        assert!(!leads(&link), "there is none");
+        let _listener = bind(&socket).unwrap();
+        assert!(leads(&link));
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: only root can give a socket away");
+            return;
+        }
+        std::os::unix::fs::chown(&socket, Some(65534), None).unwrap();
+        assert!(!leads(&link));
+        assert_eq!(linked(temporary.path(), "one@here"), None);
     }
 
     #[test]

@@ -165,7 +165,7 @@ impl Link {
         match fs::read_link(&link) {
             Ok(target) if target == self.socket => return Ok(()),
             // Another one of this name, with its data elsewhere, was first.
-            Ok(_) if locate::connect(&link).is_ok() => {
+            Ok(_) if locate::leads(&link) && locate::connect(&link).is_ok() => {
                 return Err(io::Error::other(format!("another node {} runs on this machine", self.node)));
             }
             Ok(_) | Err(_) => {}
