@@ -1,6 +1,7 @@
 //! How much memory this machine, or the container around this process, has.
 
 use std::fs;
+use std::path::Path;
 
 /// The part of memory that waiting messages may take: 40 %, which is where RabbitMQ puts its high watermark.
 const PERCENT: u64 = 40;
@@ -15,8 +16,20 @@ pub(crate) fn budget() -> u64 {
 /// Octets of memory that this machine has, or the container around this process.
 pub(crate) fn total() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| installed(&text));
-    let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
-    machine.into_iter().chain(limit).min()
+    let own = fs::read_to_string("/proc/self/cgroup").ok();
+    let groups = own.as_deref().map(groups).unwrap_or_default();
+    let limits = groups.iter().filter_map(|group| {
+        let limit = fs::read_to_string(Path::new("/sys/fs/cgroup").join(group).join("memory.max"));
+        limit.ok()?.trim().parse().ok()
+    });
+    machine.into_iter().chain(limits).min()
+}
+
+/// The control group of this process, and those around it, each of which may have a limit: a service has one of its own, a container
+/// sees its own as the root.
+fn groups(own: &str) -> Vec<&Path> {
+    let path = own.lines().find_map(|line| line.strip_prefix("0::/"));
+    path.map(|path| Path::new(path).ancestors().collect()).unwrap_or_default()
 }
 
 /// The machine's memory, as the kernel lists it.
@@ -41,5 +54,17 @@ mod tests {
             assert_eq!(installed(text), expected, "{text}");
         }
         assert!(budget() > 0);
+    }
+
+    #[test]
+    fn a_service_has_the_limits_of_all_groups_around_it() {
+        for (own, expected) in [
+            ("0::/system.slice/leveret.service\n", &["system.slice/leveret.service", "system.slice", ""][..]),
+            ("0::/\n", &[""]),
+            ("1:memory:/x\n", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(groups(own), expected.iter().map(Path::new).collect::<Vec<_>>(), "{own}");
+        }
     }
 }
