@@ -194,8 +194,11 @@ impl Keeper {
 
     /// Reads again what can be read again while the broker runs; the log says what came of it.
     pub fn reload(&self) {
-        if let Err(error) = self.shared.reload() {
-            tracing::debug!("the configuration was not read again: {error}");
+        match self.shared.reload() {
+            // Nobody else says so, and whoever sent the signal has no answer.
+            Err(error @ HostError::Busy) => tracing::warn!("the configuration was not read again: {error}"),
+            Err(error) => tracing::debug!("the configuration was not read again: {error}"),
+            Ok(_) => {}
         }
     }
 
