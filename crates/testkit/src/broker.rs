@@ -1,6 +1,7 @@
 //! Which broker the tests drive, and what kind it is.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use leveret_broker::node::Node;
@@ -94,8 +95,26 @@ fn network_ip() -> Option<Ipv4Addr> {
     }
 }
 
+/// What the names of folders with a broker's data begin with, before the number of the process they belong to.
+const FOLDER: &str = "leveret-testkit-";
+
+/// A folder for a broker's data. The broker that tests share lives as long as its process, and nothing removes its folder then: so
+/// the next process removes those of processes that are gone.
+fn folder() -> TempDir {
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(FOLDER)?.split('-').next());
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            // Somebody else may do the same at this moment.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let folder = tempfile::Builder::new().prefix(&format!("{FOLDER}{}-", std::process::id())).tempdir();
+    folder.unwrap_or_else(|error| panic!("no folder for the broker's data: {error}"))
+}
+
 fn start(address: SocketAddr) -> (Running, TempDir) {
-    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder for the broker's data: {error}"));
+    let folder = folder();
     let config = Config { listen: vec![address], data_dir: folder.path().join("data"), ..Config::default() };
     let running = leveret_server::start(&config).unwrap_or_else(|error| panic!("the broker does not start: {error}"));
     (running, folder)
