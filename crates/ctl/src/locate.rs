@@ -60,7 +60,8 @@ fn find(
     if let Some(found) = found {
         return Ok(found);
     }
-    if node.is_none() {
+    // Who names a node, be it in the environment, never means another one: the command may be to reset it.
+    if node.is_none() && named.is_none() {
         // In whatever folder the caller happens to be, anybody may have put one there, to be told passwords.
         let own =
             |folder: &&Path| folder.is_absolute() || fs::symlink_metadata(folder).is_ok_and(|found| is_safe(&found));
@@ -229,6 +230,9 @@ mod tests {
         let moved = temporary.path().join(full_name("two")).join(SOCKET);
         assert_eq!(find(Some("two"), None, &folders, below), Ok(moved), "a folder below the base");
         assert_eq!(find(None, None, &folders, nothing_set), Ok(link), "the only one there is");
+        let named = |name: &str| (name == "RABBITMQ_NODENAME").then(|| PathBuf::from("three@here"));
+        let missing = find(None, None, &folders, named).unwrap_err();
+        assert!(missing.starts_with("no node three@here was found"), "another one is named: {missing}");
         let missing = find(None, Some(&links), &folders, nothing_set).unwrap_err();
         assert!(missing.starts_with("no node runs in "), "{missing}");
     }
