@@ -32,12 +32,15 @@ pub(crate) enum Command {
 pub(crate) struct Which {
     /// Files, or folders with files, to read in the place of those that a start would look for
     files: Vec<PathBuf>,
+    /// The same, as the broker has it
+    #[arg(long = "config", value_name = "FILE")]
+    more_files: Vec<PathBuf>,
 }
 
 impl Which {
     fn load(&self) -> Result<Loaded, Box<dyn std::error::Error>> {
         let mut arguments = vec![OsString::from("leveret")];
-        for file in &self.files {
+        for file in self.files.iter().chain(&self.more_files) {
             arguments.extend(["--config".into(), file.clone().into_os_string()]);
         }
         configure::load(&arguments)

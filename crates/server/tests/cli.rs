@@ -298,7 +298,7 @@ fn a_configuration_is_checked_and_shown_without_a_start() {
     {
         assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
     }
-    let ended = run(&["config", "show", "--changed", path]);
+    let ended = run(&["config", "show", "--changed", "--config", path]);
     let expected = format!("heartbeat    = 7  # {path}:1\ndefault_pass = [hidden]  # {path}:2\n");
     assert_eq!(ended.stdout, expected);
     let ended = run(&["config", "show", "--json", path]);
