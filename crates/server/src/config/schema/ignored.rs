@@ -133,6 +133,7 @@ pub(super) const IGNORED: &[Ignored] = &[
     Ignored { because: "passwords are taken as they are", keys: &["credential_validator.**"] },
     Ignored { because: "queues and exchanges of all types are there", keys: &["queue_types.**", "exchange_types.**"] },
     Ignored { because: "nothing is refused for being deprecated", keys: &["deprecated_features.**"] },
+    Ignored { because: "clients are shown by their addresses only", keys: &["reverse_dns_lookups"] },
     Ignored { because: "messages are left as publishers made them", keys: &["message_interceptors.**"] },
     Ignored { because: "definitions are read from files", keys: &["definitions.https.url"] },
     Ignored {
@@ -161,7 +162,6 @@ pub(super) const IGNORED: &[Ignored] = &[
             "collect_statistics",
             "collect_statistics_interval",
             "initial_frame_max",
-            "reverse_dns_lookups",
             "motd_file",
             "tracked_connection_**",
             "auth_cache.cache_module",
