@@ -51,18 +51,17 @@ mod tests {
 
     #[test]
     fn the_oldest_of_those_that_are_meant_are_closed_up_to_the_limit() {
-        let node = Node::new();
-        let mailboxes: Vec<Arc<Mailbox>> = (0..4).map(|_| Arc::default()).collect();
-        let (guest, peer) = (Name::from("guest"), Arc::new(Peer::local()));
-        let ids: Vec<_> = mailboxes.iter().map(|mailbox| node.connect(mailbox, &peer)).collect();
-        // The last one is still on its way.
-        for id in &ids[..3] {
-            let opening = node.open_connection(*id, "/", &guest, node.access_generation()).unwrap();
-            assert!(matches!(opening, Opening::Open(_)));
-        }
-        let close = |whose, limit| CloseMany { whose, limit, delay: Duration::ZERO, reason: "because".into() };
-        let told = |node: &Node, close: &CloseMany, most: usize| {
-            let count = close_connections(node, close, |done, _| done < most);
+        let told = |close: &CloseMany, most: usize| {
+            let node = Node::new();
+            let mailboxes: Vec<Arc<Mailbox>> = (0..4).map(|_| Arc::default()).collect();
+            let (guest, peer) = (Name::from("guest"), Arc::new(Peer::local()));
+            let ids: Vec<_> = mailboxes.iter().map(|mailbox| node.connect(mailbox, &peer)).collect();
+            // The last one is still on its way.
+            for id in &ids[..3] {
+                let opening = node.open_connection(*id, "/", &guest, node.access_generation()).unwrap();
+                assert!(matches!(opening, Opening::Open(_)));
+            }
+            let count = close_connections(&node, close, |done, _| done < most);
             let told = mailboxes.iter().map(|mailbox| {
                 let mut inbox = Inbox::default();
                 mailbox.take(&mut inbox);
@@ -71,6 +70,7 @@ mod tests {
             });
             (count, told.collect::<Vec<_>>())
         };
+        let close = |whose, limit| CloseMany { whose, limit, delay: Duration::ZERO, reason: "because".into() };
         for (whose, limit, most, expected) in [
             (ConnectionsOf::Everybody, None, 9, (3, vec![1, 1, 1, 0])),
             (ConnectionsOf::Vhost("/".into()), Some(2), 9, (2, vec![1, 1, 0, 0])),
@@ -78,8 +78,12 @@ mod tests {
             (ConnectionsOf::User("guest".into()), None, 1, (1, vec![1, 0, 0, 0])),
             (ConnectionsOf::User("bob".into()), None, 9, (0, vec![0; 4])),
         ] {
-            assert_eq!(told(&node, &close(whose.clone(), limit), most), expected, "{whose:?}");
+            assert_eq!(told(&close(whose.clone(), limit), most), expected, "{whose:?}");
         }
+        let (node, mailbox) = (Node::new(), Arc::default());
+        let id = node.connect(&mailbox, &Arc::new(Peer::local()));
+        assert!(node.close_connection(id, &"x".into()));
+        assert!(!node.close_connection(id, &"x".into()), "it is being closed already");
         assert!(!node.close_connection(leveret_broker::topology::ConnectionId(99), &"x".into()));
     }
 }

@@ -1,7 +1,8 @@
 //! The data folder, which one node at a time may use.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -50,7 +51,9 @@ pub enum HoldError {
 impl DataDir {
     /// Makes the folder if it is not there, proves that it can be written, and keeps other nodes out of it.
     pub(crate) fn open(path: &Path) -> Result<Self, StartError> {
-        fs::create_dir_all(path).map_err(|source| StartError::make_data_dir(path, source))?;
+        // It has messages and the hashes of passwords. One that is there keeps the permissions that somebody gave it.
+        let made = DirBuilder::new().recursive(true).mode(0o750).create(path);
+        made.map_err(|source| StartError::make_data_dir(path, source))?;
         let mut lock = File::options()
             .read(true)
             .write(true)
@@ -128,6 +131,8 @@ fn is_running(process: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -43,7 +43,11 @@ pub(crate) fn completions(shell: Shell, program: &str) -> Result<(), ManualError
         let tool = tool.ok_or_else(|| ManualError::Program { program: program.to_owned() })?;
         leveret_ctl::completions(tool, shell, &mut script);
     }
-    io::stdout().write_all(&script).map_err(ManualError::Output)
+    match io::stdout().write_all(&script) {
+        // Whoever reads the first lines only, has what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(ManualError::Output),
+    }
 }
 
 /// Writes all pages below a folder, each into that of its section.

@@ -325,7 +325,26 @@ fn report(call: &Invocation) -> Result<Answer, Failure> {
             out.push(b'\n');
         }
     }
-    Ok(Answer::Text(String::from_utf8_lossy(&out).trim_end().to_owned()))
+    Ok(Answer::Text(without_passwords(String::from_utf8_lossy(&out).trim_end())))
+}
+
+/// The same text without the names and passwords in URIs, as reports are sent to others.
+fn without_passwords(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + "://".len());
+        masked.push_str(before);
+        let ends = |letter: char| letter.is_whitespace() || matches!(letter, '/' | '"' | '\'' | '?' | '#' | ',' | '}');
+        let authority = after.find(ends).map_or(after, |end| after.get(..end).unwrap_or(after));
+        rest = after;
+        if let Some(user) = authority.rfind('@') {
+            masked.push_str("***");
+            rest = after.get(user..).unwrap_or_default();
+        }
+    }
+    masked.push_str(rest);
+    masked
 }
 
 fn server_version(call: &Invocation) -> Result<Answer, Failure> {
@@ -348,6 +367,18 @@ pub(super) fn is_json(call: &Invocation) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_has_no_passwords_of_uris() {
+        for (text, masked) in [
+            ("{\"uri\":\"amqp://u:p@ss@h:5672/v\"} amqps://u@h", "{\"uri\":\"amqp://***@h:5672/v\"} amqps://***@h"),
+            ("see https://rabbitmq.com/a@b and amqp://", "see https://rabbitmq.com/a@b and amqp://"),
+            ("amqp://ü:ß@h", "amqp://***@h"),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(without_passwords(text), masked);
+        }
+    }
 
     #[test]
     fn a_status_has_rabbitmqs_sections() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Body, Bytes, Frame, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -65,7 +65,11 @@ impl Control {
         if request.method() != Method::POST {
             return refuse(StatusCode::METHOD_NOT_ALLOWED, Kind::Usage, "operations are asked for with POST");
         }
-        // A page in somebody's browser cannot send this without asking first, which nobody answers.
+        // A page in somebody's browser may pass for one of ours if its name is made to mean this machine; browsers say where it is from.
+        if request.headers().contains_key(ORIGIN) {
+            return refuse(StatusCode::FORBIDDEN, Kind::Denied, "pages in browsers may not ask for operations");
+        }
+        // Without that, it cannot send this without asking first, which nobody answers.
         if request.headers().get(CONTENT_TYPE).is_none_or(|kind| kind != "application/json") {
             return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::Usage, "arguments have to be application/json");
         }
