@@ -68,9 +68,6 @@ fn find(
         if let Some(found) = USUAL_FOLDERS.iter().map(Path::new).filter(own).find_map(in_folder) {
             return Ok(found);
         }
-        if let [(_, only)] = links.as_slice() {
-            return Ok(only.clone());
-        }
     }
     let others: Vec<_> = links.iter().map(|(name, _)| name.as_str()).collect();
     let others = if others.is_empty() { "none was found".to_owned() } else { others.join(", ") };
@@ -229,7 +226,8 @@ mod tests {
         fs::rename(&two, temporary.path().join(full_name("two"))).unwrap();
         let moved = temporary.path().join(full_name("two")).join(SOCKET);
         assert_eq!(find(Some("two"), None, &folders, below), Ok(moved), "a folder below the base");
-        assert_eq!(find(None, None, &folders, nothing_set), Ok(link), "the only one there is");
+        let other = find(None, None, &folders, nothing_set).unwrap_err();
+        assert!(other.contains("nodes here: one@here"), "who names none means the usual one: {other}");
         let named = |name: &str| (name == "RABBITMQ_NODENAME").then(|| PathBuf::from("three@here"));
         let missing = find(None, None, &folders, named).unwrap_err();
         assert!(missing.starts_with("no node three@here was found"), "another one is named: {missing}");
