@@ -138,6 +138,16 @@ fn expected(mut file: Value) -> Value {
     file
 }
 
+/// The same with the limits of vhosts in the order of their names, which means nothing.
+fn with_limits_in_order(mut file: Value) -> Value {
+    for vhost in list(&mut file, "vhosts") {
+        if let Some(limits) = vhost.get_mut("limits").and_then(Value::as_array_mut) {
+            limits.sort_by_key(ToString::to_string);
+        }
+    }
+    file
+}
+
 fn list<'a>(file: &'a mut Value, section: &str) -> &'a mut Vec<Value> {
     file.as_object_mut().unwrap().entry(section).or_insert_with(|| json!([])).as_array_mut().unwrap()
 }
@@ -170,7 +180,8 @@ fn what_rabbitmq_exported_comes_out_as_it_went_in() {
     for name in ["cli_fresh.json", "http_fresh.json", "cli_rich.json", "http_rich.json"] {
         let (file, node) = (fixture(name), empty());
         let report = import_text(&node, &file, Scope::All).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let (came_out, expected) = (export(&node), expected(serde_json::from_str(&file).unwrap()));
+        let expected = with_limits_in_order(expected(serde_json::from_str(&file).unwrap()));
+        let came_out = with_limits_in_order(export(&node));
         for part in SECTIONS {
             let (out, wanted) = (section(&came_out, part), section(&expected, part));
             for one in &wanted {
@@ -180,7 +191,7 @@ fn what_rabbitmq_exported_comes_out_as_it_went_in() {
         }
         let again = import_text(&node, &file, Scope::All).unwrap();
         assert!(again.is_unchanged(), "{name}: {:?}", again.to_json());
-        assert_eq!(export(&node), came_out, "{name}");
+        assert_eq!(with_limits_in_order(export(&node)), came_out, "{name}");
         let left_out = |report: &Report| report.counts().map(|(_, counts)| counts.left_out).sum::<usize>();
         assert_eq!(left_out(&report), left_out(&again), "{name}");
         assert!(report.warnings().iter().all(|warning| !warning.is_empty()));
