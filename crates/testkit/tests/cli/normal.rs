@@ -273,7 +273,7 @@ fn narrow(line: &str) -> String {
     let has_lines = line.contains("\u{1b}(0");
     let mut out = String::new();
     for character in line.trim_end().chars() {
-        let repeats = character == ' ' || character == '─' || (has_lines && character == 'q');
+        let repeats = character == ' ' || matches!(character, '─' | '═' | '╌') || (has_lines && character == 'q');
         if !(repeats && out.ends_with(character)) {
             out.push(character);
         }
@@ -299,7 +299,7 @@ fn what_differs_between_runs_is_levelled_out() {
         ("134567 a34567 34567.0", &[], "134567 a{port} {port}.0"),
         ("1.5 GB, 20 of 3.", &[Mode::Numbers], "N GB, N of N."),
         ("a 3.10.8 b 1.5   c ...\n", &[Mode::Versions], "a {version} b 1.5   c ...\n"),
-        ("│ a    │\n├──────┤\n", &[Mode::Widths], "│ a │\n├─┤\n"),
+        ("│ a    │\n├──────┤\n╞══════╡\n", &[Mode::Widths], "│ a │\n├─┤\n╞═╡\n"),
         ("\u{1b}(0lqqqqk\u{1b}(B\nqq\n", &[Mode::Widths], "\u{1b}(0lqk\u{1b}(B\nqq\n"),
         ("1\n2\n3\n4\n5\n6\n", &[Mode::First5], "1\n2\n3\n4\n5\n"),
         ("a\nb\n", &[Mode::Some], "{some}\n"),
