@@ -60,7 +60,7 @@ groups! {
     replicas: Yes,
     status: No,
     tls: Yes,
-    unreachable: Yes,
+    unreachable: No,
     users: Yes,
     vhosts: Yes,
 }
