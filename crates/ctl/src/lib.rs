@@ -1,7 +1,7 @@
 //! The command line tools that speak to a node: `rabbitmqctl` and its family.
 //!
 //! Each command is an entry of a table (`commands/`). From the table are made the parser, help, completions and manual pages. A command
-//! asks the node for operations (`client.rs`) and gives an [`Answer`](output::Answer), which a formatter writes.
+//! asks the node for operations (`client.rs`) and gives an answer (`output/`), which a formatter writes.
 
 mod client;
 mod columns;
