@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 
 use serde_json::json;
 
@@ -42,6 +43,38 @@ fn only_administrators_may_ask() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.0 404 ") || answer.starts_with("HTTP/1.1 404 "), "{answer}");
+}
+
+#[test]
+fn a_page_in_a_browser_may_not_ask() {
+    let (_folder, _process, address) = start();
+    let (status, answer) = ask(address, "facts", &format!("{GUEST}Origin: http://{address}\r\n"));
+    assert_eq!((status, answer.error()), (403, "pages in browsers may not ask for operations"));
+}
+
+#[test]
+fn the_tools_reach_a_node_over_the_network() {
+    let (_folder, _process, address) = start();
+    let ctl = |node: &str, password: &str, command: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_leveret"))
+            .args(["ctl", "--node", node, "--user", "guest"])
+            .args(command)
+            .env("LEVERET_CTL_PASSWORD", password)
+            .output()
+            .unwrap();
+        let text = |octets| String::from_utf8(octets).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let node = format!("http://{address}");
+    let (code, out, error) = ctl(&node, "guest", &["-q", "list_users"]);
+    assert_eq!((code, out.as_str()), (Some(0), "user\ttags\nguest\t[administrator]\n"), "{error}");
+    let (code, _, error) = ctl(&node, "wrong", &["list_users"]);
+    assert_eq!(code, Some(77), "{error}");
+    assert!(error.contains("wrong user name or password"), "{error}");
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (code, _, error) = ctl(&format!("http://{gone}"), "guest", &["list_users"]);
+    assert_eq!(code, Some(69), "{error}");
+    assert!(error.contains("unable to perform an operation on node"), "{error}");
 }
 
 #[test]
