@@ -5,6 +5,7 @@ pub mod control;
 pub mod definitions;
 mod host;
 pub mod json;
+mod park;
 pub mod pid;
 pub mod views;
 mod write;

@@ -1,14 +1,15 @@
 //! Changes that are on disk when the caller goes on.
 
 use std::sync::Arc;
-use std::task::{Wake, Waker};
-use std::thread::{self, Thread};
+use std::thread;
 
 use leveret_broker::Error;
 use leveret_broker::journal::{JournalPosition, Written};
 use leveret_broker::mailbox::{Inbox, Mailbox};
 use leveret_broker::node::Node;
 use leveret_broker::topology::{Applied, Change};
+
+use crate::park;
 
 /// Why a change was not made, or may not survive.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +33,7 @@ pub fn apply(node: &Node, change: Change) -> Result<Applied, WriteError> {
 pub fn wait(node: &Node, position: Option<JournalPosition>) -> Result<(), WriteError> {
     let Some(position) = position else { return Ok(()) };
     let mailbox = Arc::new(Mailbox::default());
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let waker = park::waker();
     let mut inbox = Inbox::default();
     loop {
         match node.written(position, &mailbox) {
@@ -45,13 +46,5 @@ pub fn wait(node: &Node, position: Option<JournalPosition>) -> Result<(), WriteE
         }
         mailbox.take(&mut inbox);
         inbox.events.clear();
-    }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
     }
 }

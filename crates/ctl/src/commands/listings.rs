@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::failure::{Exit, Failure};
+use crate::columns;
+use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::output::{Answer, Column, Rows, Style};
 use crate::spec::{Command, Flag, Positional, Section, Takes};
@@ -41,7 +42,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Flag::with(
                 "queue-timeout",
                 Takes::Number("milliseconds"),
-                "per-queue timeout to use when checking for responsiveness",
+                "accepted for RabbitMQ's sake: all queues are asked in one go, for which --timeout counts",
             ),
         ],
     )
@@ -267,20 +268,12 @@ const CONSUMERS: Listing = Listing {
 
 impl Listing {
     fn validate(&self, invocation: &Invocation) -> Result<(), Failure> {
-        let mut unknown = asked(invocation);
-        unknown.retain(|column| !self.columns.contains(column));
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        unknown.sort_unstable();
-        Err(invocation.invalid(Exit::Usage, &format!("Info key(s) {} are not supported", unknown.join(","))))
+        columns::validate(invocation, "column", self.columns)
     }
 
     fn list(&self, invocation: &Invocation) -> Result<Answer, Failure> {
-        let mut columns = asked(invocation);
-        if columns.is_empty() {
-            columns = self.default.to_vec();
-        } else if self.in_order {
+        let mut columns = columns::chosen(invocation, "column", self.default);
+        if self.in_order {
             columns = self.columns.iter().copied().filter(|column| columns.contains(column)).collect();
         }
         // A node of which nothing is wanted has no queue that is elsewhere.
@@ -302,12 +295,6 @@ impl Listing {
         };
         Ok(Answer::Rows(Rows { columns: columns.into_iter().map(style).collect(), rows, ..Rows::default() }))
     }
-}
-
-/// The columns that were asked for: `a b` and `a,b` are the same.
-fn asked(invocation: &Invocation) -> Vec<&str> {
-    let given = invocation.arguments("column");
-    given.into_iter().flat_map(|columns| columns.split([',', ' '])).filter(|column| !column.is_empty()).collect()
 }
 
 /// A queue's lock is held for microseconds and nothing waits inside: who lists them all has found that all of them answer.

@@ -17,9 +17,8 @@ mod vhosts;
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
-use std::thread::{self, Thread};
+use std::task::Context;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use leveret_broker::Name;
@@ -29,6 +28,7 @@ use leveret_broker::value::{Table, Value};
 use serde_json::{Map, Value as Json, json};
 
 use crate::json;
+use crate::park;
 use crate::pid::Pids;
 
 /// A row: values by the names of their columns.
@@ -139,7 +139,7 @@ impl RowBuilder<'_> {
 /// Waits for the answers of connections, but not longer than so; then takes those there are.
 pub fn gather(mut asking: Asking, wait: Duration) -> Vec<Answered> {
     let until = Instant::now() + wait;
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let waker = park::waker();
     let mut context = Context::from_waker(&waker);
     while Pin::new(&mut asking).poll(&mut context).is_pending() {
         let left = until.saturating_duration_since(Instant::now());
@@ -149,14 +149,6 @@ pub fn gather(mut asking: Asking, wait: Duration) -> Vec<Answered> {
         thread::park_timeout(left);
     }
     asking.end()
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
 }
 
 #[cfg(test)]
