@@ -21,7 +21,7 @@ pub mod message;
 pub mod node;
 pub mod properties;
 pub mod queue;
-mod regex;
+pub mod regex;
 pub mod report;
 pub mod store;
 pub mod switches;

@@ -8,6 +8,25 @@ const STEPS_MAX: usize = 10_000;
 /// Octets that a compiled pattern may add to itself by being used.
 const CACHE_MAX: usize = 256 * 1024;
 
+/// Octets that a compiled [`Pattern`] may take.
+const COMPILED_MAX: usize = 1024 * 1024;
+
+/// A pattern that somebody looks for names with.
+#[derive(Debug)]
+pub struct Pattern(Regex);
+
+impl Pattern {
+    /// Compiles one that takes upper and lower case for the same; or says what is wrong with it.
+    pub fn ignoring_case(pattern: &str) -> Result<Self, String> {
+        compile(&format!("(?i:{pattern})"), COMPILED_MAX).map(Self)
+    }
+
+    /// Whether it matches somewhere in a name.
+    pub fn matches(&self, name: &str) -> bool {
+        matches(&self.0, name)
+    }
+}
+
 /// Compiles a pattern, which may take so many octets; or says what is wrong with it.
 pub(crate) fn compile(pattern: &str, octets_max: usize) -> Result<Regex, String> {
     let mut builder = RegexBuilder::new(pattern);

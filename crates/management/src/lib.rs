@@ -1,5 +1,7 @@
 //! What operators do to a node, whichever way they come in.
 
+pub mod api;
+mod asking;
 mod closing;
 pub mod control;
 pub mod definitions;

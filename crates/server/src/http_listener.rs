@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use leveret_broker::access::Peer;
 use leveret_management::ListenerKind;
-use leveret_management::control::{self, Control, Gate};
+use leveret_management::api::{self, Api};
+use leveret_management::control::Control;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -32,6 +33,15 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE_PATIENCE: Duration = Duration::from_mins(5);
 /// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who answers at the management listeners.
+#[derive(Debug, Clone)]
+pub(crate) struct Services {
+    /// What everybody knows.
+    pub api: Arc<Api>,
+    /// What the tools ask for.
+    pub control: Arc<Control>,
+}
 
 /// A socket that listens, at which nobody answers yet.
 #[derive(Debug)]
@@ -66,13 +76,13 @@ impl Bound {
     }
 
     /// Begins to answer.
-    pub(crate) fn serve(self, control: &Arc<Control>, runtime: &Handle) -> HttpListener {
+    pub(crate) fn serve(self, services: &Services, runtime: &Handle) -> HttpListener {
         let Self { listener, address, tls } = self;
         let (stop, stopped) = watch::channel(false);
         if let Some(context) = &tls {
             runtime.spawn(Arc::clone(context).watch(stopped.clone()));
         }
-        let task = runtime.spawn(accept(listener, tls.clone(), Arc::clone(control), stopped));
+        let task = runtime.spawn(accept(listener, tls.clone(), services.clone(), stopped));
         HttpListener { address, tls, stop, task }
     }
 }
@@ -107,12 +117,7 @@ impl HttpListener {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    tls: Option<Arc<Context>>,
-    control: Arc<Control>,
-    mut stop: watch::Receiver<bool>,
-) {
+async fn accept(listener: TcpListener, tls: Option<Arc<Context>>, services: Services, mut stop: watch::Receiver<bool>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -129,7 +134,7 @@ async fn accept(
             _ = connections.join_next(), if !has_room => {}
             accepted = listener.accept(), if has_room => match accepted {
                 Ok((stream, address)) => {
-                    connections.spawn(serve(stream, address, tls.clone(), Arc::clone(&control), stop.clone()));
+                    connections.spawn(serve(stream, address, tls.clone(), services.clone(), stop.clone()));
                 }
                 Err(error) => {
                     tracing::warn!("cannot accept a connection for management: {error}");
@@ -146,16 +151,17 @@ async fn serve(
     stream: TcpStream,
     address: SocketAddr,
     tls: Option<Arc<Context>>,
-    control: Arc<Control>,
+    services: Services,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut peer = Peer::plain(canonical(address));
     let end = async move {
         let _ = stop.wait_for(|stop| *stop).await;
     };
+    let Services { api, control } = services;
     let stream = Patient::new(stream);
     let Some(context) = tls else {
-        control::serve(stream, Gate::Network(peer), control, end).await;
+        api::serve(stream, peer, api, control, end).await;
         return;
     };
     match timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(context.config()).accept(stream)).await {
@@ -167,7 +173,7 @@ async fn serve(
                     return;
                 }
             }
-            control::serve(stream, Gate::Network(peer), control, end).await;
+            api::serve(stream, peer, api, control, end).await;
         }
         Ok(Err(error)) => tracing::warn!(peer = %peer.address, "TLS handshake for management failed: {error}"),
         Err(_) => tracing::warn!(peer = %peer.address, "TLS handshake for management took too long"),

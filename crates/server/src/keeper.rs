@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use leveret_auth::hash::Hashing;
 use leveret_broker::switches::Switch;
+use leveret_management::api::Api;
 use leveret_management::control::Control;
 use leveret_management::pid::Pids;
 use leveret_management::{App, Host, HostError, ListenerKind, Phase};
@@ -30,7 +31,7 @@ use crate::config::{Config, Effective, Loaded};
 use crate::control_socket::ControlSocket;
 use crate::data_dir::DataDir;
 use crate::error::StartError;
-use crate::http_listener::{Bound, HttpListener};
+use crate::http_listener::{Bound, HttpListener, Services};
 use crate::logging::Logs;
 use crate::plugins::{MANAGEMENT, Plugins, Start};
 use crate::running::{self, Running};
@@ -301,8 +302,10 @@ impl Shared {
     fn serve(&self, bound: Vec<Bound>) -> Vec<HttpListener> {
         let Some(me) = self.me.upgrade() else { return Vec::new() };
         // Not the one of the control socket: who comes over the network must not use up what those on the machine need.
-        let control = Arc::new(Control::new(me as Arc<dyn Host>));
-        bound.into_iter().map(|bound| bound.serve(&control, &self.runtime)).collect()
+        let control = Arc::new(Control::new(Arc::clone(&me) as Arc<dyn Host>));
+        let settings = self.state.lock().management.settings.for_api();
+        let services = Services { api: Arc::new(Api::new(me as Arc<dyn Host>, settings)), control };
+        bound.into_iter().map(|bound| bound.serve(&services, &self.runtime)).collect()
     }
 
     /// Stops the broker, if it runs. The caller has the turn.

@@ -14,4 +14,4 @@ pub use call::{Call, Progress};
 pub use failure::{Failure, Kind};
 pub use gate::Gate;
 pub use operations::Operation;
-pub use service::{Control, serve};
+pub use service::{Control, Lines, serve};

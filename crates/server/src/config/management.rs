@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use leveret_management::api::ApiSettings;
+
 use crate::tls::TlsSettings;
 
 /// The port of the management interface.
@@ -62,6 +64,27 @@ impl Default for ManagementSettings {
             xss_protection: None,
             frame_options: None,
             idle_timeout_ms: Some(60_000),
+        }
+    }
+}
+
+impl ManagementSettings {
+    /// What the HTTP API is told of it.
+    pub(crate) fn for_api(&self) -> ApiSettings {
+        let headers = [
+            ("content-security-policy", &self.csp),
+            ("strict-transport-security", &self.hsts),
+            ("x-content-type-options", &self.content_type_options),
+            ("x-xss-protection", &self.xss_protection),
+            ("x-frame-options", &self.frame_options),
+        ];
+        ApiSettings {
+            path_prefix: self.path_prefix.clone(),
+            body_max: self.body_max,
+            basic_auth: self.basic_auth,
+            cors_origins: self.cors_origins.clone(),
+            cors_max_age: self.cors_max_age,
+            headers: headers.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect(),
         }
     }
 }

@@ -1,0 +1,198 @@
+//! A request as its handler sees it.
+
+use std::cell::{RefCell, RefMut};
+use std::fmt::{self, Debug, Formatter};
+use std::sync::Arc;
+
+use hyper::body::Bytes;
+use leveret_broker::Name;
+use leveret_broker::access::{Answer as Verdict, Identity, Permission, Question};
+use leveret_broker::error::Resource;
+use leveret_broker::node::Node;
+use leveret_broker::topology::{Applied, Change};
+use serde_json::{Map, Value};
+
+use super::access::{self, tags};
+use super::query::Query;
+use super::reply::Reply;
+use super::router::Parts;
+use super::{Access, Failure, Operation};
+use crate::asking::ask;
+use crate::views::{Columns, Form, View};
+use crate::{App, Host, write};
+
+/// A request as its handler sees it.
+pub(super) struct Ask<'a> {
+    pub(super) host: &'a dyn Host,
+    pub(super) app: App,
+    /// Who is asking; none where everybody may.
+    pub(super) user: Option<Identity>,
+    pub(super) parts: Parts,
+    pub(super) query: Query,
+    pub(super) body: Bytes,
+    /// Why the change is made, if the client says so (`X-Reason`).
+    pub(super) reason: Option<String>,
+    pub(super) reply: RefCell<Reply>,
+}
+
+impl Debug for Ask<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        // The body may have passwords.
+        f.debug_struct("Ask").field("parts", &self.parts).field("query", &self.query).finish_non_exhaustive()
+    }
+}
+
+impl Ask<'_> {
+    /// The process around the broker.
+    pub fn host(&self) -> &dyn Host {
+        self.host
+    }
+
+    /// The broker, its logins and names.
+    pub const fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// The broker.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.app.node
+    }
+
+    /// Who is asking. Only operations for [`Access::Anybody`] are without.
+    pub fn user(&self) -> Result<&Identity, Failure> {
+        self.user.as_ref().ok_or_else(|| Failure::not_authorized("Not_Authorized"))
+    }
+
+    /// Whether the user may see all vhosts.
+    pub fn may_monitor(&self) -> bool {
+        self.user.as_ref().is_some_and(access::may_monitor)
+    }
+
+    /// Whether the user may do everything.
+    pub fn is_administrator(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| user.has_tag(tags::ADMINISTRATOR))
+    }
+
+    /// A named part of the path.
+    pub fn part(&self, name: &str) -> &str {
+        self.parts.iter().find(|(known, _)| known == name).map_or("", |(_, text)| text)
+    }
+
+    /// The vhost of the path, which has to be there.
+    pub fn vhost(&self) -> Result<Name, Failure> {
+        let name = self.part("vhost");
+        let known = self.node().read(|topology| topology.vhost(name).map(|vhost| Name::clone(vhost.name())));
+        known.map_err(|_| Failure::not_found())
+    }
+
+    /// What stands behind the `?`.
+    pub const fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// The body, which has to be JSON.
+    pub fn json(&self) -> Result<Value, Failure> {
+        serde_json::from_slice(&self.body).map_err(|_| Failure::bad_request("not_json"))
+    }
+
+    /// The body, which has to be an object; an empty one if there is none.
+    pub fn object(&self) -> Result<Map<String, Value>, Failure> {
+        if self.body.is_empty() {
+            return Ok(Map::new());
+        }
+        match self.json()? {
+            Value::Object(object) => Ok(object),
+            _ => Err(Failure::bad_request("not_json")),
+        }
+    }
+
+    /// A look at the node with these columns.
+    pub fn view<'b>(&'b self, columns: &'b Columns) -> View<'b> {
+        View { node: &self.app.node, pids: &self.app.pids, form: Form::Api, columns }
+    }
+
+    /// Makes a change and waits until it is on disk.
+    pub fn change(&self, change: Change) -> Result<Applied, Failure> {
+        Ok(write::apply(self.node(), change)?)
+    }
+
+    /// Whether the user may do what a question asks about; back ends may be asked, and waited for.
+    pub fn may(&self, question: &Question) -> bool {
+        self.verdict(question).is_some_and(|verdict| verdict == Verdict::Allowed)
+    }
+
+    fn verdict(&self, question: &Question) -> Option<Verdict> {
+        self.user.as_ref().map(|user| ask(&*user.authority, question))
+    }
+
+    /// Whether the user may open a vhost.
+    pub fn may_open(&self, vhost: &Name) -> bool {
+        self.may(&Question::Vhost { vhost: Name::clone(vhost) })
+    }
+
+    /// Fails unless the user has a permission for a queue or an exchange. The default exchange is called `amq.default`.
+    pub fn need(&self, resource: Resource, permission: Permission) -> Result<(), Failure> {
+        self.need_answer(Question::Resource { resource, permission })
+    }
+
+    /// Fails unless the user may do what a question asks about.
+    pub fn need_answer(&self, question: Question) -> Result<(), Failure> {
+        let user = self.user()?;
+        match ask(&*user.authority, &question) {
+            Verdict::Allowed => Ok(()),
+            verdict => {
+                let (user, question, answer) = (Name::clone(&user.name), Box::new(question), Box::new(verdict));
+                Err(leveret_broker::Error::Refused { user, question, answer }.into())
+            }
+        }
+    }
+
+    /// The vhosts whose contents the user may see, in order.
+    pub fn visible_vhosts(&self) -> Vec<Name> {
+        let mut vhosts: Vec<Name> =
+            self.node().read(|topology| topology.vhosts().map(|vhost| Name::clone(vhost.name())).collect());
+        vhosts.sort_unstable();
+        if !self.may_monitor() {
+            vhosts.retain(|vhost| self.may_open(vhost));
+        }
+        vhosts
+    }
+
+    /// The vhosts that the user may open, in order.
+    pub fn open_vhosts(&self) -> Vec<Name> {
+        let mut vhosts: Vec<Name> =
+            self.node().read(|topology| topology.vhosts().map(|vhost| Name::clone(vhost.name())).collect());
+        vhosts.sort_unstable();
+        vhosts.retain(|vhost| self.may_open(vhost));
+        vhosts
+    }
+
+    /// Fails unless the user may use the operation on what the path names.
+    pub(super) fn admit(&self, operation: &Operation) -> Result<(), Failure> {
+        let refused = || Failure::not_authorized("User not authorised to access virtual host");
+        let vhost = match operation.access {
+            Access::Vhost | Access::Policymaker => self.vhost(),
+            Access::VisibleVhost if self.may_monitor() => return Ok(()),
+            Access::VisibleVhost => self.vhost(),
+            Access::Myself => {
+                let is_me = self.user.as_ref().is_some_and(|user| *user.name == *self.part("user"));
+                return if is_me || self.is_administrator() {
+                    Ok(())
+                } else {
+                    Err(Failure::not_authorized("User not authorised to access object"))
+                };
+            }
+            Access::Anybody | Access::Management | Access::Monitoring | Access::Administrator => return Ok(()),
+        };
+        match vhost {
+            Ok(vhost) if !self.may_open(&vhost) => Err(refused()),
+            // One without a vhost in its path has none to be kept out of; one that is not there is found out later.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The way of the answer, for those that come piece by piece.
+    pub(super) fn reply(&self) -> RefMut<'_, Reply> {
+        self.reply.borrow_mut()
+    }
+}

@@ -1,0 +1,156 @@
+//! Why a request failed, in RabbitMQ's JSON.
+
+use std::borrow::Cow;
+
+use hyper::StatusCode;
+use leveret_broker::Error;
+use leveret_broker::access::Question;
+use serde_json::{Value, json};
+
+use super::Answer;
+use crate::{HostError, WriteError};
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub status: StatusCode,
+    /// The word for programs, such as `bad_request`.
+    pub error: Cow<'static, str>,
+    /// What a person reads.
+    pub reason: Value,
+}
+
+impl Failure {
+    /// A failure of this kind.
+    pub fn new(status: StatusCode, error: impl Into<Cow<'static, str>>, reason: impl Into<Value>) -> Self {
+        Self { status, error: error.into(), reason: reason.into() }
+    }
+
+    /// 404 for what is not there.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Object Not Found", "Not Found")
+    }
+
+    /// 400 with a reason.
+    pub fn bad_request(reason: impl Into<Value>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", reason)
+    }
+
+    /// 401 with a reason.
+    pub fn not_authorized(reason: impl Into<Value>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "not_authorized", reason)
+    }
+
+    /// 405: what there is may not be used in this way.
+    pub fn method_not_allowed(reason: impl Into<Value>) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", reason)
+    }
+
+    /// 503: not now.
+    pub fn unavailable(reason: impl Into<Value>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason)
+    }
+
+    /// 500: it was understood, and failed.
+    pub fn failed(reason: impl Into<Value>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", reason)
+    }
+}
+
+impl From<Failure> for Answer {
+    fn from(failure: Failure) -> Self {
+        let Failure { status, error, reason } = failure;
+        Self::json(&json!({ "error": error, "reason": reason })).status(status)
+    }
+}
+
+/// The reply code that AMQP 0-9-1 has for a refusal, with its name. RabbitMQ's management does over AMQP what clients could, and tells
+/// what came back.
+fn reply_code(error: &Error) -> (u16, &'static str) {
+    match error {
+        Error::Refused { question, .. } => match **question {
+            Question::Vhost { .. } => (530, "NOT_ALLOWED"),
+            Question::Resource { .. } | Question::Topic { .. } => (403, "ACCESS_REFUSED"),
+        },
+        Error::NotFound { .. } | Error::ParameterNotFound | Error::UserNotFound { .. } => (404, "NOT_FOUND"),
+        Error::VhostNotFound { .. }
+        | Error::VhostConnectionLimit { .. }
+        | Error::UserConnectionLimit { .. }
+        | Error::NodeConnectionLimit { .. }
+        | Error::NodeChannelLimit { .. }
+        | Error::UserChannelLimit { .. } => (530, "NOT_ALLOWED"),
+        Error::NotWritten | Error::Unreadable { .. } => (541, "INTERNAL_ERROR"),
+        Error::DefaultExchange
+        | Error::ReservedPrefix { .. }
+        | Error::SystemExchange { .. }
+        | Error::InternalExchange { .. }
+        | Error::ExclusiveUse { .. } => (403, "ACCESS_REFUSED"),
+        Error::Locked { .. } | Error::SingleActive { .. } => (405, "RESOURCE_LOCKED"),
+        Error::UnconditionalDelete { .. } | Error::SharedPrefetch { .. } => (540, "NOT_IMPLEMENTED"),
+        Error::Inequivalent { .. }
+        | Error::InUse { .. }
+        | Error::NotEmpty { .. }
+        | Error::InvalidArgument { .. }
+        | Error::InvalidArgumentType { .. }
+        | Error::ArgumentOfOtherType { .. }
+        | Error::InvalidProperty { .. }
+        | Error::UnknownExchangeType { .. }
+        | Error::InvalidBinding { .. }
+        | Error::InvalidExchange { .. }
+        | Error::DelayedType { .. }
+        | Error::InvalidMatchValue { .. }
+        | Error::InvalidMatchType { .. }
+        | Error::UserExists { .. }
+        | Error::NamelessUser
+        | Error::Validation(_)
+        | Error::InvalidLimits(_)
+        | Error::PolicyAsParameter { .. }
+        | Error::QueueLimit { .. }
+        | Error::NodeQueueLimit { .. }
+        | Error::ExchangeLimit { .. }
+        | Error::VhostLimit { .. }
+        | Error::ProtectedVhost { .. }
+        | Error::TooManyWildcards { .. } => (406, "PRECONDITION_FAILED"),
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::VhostNotFound { .. } | Error::UserNotFound { .. } | Error::NotFound { .. } => Self::not_found(),
+            Error::Validation(_) | Error::InvalidLimits(_) | Error::NamelessUser | Error::VhostLimit { .. } => {
+                Self::bad_request(error.to_string())
+            }
+            Error::ProtectedVhost { .. } => {
+                Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", error.to_string())
+            }
+            Error::NotWritten | Error::Unreadable { .. } => Self::failed(error.to_string()),
+            _ => {
+                let (code, name) = reply_code(&error);
+                let reason = format!("{code} {name} - {error}");
+                if code == 403 { Self::not_authorized(reason) } else { Self::bad_request(reason) }
+            }
+        }
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Refused(error) => error.into(),
+            WriteError::NotWritten => Self::failed(error.to_string()),
+        }
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        match &error {
+            HostError::Busy => Self::unavailable(error.to_string()),
+            HostError::Running | HostError::UnknownPlugins { .. } | HostError::UnknownCategory { .. } => {
+                Self::bad_request(error.to_string())
+            }
+            HostError::Failed(_) => Self::failed(error.to_string()),
+        }
+    }
+}

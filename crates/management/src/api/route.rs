@@ -1,0 +1,153 @@
+//! What a route of the table consists of.
+
+use hyper::Method;
+
+use super::{Access, Answer, Ask, Failure};
+
+/// Routes that belong together, and stand together in the documentation.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// Its title.
+    pub title: &'static str,
+    /// Its routes.
+    pub routes: &'static [Route],
+}
+
+/// A path and what can be done with it.
+#[derive(Debug)]
+pub(super) struct Route {
+    /// Such as `/api/queues/{vhost}/{name}`.
+    pub path: &'static str,
+    /// One for each method.
+    pub operations: &'static [Operation],
+}
+
+/// What does it.
+pub(super) type Handler = fn(&Ask<'_>) -> Result<Answer, Failure>;
+
+/// A method of a route.
+#[derive(Debug)]
+pub(super) struct Operation {
+    /// The method.
+    pub method: Method,
+    /// Who may.
+    pub access: Access,
+    /// What does it.
+    pub run: Handler,
+    /// What it does, in a sentence without a full stop.
+    pub summary: &'static str,
+    /// What may stand behind the `?`, beyond what all listings take.
+    pub query: &'static [Param],
+    /// What the body has to have; `None` for no body.
+    pub body: Option<&'static [Field]>,
+    /// What comes back.
+    pub gives: Gives,
+}
+
+/// What an operation gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gives {
+    /// Nothing but a status.
+    Nothing,
+    /// An object of this kind, see the schemas.
+    One(&'static str),
+    /// A listing of such objects: an array, or a page of one.
+    Many(&'static str),
+    /// An array of such objects, never paged.
+    All(&'static str),
+}
+
+/// Something that may stand behind the `?`.
+#[derive(Debug)]
+pub(super) struct Param {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does.
+    pub help: &'static str,
+}
+
+/// Something that a body may have.
+#[derive(Debug)]
+pub(super) struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// The type of its value.
+    pub kind: Kind,
+    /// Whether it has to be there.
+    pub is_needed: bool,
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// The type of a value in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Text.
+    Text,
+    /// True or false, also as text.
+    Flag,
+    /// A whole number, also as text.
+    Number,
+    /// An object.
+    Object,
+    /// An array.
+    List,
+    /// Whatever it is.
+    Any,
+}
+
+impl Field {
+    /// One that has to be there.
+    pub const fn needed(name: &'static str, kind: Kind, help: &'static str) -> Self {
+        Self { name, kind, is_needed: true, help }
+    }
+
+    /// One that need not.
+    pub const fn optional(name: &'static str, kind: Kind, help: &'static str) -> Self {
+        Self { name, kind, is_needed: false, help }
+    }
+}
+
+impl Operation {
+    const fn new(method: Method, access: Access, run: Handler, summary: &'static str) -> Self {
+        Self { method, access, run, summary, query: &[], body: None, gives: Gives::Nothing }
+    }
+
+    /// One that reads.
+    pub const fn get(access: Access, run: Handler, summary: &'static str) -> Self {
+        Self::new(Method::GET, access, run, summary)
+    }
+
+    /// One that makes or replaces something.
+    pub const fn put(access: Access, run: Handler, summary: &'static str) -> Self {
+        Self::new(Method::PUT, access, run, summary)
+    }
+
+    /// One that does something.
+    pub const fn post(access: Access, run: Handler, summary: &'static str) -> Self {
+        Self::new(Method::POST, access, run, summary)
+    }
+
+    /// One that deletes something.
+    pub const fn delete(access: Access, run: Handler, summary: &'static str) -> Self {
+        Self::new(Method::DELETE, access, run, summary)
+    }
+
+    /// With these behind the `?`.
+    pub const fn query(mut self, query: &'static [Param]) -> Self {
+        self.query = query;
+        self
+    }
+
+    /// With a body.
+    pub const fn body(mut self, body: &'static [Field]) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    /// With something that comes back.
+    pub const fn gives(mut self, gives: Gives) -> Self {
+        self.gives = gives;
+        self
+    }
+}

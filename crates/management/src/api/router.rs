@@ -1,0 +1,72 @@
+//! From a path to its route.
+
+use matchit::Router as Tree;
+use percent_encoding::percent_decode_str;
+
+use super::Route;
+use super::routes::GROUPS;
+
+/// The parts of a path that a route has names for, decoded.
+pub(super) type Parts = Vec<(String, String)>;
+
+/// Finds routes.
+#[derive(Debug)]
+pub(super) struct Router {
+    tree: Tree<&'static Route>,
+}
+
+impl Router {
+    /// For all routes of the table.
+    pub fn new() -> Self {
+        let mut tree = Tree::new();
+        for route in GROUPS.iter().flat_map(|group| group.routes) {
+            // A test sees that all can be there together.
+            if let Err(error) = tree.insert(route.path, route) {
+                tracing::error!("the route {} is in the way of another one: {error}", route.path);
+            }
+        }
+        Self { tree }
+    }
+
+    /// The route of a path as it was sent, and what its names stand for. A `/` at its end counts for nothing.
+    pub fn find(&self, path: &str) -> Option<(&'static Route, Parts)> {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let found = self.tree.at(path).ok()?;
+        let decode = |text: &str| percent_decode_str(text).decode_utf8().map(|text| text.into_owned());
+        let parts = found.params.iter().map(|(name, text)| Some((name.to_owned(), decode(text).ok()?)));
+        Some((found.value, parts.collect::<Option<_>>()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_of_the_table_can_be_found() {
+        let router = Router::new();
+        for route in GROUPS.iter().flat_map(|group| group.routes) {
+            let path = route.path.replace('{', "%7B").replace('}', "%7D");
+            let (found, _) = router.find(&path).unwrap_or_else(|| panic!("{} leads nowhere", route.path));
+            assert_eq!(found.path, route.path);
+        }
+    }
+
+    #[test]
+    fn paths_are_decoded_part_by_part() {
+        let router = Router::new();
+        for (path, expected) in [
+            ("/api/vhosts/%2F", Some(("/api/vhosts/{vhost}", vec![("vhost", "/")]))),
+            ("/api/vhosts/a%2Fb%20c/", Some(("/api/vhosts/{vhost}", vec![("vhost", "a/b c")]))),
+            ("/api/vhosts/", Some(("/api/vhosts", vec![]))),
+            ("/api/vhosts/%FF", None),
+            ("/api/nothing", None),
+        ] {
+            let found = router.find(path);
+            let found = found.as_ref().map(|(route, parts)| {
+                (route.path, parts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect::<Vec<_>>())
+            });
+            assert_eq!(found, expected, "{path}");
+        }
+    }
+}
