@@ -39,7 +39,7 @@ pub(super) enum Access {
 
 impl Access {
     /// What the documentation says of it.
-    pub const fn text(self) -> &'static str {
+    pub(super) const fn text(self) -> &'static str {
         match self {
             Self::Anybody => "everybody",
             Self::Management => "users with any of the tags management, policymaker, monitoring, administrator",
@@ -55,7 +55,7 @@ impl Access {
     }
 
     /// Whether a user's tags are enough; vhosts and names are looked at later.
-    pub fn tags_suffice(self, user: &Identity) -> bool {
+    pub(super) fn tags_suffice(self, user: &Identity) -> bool {
         match self {
             Self::Anybody => true,
             Self::Management | Self::Vhost | Self::VisibleVhost | Self::Myself => may_manage(user),
@@ -87,7 +87,7 @@ pub(super) enum Credentials {
 
 impl Credentials {
     /// Reads an `Authorization` header.
-    pub fn read(header: &[u8]) -> Option<Self> {
+    pub(super) fn read(header: &[u8]) -> Option<Self> {
         let (scheme, rest) = std::str::from_utf8(header).ok()?.split_once(' ')?;
         let rest = rest.trim();
         if scheme.eq_ignore_ascii_case("bearer") {
@@ -103,7 +103,7 @@ impl Credentials {
     }
 
     /// Asks whose they are; the reason if they are nobody's.
-    pub async fn check(self, logins: &Chain, peer: &Peer) -> Result<Identity, String> {
+    pub(super) async fn check(self, logins: &Chain, peer: &Peer) -> Result<Identity, String> {
         let (name, secret, mechanism) = match self {
             Self::Basic(name, secret) => (name, secret, "PLAIN"),
             Self::Bearer(secret) => (String::new(), secret, "BEARER"),

@@ -11,7 +11,7 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: Body,
-    /// Whether it has an ETag, and is left out for who has it already.
+    /// Whether it has a tag, and is left out for who has it already.
     pub(super) is_tagged: bool,
 }
 
@@ -31,27 +31,27 @@ impl Answer {
     }
 
     /// 200 with JSON.
-    pub fn json(value: &impl Serialize) -> Self {
+    pub(super) fn json(value: &impl Serialize) -> Self {
         Self::text(JSON, serde_json::to_vec(value).unwrap_or_default())
     }
 
     /// 200 with something else.
-    pub fn text(kind: &'static str, octets: impl Into<Bytes>) -> Self {
+    pub(super) fn text(kind: &'static str, octets: impl Into<Bytes>) -> Self {
         Self::new(StatusCode::OK, Body::Text { kind, octets: octets.into() })
     }
 
     /// 204.
-    pub const fn done() -> Self {
+    pub(super) const fn done() -> Self {
         Self::new(StatusCode::NO_CONTENT, Body::Empty)
     }
 
     /// 201.
-    pub const fn created() -> Self {
+    pub(super) const fn created() -> Self {
         Self::new(StatusCode::CREATED, Body::Empty)
     }
 
     /// 201 if it is new, 204 if it was there.
-    pub const fn put(is_new: bool) -> Self {
+    pub(super) const fn put(is_new: bool) -> Self {
         if is_new { Self::created() } else { Self::done() }
     }
 
@@ -61,21 +61,21 @@ impl Answer {
     }
 
     /// With another status.
-    pub const fn status(mut self, status: StatusCode) -> Self {
+    pub(super) const fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
 
     /// With a header; one whose value cannot be one is left out.
-    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+    pub(super) fn header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.push((name, value));
         }
         self
     }
 
-    /// With an ETag made of its body.
-    pub const fn tagged(mut self) -> Self {
+    /// With a tag (the header `ETag`) made of its body.
+    pub(super) const fn tagged(mut self) -> Self {
         self.is_tagged = true;
         self
     }

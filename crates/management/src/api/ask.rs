@@ -44,59 +44,59 @@ impl Debug for Ask<'_> {
 
 impl Ask<'_> {
     /// The process around the broker.
-    pub fn host(&self) -> &dyn Host {
+    pub(super) fn host(&self) -> &dyn Host {
         self.host
     }
 
     /// The broker, its logins and names.
-    pub const fn app(&self) -> &App {
+    pub(super) const fn app(&self) -> &App {
         &self.app
     }
 
     /// The broker.
-    pub fn node(&self) -> &Arc<Node> {
+    pub(super) fn node(&self) -> &Arc<Node> {
         &self.app.node
     }
 
     /// Who is asking. Only operations for [`Access::Anybody`] are without.
-    pub fn user(&self) -> Result<&Identity, Failure> {
+    pub(super) fn user(&self) -> Result<&Identity, Failure> {
         self.user.as_ref().ok_or_else(|| Failure::not_authorized("Not_Authorized"))
     }
 
     /// Whether the user may see all vhosts.
-    pub fn may_monitor(&self) -> bool {
+    pub(super) fn may_monitor(&self) -> bool {
         self.user.as_ref().is_some_and(access::may_monitor)
     }
 
     /// Whether the user may do everything.
-    pub fn is_administrator(&self) -> bool {
+    pub(super) fn is_administrator(&self) -> bool {
         self.user.as_ref().is_some_and(|user| user.has_tag(tags::ADMINISTRATOR))
     }
 
     /// A named part of the path.
-    pub fn part(&self, name: &str) -> &str {
+    pub(super) fn part(&self, name: &str) -> &str {
         self.parts.iter().find(|(known, _)| known == name).map_or("", |(_, text)| text)
     }
 
     /// The vhost of the path, which has to be there.
-    pub fn vhost(&self) -> Result<Name, Failure> {
+    pub(super) fn vhost(&self) -> Result<Name, Failure> {
         let name = self.part("vhost");
         let known = self.node().read(|topology| topology.vhost(name).map(|vhost| Name::clone(vhost.name())));
         known.map_err(|_| Failure::not_found())
     }
 
     /// What stands behind the `?`.
-    pub const fn query(&self) -> &Query {
+    pub(super) const fn query(&self) -> &Query {
         &self.query
     }
 
     /// The body, which has to be JSON.
-    pub fn json(&self) -> Result<Value, Failure> {
+    pub(super) fn json(&self) -> Result<Value, Failure> {
         serde_json::from_slice(&self.body).map_err(|_| Failure::bad_request("not_json"))
     }
 
     /// The body, which has to be an object; an empty one if there is none.
-    pub fn object(&self) -> Result<Map<String, Value>, Failure> {
+    pub(super) fn object(&self) -> Result<Map<String, Value>, Failure> {
         if self.body.is_empty() {
             return Ok(Map::new());
         }
@@ -107,17 +107,17 @@ impl Ask<'_> {
     }
 
     /// A look at the node with these columns.
-    pub fn view<'b>(&'b self, columns: &'b Columns) -> View<'b> {
+    pub(super) fn view<'b>(&'b self, columns: &'b Columns) -> View<'b> {
         View { node: &self.app.node, pids: &self.app.pids, form: Form::Api, columns }
     }
 
     /// Makes a change and waits until it is on disk.
-    pub fn change(&self, change: Change) -> Result<Applied, Failure> {
+    pub(super) fn change(&self, change: Change) -> Result<Applied, Failure> {
         Ok(write::apply(self.node(), change)?)
     }
 
     /// Whether the user may do what a question asks about; back ends may be asked, and waited for.
-    pub fn may(&self, question: &Question) -> bool {
+    pub(super) fn may(&self, question: &Question) -> bool {
         self.verdict(question).is_some_and(|verdict| verdict == Verdict::Allowed)
     }
 
@@ -126,17 +126,17 @@ impl Ask<'_> {
     }
 
     /// Whether the user may open a vhost.
-    pub fn may_open(&self, vhost: &Name) -> bool {
+    pub(super) fn may_open(&self, vhost: &Name) -> bool {
         self.may(&Question::Vhost { vhost: Name::clone(vhost) })
     }
 
     /// Fails unless the user has a permission for a queue or an exchange. The default exchange is called `amq.default`.
-    pub fn need(&self, resource: Resource, permission: Permission) -> Result<(), Failure> {
+    pub(super) fn need(&self, resource: Resource, permission: Permission) -> Result<(), Failure> {
         self.need_answer(Question::Resource { resource, permission })
     }
 
     /// Fails unless the user may do what a question asks about.
-    pub fn need_answer(&self, question: Question) -> Result<(), Failure> {
+    pub(super) fn need_answer(&self, question: Question) -> Result<(), Failure> {
         let user = self.user()?;
         match ask(&*user.authority, &question) {
             Verdict::Allowed => Ok(()),
@@ -148,7 +148,7 @@ impl Ask<'_> {
     }
 
     /// The vhosts whose contents the user may see, in order.
-    pub fn visible_vhosts(&self) -> Vec<Name> {
+    pub(super) fn visible_vhosts(&self) -> Vec<Name> {
         let mut vhosts: Vec<Name> =
             self.node().read(|topology| topology.vhosts().map(|vhost| Name::clone(vhost.name())).collect());
         vhosts.sort_unstable();
@@ -159,7 +159,7 @@ impl Ask<'_> {
     }
 
     /// The vhosts that the user may open, in order.
-    pub fn open_vhosts(&self) -> Vec<Name> {
+    pub(super) fn open_vhosts(&self) -> Vec<Name> {
         let mut vhosts: Vec<Name> =
             self.node().read(|topology| topology.vhosts().map(|vhost| Name::clone(vhost.name())).collect());
         vhosts.sort_unstable();
@@ -171,9 +171,8 @@ impl Ask<'_> {
     pub(super) fn admit(&self, operation: &Operation) -> Result<(), Failure> {
         let refused = || Failure::not_authorized("User not authorised to access virtual host");
         let vhost = match operation.access {
-            Access::Vhost | Access::Policymaker => self.vhost(),
             Access::VisibleVhost if self.may_monitor() => return Ok(()),
-            Access::VisibleVhost => self.vhost(),
+            Access::Vhost | Access::Policymaker | Access::VisibleVhost => self.vhost(),
             Access::Myself => {
                 let is_me = self.user.as_ref().is_some_and(|user| *user.name == *self.part("user"));
                 return if is_me || self.is_administrator() {

@@ -13,46 +13,46 @@ use crate::{HostError, WriteError};
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
-    pub status: StatusCode,
+    pub(super) status: StatusCode,
     /// The word for programs, such as `bad_request`.
-    pub error: Cow<'static, str>,
+    pub(super) error: Cow<'static, str>,
     /// What a person reads.
-    pub reason: Value,
+    pub(super) reason: Value,
 }
 
 impl Failure {
     /// A failure of this kind.
-    pub fn new(status: StatusCode, error: impl Into<Cow<'static, str>>, reason: impl Into<Value>) -> Self {
+    pub(super) fn new(status: StatusCode, error: impl Into<Cow<'static, str>>, reason: impl Into<Value>) -> Self {
         Self { status, error: error.into(), reason: reason.into() }
     }
 
     /// 404 for what is not there.
-    pub fn not_found() -> Self {
+    pub(super) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "Object Not Found", "Not Found")
     }
 
     /// 400 with a reason.
-    pub fn bad_request(reason: impl Into<Value>) -> Self {
+    pub(super) fn bad_request(reason: impl Into<Value>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", reason)
     }
 
     /// 401 with a reason.
-    pub fn not_authorized(reason: impl Into<Value>) -> Self {
+    pub(super) fn not_authorized(reason: impl Into<Value>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "not_authorized", reason)
     }
 
     /// 405: what there is may not be used in this way.
-    pub fn method_not_allowed(reason: impl Into<Value>) -> Self {
+    pub(super) fn method_not_allowed(reason: impl Into<Value>) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", reason)
     }
 
     /// 503: not now.
-    pub fn unavailable(reason: impl Into<Value>) -> Self {
+    pub(super) fn unavailable(reason: impl Into<Value>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason)
     }
 
     /// 500: it was understood, and failed.
-    pub fn failed(reason: impl Into<Value>) -> Self {
+    pub(super) fn failed(reason: impl Into<Value>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", reason)
     }
 }

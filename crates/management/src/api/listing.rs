@@ -21,11 +21,11 @@ const PAGE_SIZE_MAX: usize = 500;
 /// What is listed.
 pub(super) struct Listing<T, N, R> {
     /// The keys, in the order they have if nobody asks for another one.
-    pub keys: Vec<T>,
+    pub(super) keys: Vec<T>,
     /// The name that a key is filtered by.
-    pub name: N,
+    pub(super) name: N,
     /// Makes the row of a key with these columns at least; none if it is gone by now.
-    pub row: R,
+    pub(super) row: R,
 }
 
 /// A page that somebody asks for.
@@ -41,7 +41,7 @@ where
     R: Fn(&T, &Columns) -> Option<Row>,
 {
     /// The answer to a request for it.
-    pub fn answer(mut self, ask: &Ask<'_>) -> Result<Answer, Failure> {
+    pub(super) fn answer(mut self, ask: &Ask<'_>) -> Result<Answer, Failure> {
         let query = ask.query();
         let wanted = Wanted::read(query.get("columns"));
         let Some(page) = page(query.get("page"), query.get("page_size"))? else {
@@ -131,7 +131,7 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// Reads the list of columns; all, if there is none.
-    pub fn read(columns: Option<&str>) -> Self {
+    pub(super) fn read(columns: Option<&str>) -> Self {
         let paths: Vec<String> = columns.into_iter().flat_map(|text| text.split(',')).map(str::to_owned).collect();
         let root = |path: &String| path.split('.').next().map(str::to_owned);
         let roots: BTreeSet<String> = paths.iter().filter_map(root).collect();
@@ -139,12 +139,12 @@ impl Wanted {
     }
 
     /// What has to be looked at.
-    pub const fn roots(&self) -> &Columns {
+    pub(super) const fn roots(&self) -> &Columns {
         &self.roots
     }
 
     /// A row without what nobody wants.
-    pub fn cut(&self, row: Row) -> Row {
+    pub(super) fn cut(&self, row: Row) -> Row {
         if self.paths.is_empty() {
             return row;
         }
@@ -195,8 +195,11 @@ fn page(page: Option<&str>, size: Option<&str>) -> Result<Option<Page>, Failure>
     Ok(Some(Page { number, size }))
 }
 
+/// Whether a name is wanted.
+type Filter = Box<dyn Fn(&str) -> bool>;
+
 /// What finds names: with a part of them, or a regular expression, in any case of letters.
-fn filter(name: &str, is_regex: bool) -> Result<Box<dyn Fn(&str) -> bool>, Failure> {
+fn filter(name: &str, is_regex: bool) -> Result<Filter, Failure> {
     if is_regex {
         let pattern = Pattern::ignoring_case(name);
         let pattern = pattern.map_err(|reason| Failure::bad_request(format!("invalid_regex: {reason}")))?;

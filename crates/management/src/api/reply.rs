@@ -22,9 +22,9 @@ const COMPRESS_MIN: usize = 1024;
 /// What an answer begins with. Without a body, pieces follow.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub status: StatusCode,
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    pub body: Option<Bytes>,
+    pub(super) status: StatusCode,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) body: Option<Bytes>,
 }
 
 /// Where an answer goes.
@@ -38,14 +38,14 @@ pub(super) struct Reply {
 
 impl Reply {
     /// The ends of a way: that of the handler, and those of the connection.
-    pub fn new(takes_gzip: bool) -> (Self, oneshot::Receiver<Head>, Pieces) {
+    pub(super) fn new(takes_gzip: bool) -> (Self, oneshot::Receiver<Head>, Pieces) {
         let (to_head, head) = oneshot::channel();
         let (to_pieces, pieces) = mpsc::channel(PIECES);
         (Self { head: Some(to_head), pieces: to_pieces, takes_gzip }, head, Pieces(pieces))
     }
 
     /// Sends an answer that is there as a whole.
-    pub fn send(&mut self, mut head: Head) {
+    pub(super) fn send(&mut self, mut head: Head) {
         if let Some(body) = head.body.as_mut()
             && self.takes_gzip
             && body.len() >= COMPRESS_MIN
@@ -65,7 +65,7 @@ impl Reply {
     }
 
     /// Begins an answer of this type that comes piece by piece.
-    pub fn begin(&mut self, kind: &'static str) -> Stream {
+    pub(super) fn begin(&mut self, kind: &'static str) -> Stream {
         let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static(kind))];
         if self.takes_gzip {
             headers.push((CONTENT_ENCODING, HeaderValue::from_static("gzip")));
@@ -78,12 +78,12 @@ impl Reply {
     }
 
     /// Breaks off an answer that was begun, so that the client sees that it is not whole.
-    pub fn break_off(&self) {
+    pub(super) fn break_off(&self) {
         let _ = self.pieces.blocking_send(Err(io::ErrorKind::Interrupted.into()));
     }
 
     /// Whether it was begun, so that nothing else can be said.
-    pub const fn has_begun(&self) -> bool {
+    pub(super) const fn has_begun(&self) -> bool {
         self.head.is_none()
     }
 }
@@ -97,7 +97,7 @@ pub(super) enum Stream {
 
 impl Stream {
     /// Ends it.
-    pub fn finish(self) -> io::Result<()> {
+    pub(super) fn finish(self) -> io::Result<()> {
         match self {
             Self::Plain(mut chunks) => chunks.flush(),
             Self::Gzip(encoder) => encoder.finish()?.flush(),

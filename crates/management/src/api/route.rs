@@ -8,18 +8,18 @@ use super::{Access, Answer, Ask, Failure};
 #[derive(Debug)]
 pub(super) struct Group {
     /// Its title.
-    pub title: &'static str,
+    pub(super) title: &'static str,
     /// Its routes.
-    pub routes: &'static [Route],
+    pub(super) routes: &'static [Route],
 }
 
 /// A path and what can be done with it.
 #[derive(Debug)]
 pub(super) struct Route {
     /// Such as `/api/queues/{vhost}/{name}`.
-    pub path: &'static str,
+    pub(super) path: &'static str,
     /// One for each method.
-    pub operations: &'static [Operation],
+    pub(super) operations: &'static [Operation],
 }
 
 /// What does it.
@@ -29,19 +29,19 @@ pub(super) type Handler = fn(&Ask<'_>) -> Result<Answer, Failure>;
 #[derive(Debug)]
 pub(super) struct Operation {
     /// The method.
-    pub method: Method,
+    pub(super) method: Method,
     /// Who may.
-    pub access: Access,
+    pub(super) access: Access,
     /// What does it.
-    pub run: Handler,
+    pub(super) run: Handler,
     /// What it does, in a sentence without a full stop.
-    pub summary: &'static str,
+    pub(super) summary: &'static str,
     /// What may stand behind the `?`, beyond what all listings take.
-    pub query: &'static [Param],
+    pub(super) query: &'static [Param],
     /// What the body has to have; `None` for no body.
-    pub body: Option<&'static [Field]>,
+    pub(super) body: Option<&'static [Field]>,
     /// What comes back.
-    pub gives: Gives,
+    pub(super) gives: Gives,
 }
 
 /// What an operation gives.
@@ -61,22 +61,22 @@ pub(super) enum Gives {
 #[derive(Debug)]
 pub(super) struct Param {
     /// Its name.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// What it does.
-    pub help: &'static str,
+    pub(super) help: &'static str,
 }
 
 /// Something that a body may have.
 #[derive(Debug)]
 pub(super) struct Field {
     /// Its name.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// The type of its value.
-    pub kind: Kind,
+    pub(super) kind: Kind,
     /// Whether it has to be there.
-    pub is_needed: bool,
+    pub(super) is_needed: bool,
     /// What it means.
-    pub help: &'static str,
+    pub(super) help: &'static str,
 }
 
 /// The type of a value in a body.
@@ -98,12 +98,12 @@ pub(super) enum Kind {
 
 impl Field {
     /// One that has to be there.
-    pub const fn needed(name: &'static str, kind: Kind, help: &'static str) -> Self {
+    pub(super) const fn needed(name: &'static str, kind: Kind, help: &'static str) -> Self {
         Self { name, kind, is_needed: true, help }
     }
 
     /// One that need not.
-    pub const fn optional(name: &'static str, kind: Kind, help: &'static str) -> Self {
+    pub(super) const fn optional(name: &'static str, kind: Kind, help: &'static str) -> Self {
         Self { name, kind, is_needed: false, help }
     }
 }
@@ -114,39 +114,39 @@ impl Operation {
     }
 
     /// One that reads.
-    pub const fn get(access: Access, run: Handler, summary: &'static str) -> Self {
+    pub(super) const fn get(access: Access, run: Handler, summary: &'static str) -> Self {
         Self::new(Method::GET, access, run, summary)
     }
 
     /// One that makes or replaces something.
-    pub const fn put(access: Access, run: Handler, summary: &'static str) -> Self {
+    pub(super) const fn put(access: Access, run: Handler, summary: &'static str) -> Self {
         Self::new(Method::PUT, access, run, summary)
     }
 
     /// One that does something.
-    pub const fn post(access: Access, run: Handler, summary: &'static str) -> Self {
+    pub(super) const fn post(access: Access, run: Handler, summary: &'static str) -> Self {
         Self::new(Method::POST, access, run, summary)
     }
 
     /// One that deletes something.
-    pub const fn delete(access: Access, run: Handler, summary: &'static str) -> Self {
+    pub(super) const fn delete(access: Access, run: Handler, summary: &'static str) -> Self {
         Self::new(Method::DELETE, access, run, summary)
     }
 
     /// With these behind the `?`.
-    pub const fn query(mut self, query: &'static [Param]) -> Self {
+    pub(super) const fn query(mut self, query: &'static [Param]) -> Self {
         self.query = query;
         self
     }
 
     /// With a body.
-    pub const fn body(mut self, body: &'static [Field]) -> Self {
+    pub(super) const fn body(mut self, body: &'static [Field]) -> Self {
         self.body = Some(body);
         self
     }
 
     /// With something that comes back.
-    pub const fn gives(mut self, gives: Gives) -> Self {
+    pub(super) const fn gives(mut self, gives: Gives) -> Self {
         self.gives = gives;
         self
     }

@@ -1,5 +1,7 @@
 //! From a path to its route.
 
+use std::borrow::Cow;
+
 use matchit::Router as Tree;
 use percent_encoding::percent_decode_str;
 
@@ -17,7 +19,7 @@ pub(super) struct Router {
 
 impl Router {
     /// For all routes of the table.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut tree = Tree::new();
         for route in GROUPS.iter().flat_map(|group| group.routes) {
             // A test sees that all can be there together.
@@ -29,10 +31,10 @@ impl Router {
     }
 
     /// The route of a path as it was sent, and what its names stand for. A `/` at its end counts for nothing.
-    pub fn find(&self, path: &str) -> Option<(&'static Route, Parts)> {
+    pub(super) fn find(&self, path: &str) -> Option<(&'static Route, Parts)> {
         let path = path.strip_suffix('/').unwrap_or(path);
         let found = self.tree.at(path).ok()?;
-        let decode = |text: &str| percent_decode_str(text).decode_utf8().map(|text| text.into_owned());
+        let decode = |text: &str| percent_decode_str(text).decode_utf8().map(Cow::into_owned);
         let parts = found.params.iter().map(|(name, text)| Some((name.to_owned(), decode(text).ok()?)));
         Some((found.value, parts.collect::<Option<_>>()?))
     }
