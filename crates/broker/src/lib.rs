@@ -14,6 +14,7 @@ pub mod error;
 pub mod exchange;
 #[cfg(test)]
 mod fake_store;
+pub mod firehose;
 mod hash;
 pub mod journal;
 pub mod mailbox;
@@ -25,6 +26,7 @@ pub mod regex;
 pub mod report;
 pub mod store;
 pub mod switches;
+pub mod tap;
 pub mod topology;
 pub mod value;
 #[cfg(test)]

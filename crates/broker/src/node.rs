@@ -13,12 +13,15 @@ mod history;
 mod inspect;
 mod leaving;
 mod operations;
+mod publish;
 mod seen;
+mod taps;
 
 pub use batch::{Batch, BatchError};
 pub use connections::Opening;
 pub use inspect::{ConnectionsOf, ListedQueue, QueueList, Totals};
 pub use operations::{MoveTo, Moved};
+pub use publish::Published;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +37,7 @@ use crate::dedup::SeenLog;
 use crate::delay::DelayCell;
 use crate::entropy::Entropy;
 use crate::error::Resource;
+use crate::firehose::Firehose;
 use crate::hash::Map;
 use crate::journal::{Journal, JournalPosition, Written};
 use crate::mailbox::Mailbox;
@@ -44,6 +48,7 @@ use crate::queue::{
 };
 use crate::store::{Area, MessageStore, StorePosition};
 use crate::switches::Switches;
+use crate::tap::Taps;
 use crate::topology::{
     Applied, Change, ConnectionId, Defaults, NodeLimits, QueueId, QueueRecord, Reconfigured, Record, Removed, Routes,
     RoutingInput, Topology, clean_name,
@@ -121,6 +126,8 @@ pub struct Node {
     seen_log: OnceLock<Arc<dyn SeenLog>>,
     /// Which parts can be used.
     switches: Switches,
+    /// Who looks on while messages come and go. Its lock comes after the topology's.
+    taps: Mutex<Taps>,
 }
 
 /// What a node needs of the world.
@@ -274,6 +281,7 @@ impl Node {
             entropy: Mutex::new(Entropy::new([0; 16])),
             seen_log: OnceLock::new(),
             switches: Switches::default(),
+            taps: Mutex::new(Taps::new(Arc::new(Firehose))),
         }
     }
 
@@ -338,6 +346,7 @@ impl Node {
         let news = connections::News::of(&change);
         let begun = seen::begun(&change);
         let ends = history::Ends::of(&change);
+        let ended = if let Change::DeleteVhost { vhost } = &change { Some(Name::clone(vhost)) } else { None };
         let applied = state.topology.apply(change)?;
         let mut recalled = history::Batches::new();
         match (&applied, declared) {
@@ -347,7 +356,12 @@ impl Node {
                     cell.touch();
                 }
             }
-            (Applied::Deleted(removed), _) => Self::close_removed(&mut state, removed),
+            (Applied::Deleted(removed), _) => {
+                Self::close_removed(&mut state, removed);
+                if let Some(vhost) = ended {
+                    self.taps.lock().stop_tracing(&vhost);
+                }
+            }
             (Applied::ExchangeDeclared, _) => self.write_seen(begun.into_iter().collect()),
             (Applied::Bound, _) => recalled = ends.map(|ends| self.recall(&state, &ends)).unwrap_or_default(),
             _ => {}

@@ -119,6 +119,43 @@ pub trait Properties: fmt::Debug + Send + Sync {
     fn after_death(&self, message: &Message, death: &Death<'_>) -> Afterlife;
     /// The message with a header set, or set anew.
     fn with_header(&self, message: &Message, name: &str, value: &Value) -> Message;
+    /// All properties under RabbitMQ's names: `content_type`, `headers`, `delivery_mode`... None, if there are no properties.
+    fn to_table(&self, _: &Message) -> Table {
+        Table::new()
+    }
+    /// The octets of the properties of a message that the broker makes. None, if there are no properties.
+    fn encode(&self, _: &NewProperties<'_>) -> Vec<u8> {
+        Vec::new()
+    }
+}
+
+/// The properties of a message that the broker makes.
+#[derive(Clone, Copy, Debug)]
+pub struct NewProperties<'a> {
+    /// What the body is.
+    pub content_type: Option<&'a str>,
+    /// The headers.
+    pub headers: &'a Table,
+    /// Whether it is to survive a restart; none does not say.
+    pub persistence: Option<Persistence>,
+    /// When it was made, in seconds since 1970.
+    pub timestamp_s: Option<u64>,
+}
+
+/// Whether a message is to survive a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// It is not.
+    Transient,
+    /// It is.
+    Persistent,
+}
+
+impl Default for NewProperties<'_> {
+    fn default() -> Self {
+        const NO_HEADERS: &Table = &Table::new();
+        Self { content_type: None, headers: NO_HEADERS, persistence: None, timestamp_s: None }
+    }
 }
 
 /// For messages without properties: nothing is read, and nothing but the addresses is written.

@@ -104,6 +104,15 @@ impl Drop for PolicySet {
     }
 }
 
+/// Whether what comes into and goes out of a vhost is copied to `amq.rabbitmq.trace`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firehose {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
+
 /// A vhost of a test's own, where limits disturb nobody else; dropping it deletes it.
 #[derive(Debug)]
 pub struct OwnVhost {
@@ -147,6 +156,18 @@ impl OwnVhost {
         } else {
             let (vhost, component, name) = (self.name.as_str().into(), "vhost-limits".into(), "limits".into());
             apply(Change::SetParameter { vhost, component, name, value: Value::Table(table(limits)) });
+        }
+    }
+}
+
+impl OwnVhost {
+    /// Turns its firehose on or off.
+    pub fn set_firehose(&self, firehose: Firehose) {
+        match firehose {
+            Firehose::On if broker::is_foreign() => rabbitmqctl("trace_on", Some(&self.name), &[]),
+            Firehose::Off if broker::is_foreign() => rabbitmqctl("trace_off", Some(&self.name), &[]),
+            Firehose::On => broker::shared_node().trace(&self.name).unwrap_or_else(|error| panic!("{error}")),
+            Firehose::Off => broker::shared_node().stop_tracing(&self.name),
         }
     }
 }

@@ -12,6 +12,7 @@ use super::{
 use crate::Name;
 use crate::error::{Error, Resource, ResourceKind};
 use crate::exchange::{Declaration, Exchange, ExchangeKind};
+use crate::firehose;
 use crate::hash::{Map, Set};
 use crate::value::Table;
 
@@ -23,11 +24,8 @@ const PREDECLARED: &[(&str, ExchangeKind)] = &[
     ("amq.topic", ExchangeKind::Topic),
     ("amq.headers", ExchangeKind::Headers),
     ("amq.match", ExchangeKind::Headers),
-    (TRACE_EXCHANGE, ExchangeKind::Topic),
+    (firehose::EXCHANGE, ExchangeKind::Topic),
 ];
-
-/// What the firehose publishes to; the only internal one of the pre-declared exchanges.
-const TRACE_EXCHANGE: &str = "amq.rabbitmq.trace";
 
 /// One vhost: names in it mean nothing outside of it.
 #[derive(Clone, Debug)]
@@ -107,7 +105,8 @@ impl Vhost {
                 kind: *kind,
                 durable: true,
                 auto_delete: false,
-                internal: &*name == TRACE_EXCHANGE,
+                // What the firehose publishes to, and nobody else.
+                internal: &*name == firehose::EXCHANGE,
                 arguments: Table::new(),
             });
             (name, exchange)

@@ -135,10 +135,10 @@ pub(super) const COMMANDS: &[Command] = &[
     )
     .notes("A virtual host is there as soon as it is created, so there is nothing to reconcile.")
     .banner(|_| Some("Will try to initiate virtual host reconciliation on all reachable cluster nodes...".to_owned())),
-    Command::new("trace_on", Section::Vhosts, "Fails: nothing is traced yet", trace_on)
+    Command::new("trace_on", Section::Vhosts, "Copies all messages of a virtual host to its exchange amq.rabbitmq.trace", trace_on)
         .takes("[--vhost <vhost>]", &[], &[])
         .banner(|invocation| Some(format!("Starting tracing for vhost \"{}\" ...", invocation.vhost()))),
-    Command::new("trace_off", Section::Vhosts, "Does nothing: nothing is traced yet", trace_off)
+    Command::new("trace_off", Section::Vhosts, "Ends what trace_on began", trace_off)
         .takes("[--vhost <vhost>]", &[], &[])
         .banner(|invocation| Some(format!("Stopping tracing for vhost \"{}\" ...", invocation.vhost()))),
 ];

@@ -33,7 +33,7 @@ impl View<'_> {
         let is_protected = metadata.protection == Protection::Deletion;
         let mut row = self.row();
         row.add("name", || vhost.name().to_string())
-            .add("tracing", || false)
+            .add("tracing", || self.node.is_traced(vhost.name()))
             .add("description", || metadata.description.to_string())
             .add("tags", tags)
             .add("default_queue_type", queue_type)

@@ -177,6 +177,7 @@ impl Session {
                 return Ok(());
             }
         };
+        self.tap_get(number, &message, &queue, redelivered);
         let frame_max = self.frame_max();
         let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
         channel.delivery_tag += 1;

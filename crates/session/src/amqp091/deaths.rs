@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use leveret_broker::Name;
 use leveret_broker::message::Message;
-use leveret_broker::properties::{Afterlife, Death, NoProperties, Properties, Property};
+use leveret_broker::properties::{Afterlife, Death, NewProperties, NoProperties, Persistence, Properties, Property};
 use leveret_broker::value;
 use leveret_protocol::amqp091::{Array, RawProperties, Table, TableWriter, Value};
 
@@ -91,6 +91,55 @@ impl Properties for BasicProperties {
         properties.encode(&mut raw);
         message.with_properties(&raw)
     }
+
+    fn to_table(&self, message: &Message) -> value::Table {
+        properties_table(&RawProperties::decode(message.properties()).unwrap_or_default())
+    }
+
+    fn encode(&self, properties: &NewProperties<'_>) -> Vec<u8> {
+        let mut headers = Vec::new();
+        table::write_fields(&mut TableWriter::new(&mut headers), properties.headers);
+        let encoded = RawProperties {
+            content_type: properties.content_type.map(str::as_bytes),
+            headers: Table::parse(&headers).ok().filter(|_| !headers.is_empty()),
+            delivery_mode: properties.persistence.map(|persistence| match persistence {
+                Persistence::Transient => 1,
+                Persistence::Persistent => 2,
+            }),
+            timestamp: properties.timestamp_s,
+            ..RawProperties::default()
+        };
+        let mut raw = Vec::new();
+        encoded.encode(&mut raw);
+        raw
+    }
+}
+
+/// The properties that there are, in the order in which RabbitMQ has them. Numbers are signed, as there.
+fn properties_table(properties: &RawProperties<'_>) -> value::Table {
+    let text = |octets: Option<&[u8]>| octets.map(|octets| value::Value::LongStr(octets.into()));
+    let small = |number: u8| value::Value::I32(number.into());
+    let time = |seconds: u64| match i32::try_from(seconds) {
+        Ok(seconds) => value::Value::I32(seconds),
+        Err(_) => value::Value::I64(i64::try_from(seconds).unwrap_or(i64::MAX)),
+    };
+    let all = [
+        ("cluster_id", text(properties.cluster_id)),
+        ("app_id", text(properties.app_id)),
+        ("user_id", text(properties.user_id)),
+        ("type", text(properties.kind)),
+        ("timestamp", properties.timestamp.map(time)),
+        ("message_id", text(properties.message_id)),
+        ("expiration", text(properties.expiration)),
+        ("reply_to", text(properties.reply_to)),
+        ("correlation_id", text(properties.correlation_id)),
+        ("priority", properties.priority.map(small)),
+        ("delivery_mode", properties.delivery_mode.map(small)),
+        ("headers", properties.headers.map(|headers| value::Value::Table(table::to_broker(headers)))),
+        ("content_encoding", text(properties.content_encoding)),
+        ("content_type", text(properties.content_type)),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name.into(), value?))).collect()
 }
 
 /// Writes the headers of a message after a death: its history, then what it had besides.

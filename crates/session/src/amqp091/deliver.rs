@@ -14,6 +14,12 @@ impl Session {
     pub(super) fn deliver_all(&mut self, inbox: &mut Inbox, out: &mut Vec<u8>) {
         let frame_max = self.frame_max();
         let mut now = None;
+        self.follow_taps(self.node.generation());
+        if self.taps.are_there() {
+            for Delivery { key, redelivered, message, .. } in &inbox.deliveries {
+                self.tap_delivery(*key, message, *redelivered);
+            }
+        }
         for delivery in inbox.deliveries.drain(..) {
             self.deliver_one(delivery, frame_max, &mut now, out);
         }

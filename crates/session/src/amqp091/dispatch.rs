@@ -225,7 +225,7 @@ impl Session {
             }
         };
         // What is published next goes where this method may have led it.
-        self.routes.validate(self.node.generation());
+        self.follow_topology();
         handled
     }
 
@@ -295,7 +295,7 @@ impl Session {
         self.flush(out);
         self.end_channel(number, out);
         // An auto-delete queue may have gone with the channel.
-        self.routes.validate(self.node.generation());
+        self.follow_topology();
         if let Some(channel) = self.channels.get_mut(number) {
             channel.phase = ChannelPhase::Closing;
         }

@@ -244,6 +244,7 @@ impl Session {
                 Opening::Outdated => continue,
             }
             self.phase = Phase::Running;
+            self.find_taps(self.node.generation());
             frame::write_method(out, 0, &ConnectionOpenOk { known_hosts: "" });
             self.log_open();
             return Ok(());

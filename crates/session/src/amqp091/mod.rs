@@ -29,6 +29,7 @@ mod settings;
 mod settle;
 mod sources;
 mod table;
+mod taps;
 mod timeouts;
 mod transaction;
 mod unsettled;
@@ -61,6 +62,7 @@ pub use routes::Pause;
 use routes::Routes;
 pub use settings::{Anonymous, Mechanism, Settings};
 use sources::Sources;
+use taps::Taps;
 use timeouts::Deadline;
 
 /// Half heartbeat intervals without an octet after which a client counts as gone: two intervals and a half.
@@ -147,6 +149,7 @@ pub struct Session {
     channels: Channels,
     sources: Sources,
     routes: Routes,
+    taps: Taps,
     broker_routes: leveret_broker::topology::Routes,
     /// Decides where an exchange chooses at random.
     entropy: Entropy,
@@ -201,6 +204,7 @@ impl Session {
             channels: Channels::default(),
             sources: Sources::default(),
             routes: Routes::default(),
+            taps: Taps::default(),
             broker_routes: leveret_broker::topology::Routes::default(),
             entropy,
             inbox: Inbox::default(),
@@ -298,7 +302,7 @@ impl Session {
         self.held = false;
         self.methods = 0;
         self.turn_time = None;
-        self.routes.validate(self.node.generation());
+        self.follow_topology();
         while self.phase != Phase::Over {
             // What comes next cannot be handled before it is known who sent it.
             if out.len() >= output_max || self.methods >= METHODS_MAX || self.awaits_answers() {
@@ -586,7 +590,7 @@ impl Session {
     fn settle_turn(&mut self, out: &mut Vec<u8>) {
         self.flush(out);
         self.deliver(out);
-        self.routes.validate(self.node.generation());
+        self.follow_topology();
     }
 
     /// Octets of the largest frame to send.

@@ -234,7 +234,7 @@ impl Session {
     fn replay(&mut self, number: u16, mut octets: &[u8], out: &mut Vec<u8>) {
         // Before the cache may fall, what another channel's frames published along it has to be out.
         self.flush(out);
-        self.routes.validate(self.node.generation());
+        self.follow_topology();
         let output_max = out.len() + OUTPUT_MAX;
         let mut handled = 0;
         while let Ok(Some((frame, used))) = Frame::decode(octets, usize::MAX) {

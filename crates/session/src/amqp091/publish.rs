@@ -24,7 +24,7 @@ const PERSISTENT: u8 = 2;
 const DRAFT_KEPT: usize = 128 * 1024;
 
 /// Where a message goes.
-enum Destination {
+pub(super) enum Destination {
     /// Along a route of the cache.
     Route(u32),
     /// To these queues and consumers of direct replies, this time.
@@ -150,7 +150,10 @@ impl Session {
                 (message, Destination::Route(route), hints)
             }
             _ => match self.find_way(number, &message, ttl_ms) {
-                Ok(found) => found,
+                Ok(found) => {
+                    self.tap_publish(number, &found.0, &found.1);
+                    found
+                }
                 Err(Refusal::Fault(fault)) => return Err(fault),
                 Err(Refusal::Waiting) => {
                     self.publish_once_answered(number, &message, mandatory);
@@ -297,7 +300,7 @@ impl Session {
         let (properties, entropy) = (&BasicProperties, self.entropy.draw());
         let input = RoutingInput { routing_keys: &keys, message, properties, entropy, now: self.node.now() };
         let routed = self.node.route(&self.vhost, exchange, &input, &mut self.broker_routes)?;
-        if routed.cacheable && extra_keys.is_empty() && tokens.is_empty() {
+        if routed.cacheable && extra_keys.is_empty() && tokens.is_empty() && !self.taps.are_there() {
             return Ok(Destination::Route(self.routes.insert(exchange, routing_key, &routed.queues)));
         }
         let replies = tokens.into_iter().map(Name::from).collect();

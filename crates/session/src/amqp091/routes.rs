@@ -141,6 +141,13 @@ impl Routes {
         }
     }
 
+    /// Forgets the routes, but not what is on its way to queues.
+    pub(crate) fn forget(&mut self) {
+        self.routes.clear();
+        self.by_name.clear();
+        self.routed_queues = 0;
+    }
+
     /// The topology's generation that the routes are of.
     pub(crate) const fn generation(&self) -> u64 {
         self.generation
@@ -154,9 +161,7 @@ impl Routes {
     /// Gives all memory back. Batches must have been flushed.
     pub(crate) fn clear(&mut self) {
         debug_assert!(self.dirty.is_empty());
-        self.routes.clear();
-        self.routed_queues = 0;
-        self.by_name.clear();
+        self.forget();
         self.by_queue.clear();
         self.targets.clear();
     }
@@ -181,9 +186,7 @@ impl Routes {
     /// Keeps a route.
     pub(crate) fn insert(&mut self, exchange: &str, routing_key: &str, queues: &[Arc<QueueCell>]) -> u32 {
         if self.routes.len() >= ROUTES_MAX || self.routed_queues >= ROUTED_QUEUES_MAX {
-            self.routes.clear();
-            self.by_name.clear();
-            self.routed_queues = 0;
+            self.forget();
         }
         self.routed_queues += queues.len();
         let targets: Box<[u32]> = queues.iter().map(|queue| self.target(queue)).collect();

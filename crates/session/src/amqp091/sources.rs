@@ -82,6 +82,14 @@ impl Source {
         &self.kind
     }
 
+    /// The name of its queue, or its token if there is none.
+    pub(crate) fn origin(&self) -> &Name {
+        match &self.kind {
+            SourceKind::Consumer { queue, .. } | SourceKind::Get { queue } => &queue.info().name,
+            SourceKind::Replies { token } => token,
+        }
+    }
+
     fn queue(&self) -> Option<(&Arc<QueueCell>, Option<ConsumerId>)> {
         match &self.kind {
             SourceKind::Consumer { queue, id } => Some((queue, Some(*id))),

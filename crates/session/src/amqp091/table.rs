@@ -40,7 +40,8 @@ pub(crate) fn write_field(writer: &mut TableWriter<'_>, name: &str, value: &valu
     };
 }
 
-fn write_fields(writer: &mut TableWriter<'_>, fields: &value::Table) {
+/// Appends all fields of a table.
+pub(crate) fn write_fields(writer: &mut TableWriter<'_>, fields: &value::Table) {
     fields.iter().for_each(|(name, value)| write_field(writer, name, value));
 }
 

@@ -17,6 +17,7 @@ mod delayed;
 mod durable_messages;
 mod exchange_bindings;
 mod exchanges;
+mod firehose;
 mod frames;
 mod get;
 mod handshake;

@@ -97,13 +97,12 @@ fn list_vhost_limits(call: &Call<'_>) -> Result<Value, Failure> {
     call.list(|view| view.vhost_limits(vhost))
 }
 
-fn trace_on(_: &Call<'_>) -> Result<Value, Failure> {
-    let text = "tracing is not there yet: nothing is published to amq.rabbitmq.trace, so there is nothing to turn on";
-    Err(Failure::new(Kind::Unavailable, text))
+fn trace_on(call: &Call<'_>) -> Result<Value, Failure> {
+    call.node()?.trace(call.text("vhost")?)?;
+    Ok(Value::Null)
 }
 
-/// It is never on.
 fn trace_off(call: &Call<'_>) -> Result<Value, Failure> {
-    call.node()?;
+    call.node()?.stop_tracing(call.text("vhost")?);
     Ok(Value::Null)
 }
