@@ -4,15 +4,16 @@ use std::cell::{RefCell, RefMut};
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
-use hyper::body::Bytes;
 use leveret_broker::Name;
 use leveret_broker::access::{Answer as Verdict, Identity, Permission, Question};
 use leveret_broker::error::Resource;
 use leveret_broker::node::Node;
 use leveret_broker::topology::{Applied, Change};
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::access::{self, tags};
+use super::body::{self, Members};
 use super::query::Query;
 use super::reply::Reply;
 use super::router::Parts;
@@ -20,6 +21,9 @@ use super::{Access, Failure, Operation};
 use crate::asking::ask;
 use crate::views::{Columns, Form, View};
 use crate::{App, Host, write};
+
+/// What RabbitMQ says of a body that is a text.
+const TWICE: &str = "invalid payload: the request body JSON-decoded to a string. Is the input doubly-JSON-encoded?";
 
 /// A request as its handler sees it.
 pub(super) struct Ask<'a> {
@@ -29,7 +33,10 @@ pub(super) struct Ask<'a> {
     pub(super) user: Option<Identity>,
     pub(super) parts: Parts,
     pub(super) query: Query,
-    pub(super) body: Bytes,
+    /// It may have passwords, and is wiped.
+    pub(super) body: Zeroizing<Vec<u8>>,
+    /// What kind of body the client says it is.
+    pub(super) content_type: Option<String>,
     /// Why the change is made, if the client says so (`X-Reason`).
     pub(super) reason: Option<String>,
     pub(super) reply: RefCell<Reply>,
@@ -37,8 +44,8 @@ pub(super) struct Ask<'a> {
 
 impl Debug for Ask<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        // The body may have passwords.
-        f.debug_struct("Ask").field("parts", &self.parts).field("query", &self.query).finish_non_exhaustive()
+        // The body may have passwords, and so may the path.
+        f.debug_struct("Ask").field("query", &self.query).finish_non_exhaustive()
     }
 }
 
@@ -102,8 +109,20 @@ impl Ask<'_> {
         }
         match self.json()? {
             Value::Object(object) => Ok(object),
-            _ => Err(Failure::bad_request("not_json")),
+            Value::Null => Ok(Map::new()),
+            mut other => {
+                body::wipe(&mut other);
+                Err(Failure::bad_request(match other {
+                    Value::String(_) => TWICE,
+                    _ => "not_json",
+                }))
+            }
         }
+    }
+
+    /// The same, read member by member, and wiped.
+    pub(super) fn members(&self) -> Result<Members, Failure> {
+        self.object().map(Members::new)
     }
 
     /// A look at the node with these columns.

@@ -31,6 +31,11 @@ impl Failure {
         Self::new(StatusCode::NOT_FOUND, "Object Not Found", "Not Found")
     }
 
+    /// 404 for a vhost in which something was to be made, and which is not there.
+    pub(super) fn no_vhost() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "vhost_not_found")
+    }
+
     /// 400 with a reason.
     pub(super) fn bad_request(reason: impl Into<Value>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", reason)
@@ -117,10 +122,16 @@ fn reply_code(error: &Error) -> (u16, &'static str) {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match &error {
-            Error::VhostNotFound { .. } | Error::UserNotFound { .. } | Error::NotFound { .. } => Self::not_found(),
-            Error::Validation(_) | Error::InvalidLimits(_) | Error::NamelessUser | Error::VhostLimit { .. } => {
-                Self::bad_request(error.to_string())
-            }
+            Error::VhostNotFound { .. }
+            | Error::UserNotFound { .. }
+            | Error::NotFound { .. }
+            | Error::ParameterNotFound => Self::not_found(),
+            // There is an empty line behind it.
+            Error::Validation(_) => Self::bad_request(format!("{error}\n")),
+            Error::InvalidLimits(_)
+            | Error::NamelessUser
+            | Error::VhostLimit { .. }
+            | Error::PolicyAsParameter { .. } => Self::bad_request(error.to_string()),
             Error::ProtectedVhost { .. } => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", error.to_string())
             }

@@ -10,6 +10,7 @@
 mod access;
 mod answer;
 mod ask;
+mod body;
 mod failure;
 mod listing;
 mod query;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Either, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{
     ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
     WWW_AUTHENTICATE,
@@ -21,6 +21,7 @@ use leveret_broker::access::{Identity, Peer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::access::{self, Credentials};
 use super::answer::Body;
@@ -39,6 +40,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Octets that the head of a request may have.
 const HEADERS_MAX: usize = 64 * 1024;
+/// Octets that are made room for before they have come.
+const ROOM_MAX: usize = 64 * 1024;
 /// What the paths of the tools' operations begin with.
 const CONTROL: &str = "/control/";
 
@@ -106,13 +109,13 @@ impl Api {
             return Err(Failure::not_authorized("Not management user"));
         }
         if !operation.access.tags_suffice(&user) {
-            return Err(Failure::not_authorized(format!("Not {} user", needed(operation.access))));
+            return Err(Failure::not_authorized(needed(operation.access)));
         }
         Ok(user)
     }
 
     /// Reads a body.
-    async fn read(&self, body: Incoming) -> Result<Bytes, Failure> {
+    async fn read(&self, body: Incoming) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let max = usize::try_from(self.settings.body_max).unwrap_or(usize::MAX);
         let too_large = || {
             Failure::new(
@@ -122,13 +125,15 @@ impl Api {
             )
         };
         let mut body = pin!(Limited::new(body, max));
-        let mut octets = Vec::new();
+        // With all the room it needs, nothing of it is left elsewhere. Nobody gets more of it for a promise than for the body itself.
+        let room = usize::try_from(body.size_hint().lower()).unwrap_or(max).min(ROOM_MAX);
+        let mut octets = Zeroizing::new(Vec::with_capacity(room));
         loop {
             match timeout(BODY_TIMEOUT, body.frame()).await {
                 Ok(Some(Ok(frame))) => octets.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
                 Ok(Some(Err(error))) if error.is::<http_body_util::LengthLimitError>() => return Err(too_large()),
                 Ok(Some(Err(error))) => return Err(Failure::bad_request(error.to_string())),
-                Ok(None) => return Ok(octets.into()),
+                Ok(None) => return Ok(octets),
                 Err(_) => return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body takes too long")),
             }
         }
@@ -146,14 +151,14 @@ impl Api {
         let permit = permit.map_err(|_| Failure::unavailable("the node is about to stop"))?;
         let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let reason = text(&HeaderName::from_static("x-reason"));
-        let known_tag = text(&IF_NONE_MATCH);
+        let (content_type, known_tag) = (text(&CONTENT_TYPE), text(&IF_NONE_MATCH));
         let (reply, head, pieces) = Reply::new(takes_gzip(headers));
         let query = Query::read(query);
         let host = Arc::clone(&self.host);
         tokio::task::spawn_blocking(move || {
             let Asked { app, user, parts, body } = asked;
             let reply = RefCell::new(reply);
-            let ask = Ask { host: &*host, app, user, parts, query, body, reason, reply };
+            let ask = Ask { host: &*host, app, user, parts, query, body, content_type, reason, reply };
             let result = ask.admit(operation).and_then(|()| (operation.run)(&ask));
             let mut reply = ask.reply.into_inner();
             match result {
@@ -193,16 +198,18 @@ struct Asked {
     app: App,
     user: Option<Identity>,
     parts: Parts,
-    body: Bytes,
+    body: Zeroizing<Vec<u8>>,
 }
 
-/// What users need who have one of the tags but not the right one.
+/// What is told to users who have one of the tags but not the right one.
 const fn needed(access: Access) -> &'static str {
     match access {
-        Access::Policymaker => "policymaker",
-        Access::Monitoring => "monitor",
-        Access::Administrator => "administrator",
-        Access::Anybody | Access::Management | Access::Vhost | Access::VisibleVhost | Access::Myself => "management",
+        Access::Policymaker => "User not authorised to access object",
+        Access::Monitoring => "Not monitor user",
+        Access::Administrator => "Not administrator user",
+        Access::Anybody | Access::Management | Access::Vhost | Access::VisibleVhost | Access::Myself => {
+            "Not management user"
+        }
     }
 }
 
