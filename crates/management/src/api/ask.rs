@@ -4,6 +4,7 @@ use std::cell::{RefCell, RefMut};
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
+use hyper::StatusCode;
 use leveret_broker::Name;
 use leveret_broker::access::{Answer as Verdict, Identity, Permission, Question};
 use leveret_broker::error::Resource;
@@ -83,6 +84,11 @@ impl Ask<'_> {
     /// A named part of the path.
     pub(super) fn part(&self, name: &str) -> &str {
         self.parts.iter().find(|(known, _)| known == name).map_or("", |(_, text)| text)
+    }
+
+    /// The vhost of the path, in which something is to be made.
+    pub(super) fn target_vhost(&self) -> Result<Name, Failure> {
+        self.vhost().map_err(|_| Failure::new(StatusCode::NOT_FOUND, "not_found", "vhost_not_found"))
     }
 
     /// The vhost of the path, which has to be there.

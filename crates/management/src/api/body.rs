@@ -12,6 +12,10 @@ use crate::json;
 
 /// Columns of a line, beyond which RabbitMQ breaks the list of what is missing.
 const LINE: usize = 80;
+/// Octets that a name may have.
+const NAME_MAX: usize = 255;
+/// What is said of arguments without a value, which AMQP has a type for.
+const NULL: &str = "null_not_allowed";
 
 /// The members of a body. They may have passwords, so they are not shown, and are wiped.
 pub(super) struct Members(Map<String, Value>);
@@ -64,6 +68,26 @@ impl Members {
         }
     }
 
+    /// A whole number, also as text.
+    pub(super) fn number(&self, name: &str) -> Result<Option<i64>, Failure> {
+        let Some(value) = self.value(name) else { return Ok(None) };
+        let number = match value {
+            Value::Number(number) => number.as_i64(),
+            Value::String(text) => text.parse().ok(),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        number.map(Some).ok_or_else(|| wrong("not_integer", value))
+    }
+
+    /// A text, also as a number; empty if it is not there.
+    pub(super) fn key(&self, name: &str) -> Result<Name, Failure> {
+        let key = match self.value(name) {
+            Some(Value::Number(number)) => number.to_string(),
+            _ => self.text(name)?.unwrap_or_default().to_owned(),
+        };
+        self::name(name, &key)
+    }
+
     /// Words: in a list, or as text with commas between them.
     pub(super) fn words(&self, name: &str) -> Result<Option<Vec<Name>>, Failure> {
         let no_word = || wrong("not_string", &json!(name));
@@ -86,10 +110,45 @@ impl Members {
         self.value(name).map(read).transpose()
     }
 
+    /// Arguments, or headers: an object in which nothing is null; an empty array stands for none.
+    pub(super) fn arguments(&self, name: &str) -> Result<Table, Failure> {
+        match self.raw(name) {
+            None => Ok(Table::new()),
+            Some(Value::Array(elements)) if elements.is_empty() => Ok(Table::new()),
+            Some(Value::Null) => Err(Failure::bad_request(NULL)),
+            Some(members @ Value::Object(_)) => {
+                if has_null(members) {
+                    return Err(Failure::bad_request(NULL));
+                }
+                json::to_table(members).map_err(|error| Failure::bad_request(format!("{name}: {error}")))
+            }
+            Some(_) => Err(wrong("not_an_object", &json!(name))),
+        }
+    }
+
     /// Some of the members, of the object that one of them is.
     pub(super) fn within(&self, name: &str) -> Self {
         Self(self.0.get(name).and_then(Value::as_object).cloned().unwrap_or_default())
     }
+}
+
+/// Whether there is a null in it, however deep; JSON is not read from so deep that this could be too much.
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(elements) => elements.iter().any(has_null),
+        Value::Object(members) => members.values().any(has_null),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// The name that something is to have, or is found by, unless it is too long for one.
+pub(super) fn name(what: &str, name: &str) -> Result<Name, Failure> {
+    if name.len() > NAME_MAX {
+        let reason = format!("{what} should be less than {NAME_MAX} bytes, actually was {}\n", name.len());
+        return Err(Failure::bad_request(reason));
+    }
+    Ok(name.into())
 }
 
 /// A member that is not what it should be.
@@ -182,5 +241,47 @@ mod tests {
         assert_eq!(members.text("text").unwrap(), Some("x"));
         assert_eq!(members.text("five").map_err(|failure| failure.reason), Err(json!(["not_string", "five"])));
         assert_eq!(members.needed_text("none").map_err(|failure| failure.reason), Err(json!(["not_string", "none"])));
+    }
+
+    #[test]
+    fn numbers_and_keys_are_read_either_way() {
+        let members = members(json!({"one": 1, "n": "-5", "half": 1.5, "text": "x"}));
+        for (name, expected) in [
+            ("one", Ok(Some(1))),
+            ("n", Ok(Some(-5))),
+            ("absent", Ok(None)),
+            ("half", Err(json!(["not_integer", 1.5]))),
+            ("text", Err(json!(["not_integer", "x"]))),
+        ] {
+            assert_eq!(members.number(name).map_err(|failure| failure.reason), expected, "{name}");
+        }
+        for (name, expected) in [("one", "1"), ("text", "x"), ("absent", "")] {
+            assert_eq!(&*members.key(name).unwrap(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_an_object_without_null() {
+        let members = members(json!({
+            "empty": [], "some": {"a": [1, {"b": "c"}]}, "deep": {"a": [null]}, "none": null, "text": "x",
+        }));
+        for (name, expected) in [
+            ("absent", Ok(0)),
+            ("empty", Ok(0)),
+            ("some", Ok(1)),
+            ("deep", Err(json!("null_not_allowed"))),
+            ("none", Err(json!("null_not_allowed"))),
+            ("text", Err(json!(["not_an_object", "text"]))),
+        ] {
+            let found = members.arguments(name).map(|table| table.iter().count());
+            assert_eq!(found.map_err(|failure| failure.reason), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_have_a_length_that_the_wire_can_hold() {
+        assert!(name("queue", &"q".repeat(255)).is_ok());
+        let expected = "queue should be less than 255 bytes, actually was 256\n";
+        assert_eq!(name("queue", &"q".repeat(256)).unwrap_err().reason, json!(expected));
     }
 }

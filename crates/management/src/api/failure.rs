@@ -46,6 +46,27 @@ impl Failure {
         Self::new(StatusCode::UNAUTHORIZED, "not_authorized", reason)
     }
 
+    /// What a broker that refused a change answers: without a reply code, as RabbitMQ does it.
+    pub(super) fn of_change(error: &Error) -> Self {
+        let code = reply_code(error).0;
+        match error {
+            Error::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", error.to_string()),
+            Error::VhostNotFound { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", "vhost_not_found"),
+            Error::NotWritten | Error::Unreadable { .. } => Self::failed(error.to_string()),
+            _ if code == 403 => Self::not_authorized("Access refused."),
+            _ => Self::bad_request(error.to_string()),
+        }
+    }
+
+    /// What a broker that refused something about messages answers: with a reply code, as if a channel had been closed by it.
+    pub(super) fn of_channel(error: &Error) -> Self {
+        let (code, name) = reply_code(error);
+        match code {
+            541 => Self::failed(error.to_string()),
+            _ => Self::bad_request(format!("{code} {name} - {error}")),
+        }
+    }
+
     /// 405: what there is may not be used in this way.
     pub(super) fn method_not_allowed(reason: impl Into<Value>) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", reason)

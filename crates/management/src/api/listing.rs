@@ -7,9 +7,11 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::io::Write;
 
+use hyper::StatusCode;
 use leveret_broker::regex::Pattern;
 use serde_json::{Map, Value, json};
 
+use super::query::Query;
 use super::{Answer, Ask, Failure};
 use crate::views::{Columns, Row};
 
@@ -17,6 +19,8 @@ use crate::views::{Columns, Row};
 const PAGE_SIZE: usize = 100;
 /// Rows that a page may have.
 const PAGE_SIZE_MAX: usize = 500;
+/// What is said of parameters that mean nothing.
+const INVALID_PAGE: &str = "Pagination parameters are invalid";
 
 /// What is listed.
 pub(super) struct Listing<T, N, R> {
@@ -40,32 +44,26 @@ where
     N: Fn(&T) -> &str,
     R: Fn(&T, &Columns) -> Option<Row>,
 {
-    /// The answer to a request for it.
+    /// The answer to a request for it, or for a page of it.
     pub(super) fn answer(mut self, ask: &Ask<'_>) -> Result<Answer, Failure> {
         let query = ask.query();
+        let Some(page) = page(query.get("page"), query.get("page_size"))? else { return self.answer_whole(ask) };
         let wanted = Wanted::read(query.get("columns"));
-        let Some(page) = page(query.get("page"), query.get("page_size"))? else {
-            self.sort(query.get("sort"), query.is_true("sort_reverse"));
-            return self.send(ask, &wanted);
-        };
         let total = self.keys.len();
         if let Some(name) = query.get("name").filter(|name| !name.is_empty()) {
             let matches = filter(name, query.is_true("use_regex"))?;
             self.keys.retain(|key| matches((self.name)(key)));
         }
-        self.sort(query.get("sort"), query.is_true("sort_reverse"));
         let filtered = self.keys.len();
-        let pages = filtered.div_ceil(page.size).max(1);
-        if page.number > pages {
-            let reason = format!(
-                "page out of range, page: {} page_size: {} total items: {filtered} page_count: {pages}",
-                page.number, page.size
-            );
-            return Err(Failure::new(hyper::StatusCode::BAD_REQUEST, "page_out_of_range", reason));
+        let pages = filtered.div_ceil(page.size);
+        if page.number > pages.max(1) {
+            let reason = format!("Page out of range, page: {} page size: {}, len: {filtered}", page.number, page.size);
+            return Err(Failure::new(StatusCode::BAD_REQUEST, "page_out_of_range", reason));
         }
+        self.sort(query)?;
         let keys = self.keys.iter().skip((page.number - 1) * page.size).take(page.size);
         let items: Vec<Value> =
-            keys.filter_map(|key| (self.row)(key, &wanted.roots)).map(|row| Value::Object(wanted.cut(row))).collect();
+            keys.filter_map(|key| (self.row)(key, &wanted.roots)).map(|row| wanted.cut(row)).collect();
         Ok(Answer::json(&json!({
             "filtered_count": filtered,
             "item_count": items.len(),
@@ -77,19 +75,34 @@ where
         })))
     }
 
+    /// The answer to a request for all of it, of which there are no pages.
+    pub(super) fn answer_whole(mut self, ask: &Ask<'_>) -> Result<Answer, Failure> {
+        self.sort(ask.query())?;
+        self.send(ask, &Wanted::read(ask.query().get("columns")))
+    }
+
     /// Brings the keys into the order that is asked for. Those of the same value stay as they are.
-    fn sort(&mut self, column: Option<&str>, is_reversed: bool) {
-        if let Some(column) = column {
-            let root = column.split('.').next().unwrap_or(column);
-            let columns = Columns::of([root]);
-            let value = |key: &T| (self.row)(key, &columns).and_then(|row| find(&row, column).cloned());
-            let mut valued: Vec<_> = std::mem::take(&mut self.keys).into_iter().map(|key| (value(&key), key)).collect();
-            valued.sort_by(|(one, _), (other, _)| order(one.as_ref(), other.as_ref()));
-            self.keys = valued.into_iter().map(|(_, key)| key).collect();
+    fn sort(&mut self, query: &Query) -> Result<(), Failure> {
+        match query.get("sort").filter(|column| !column.is_empty()) {
+            // Names are there without making rows.
+            Some("name") => self.keys.sort_by(|one, other| (self.name)(one).cmp((self.name)(other))),
+            Some(column) => {
+                let root = column.split('.').next().unwrap_or(column);
+                let columns = Columns::of([root]);
+                let value = |key: &T| (self.row)(key, &columns).and_then(|row| find(&row, column).cloned());
+                let keys = std::mem::take(&mut self.keys).into_iter();
+                let mut valued: Vec<_> = keys.map(|key| (value(&key), key)).collect();
+                valued.sort_by(|(one, _), (other, _)| order(one.as_ref(), other.as_ref()));
+                self.keys = valued.into_iter().map(|(_, key)| key).collect();
+            }
+            None => {}
         }
-        if is_reversed {
-            self.keys.reverse();
+        match query.get("sort_reverse") {
+            Some("true") => self.keys.reverse(),
+            None | Some("" | "false") => {}
+            Some(other) => return Err(Failure::bad_request(json!(["not_boolean", other]))),
         }
+        Ok(())
     }
 
     /// Sends all rows, each when it is made.
@@ -115,7 +128,19 @@ where
 
 /// A listing of rows that are there already: where there are never many.
 pub(super) fn of_rows(ask: &Ask<'_>, rows: Vec<Row>) -> Result<Answer, Failure> {
-    Listing { keys: rows, name: name_of, row: |row: &Row, _: &Columns| Some(row.clone()) }.answer(ask)
+    listed(rows).answer(ask)
+}
+
+/// The same where there are no pages.
+pub(super) fn whole(ask: &Ask<'_>, rows: Vec<Row>) -> Result<Answer, Failure> {
+    listed(rows).answer_whole(ask)
+}
+
+/// Rows are their own keys.
+type Listed = Listing<Row, fn(&Row) -> &str, fn(&Row, &Columns) -> Option<Row>>;
+
+fn listed(keys: Vec<Row>) -> Listed {
+    Listing { keys, name: name_of, row: |row, _| Some(row.clone()) }
 }
 
 fn name_of(row: &Row) -> &str {
@@ -143,18 +168,17 @@ impl Wanted {
         &self.roots
     }
 
-    /// A row without what nobody wants.
-    pub(super) fn cut(&self, row: Row) -> Row {
+    /// A row without what nobody wants. Nothing at all is an empty array, as RabbitMQ has it: also within a row, where something was
+    /// wanted of what is there and is not.
+    pub(super) fn cut(&self, row: Row) -> Value {
         if self.paths.is_empty() {
-            return row;
+            return Value::Object(row);
         }
         let mut cut = Map::new();
         for path in &self.paths {
-            if let Some(value) = find(&row, path) {
-                insert(&mut cut, path, value.clone());
-            }
+            copy(&row, &mut cut, path);
         }
-        cut
+        or_nothing(cut)
     }
 }
 
@@ -165,34 +189,43 @@ fn find<'a>(row: &'a Row, path: &str) -> Option<&'a Value> {
     parts.try_fold(first, |value, part| value.get(part))
 }
 
-fn insert(row: &mut Row, path: &str, value: Value) {
-    match path.split_once('.') {
-        None => {
-            row.insert(path.to_owned(), value);
+/// Copies what a path leads to. What has nothing within it, or whatever its user likes, is copied as a whole.
+fn copy(from: &Row, to: &mut Row, path: &str) {
+    let (root, rest) = path.split_once('.').map_or((path, None), |(root, rest)| (root, Some(rest)));
+    let Some(value) = from.get(root) else { return };
+    match (value, rest) {
+        (Value::Object(inner), Some(rest)) if root != "arguments" => {
+            let mut copied = match to.remove(root) {
+                Some(Value::Object(copied)) => copied,
+                _ => Map::new(),
+            };
+            copy(inner, &mut copied, rest);
+            to.insert(root.to_owned(), or_nothing(copied));
         }
-        Some((root, rest)) => {
-            let inner = row.entry(root).or_insert_with(|| json!({}));
-            if let Value::Object(inner) = inner {
-                insert(inner, rest, value);
-            }
+        _ => {
+            to.insert(root.to_owned(), value.clone());
         }
     }
 }
 
+fn or_nothing(row: Row) -> Value {
+    if row.is_empty() { json!([]) } else { Value::Object(row) }
+}
+
 /// The page that is asked for.
 fn page(page: Option<&str>, size: Option<&str>) -> Result<Option<Page>, Failure> {
-    let invalid = |text: String| Failure::new(hyper::StatusCode::BAD_REQUEST, "invalid_page", text);
-    let read = |text: &str, what: &str| {
-        let number = text.parse::<usize>().ok().filter(|number| *number > 0);
-        number.ok_or_else(|| invalid(format!("Invalid {what}: {text}")))
-    };
     let Some(number) = page else { return Ok(None) };
-    let number = read(number, "page")?;
-    let size = size.map_or(Ok(PAGE_SIZE), |size| read(size, "page_size"))?;
-    if size > PAGE_SIZE_MAX {
-        return Err(invalid(format!("Page size can not be greater than {PAGE_SIZE_MAX}. Requested: {size}")));
+    let read = |text: &str| text.parse::<i64>().map_err(|_| Failure::bad_request(INVALID_PAGE));
+    let number = read(number)?;
+    let size = size.map(read).transpose()?;
+    let within = |number: i64, max: usize| usize::try_from(number).ok().filter(|number| (1..=max).contains(number));
+    let found = within(number, usize::MAX).zip(size.map_or(Some(PAGE_SIZE), |size| within(size, PAGE_SIZE_MAX)));
+    if let Some((number, size)) = found {
+        return Ok(Some(Page { number, size }));
     }
-    Ok(Some(Page { number, size }))
+    let size = size.map_or_else(|| "undefined".to_owned(), |size| size.to_string());
+    let reason = format!("Invalid pagination parameters: page number {number}, page size {size}");
+    Err(Failure::new(StatusCode::BAD_REQUEST, "invalid_pagination_parameters", reason))
 }
 
 /// Whether a name is wanted.
@@ -201,8 +234,7 @@ type Filter = Box<dyn Fn(&str) -> bool>;
 /// What finds names: with a part of them, or a regular expression, in any case of letters.
 fn filter(name: &str, is_regex: bool) -> Result<Filter, Failure> {
     if is_regex {
-        let pattern = Pattern::ignoring_case(name);
-        let pattern = pattern.map_err(|reason| Failure::bad_request(format!("invalid_regex: {reason}")))?;
+        let pattern = Pattern::ignoring_case(name).map_err(|_| Failure::bad_request(INVALID_PAGE))?;
         return Ok(Box::new(move |text| pattern.matches(text)));
     }
     let name = name.to_lowercase();
@@ -245,14 +277,25 @@ mod tests {
 
     #[test]
     fn rows_are_cut_to_columns_and_to_what_is_within_them() {
-        let row = object(json!({"name": "q", "vhost": "/", "message_stats": {"publish": 1, "ack": 2}}));
+        let row = object(json!({
+            "name": "q", "vhost": "/", "message_stats": {"publish": 1, "ack": 2}, "arguments": {"a": 1}
+        }));
         for (columns, expected) in [
-            (None, json!({"name": "q", "vhost": "/", "message_stats": {"publish": 1, "ack": 2}})),
+            (
+                None,
+                json!({"name": "q", "vhost": "/", "message_stats": {"publish": 1, "ack": 2}, "arguments": {"a": 1}}),
+            ),
             (Some("name"), json!({"name": "q"})),
             (Some("message_stats.ack,name,nothing"), json!({"message_stats": {"ack": 2}, "name": "q"})),
-            (Some("message_stats.ack.deeper"), json!({})),
+            (Some("message_stats.ack,message_stats.publish"), json!({"message_stats": {"publish": 1, "ack": 2}})),
+            (Some("message_stats.ack.deeper"), json!({"message_stats": {"ack": 2}})),
+            (Some("message_stats.nothing"), json!({"message_stats": []})),
+            (Some("name.x"), json!({"name": "q"})),
+            (Some("arguments.b"), json!({"arguments": {"a": 1}})),
+            (Some("nothing"), json!([])),
+            (Some(""), json!([])),
         ] {
-            assert_eq!(Value::Object(Wanted::read(columns).cut(row.clone())), expected, "{columns:?}");
+            assert_eq!(Wanted::read(columns).cut(row.clone()), expected, "{columns:?}");
         }
     }
 
@@ -263,9 +306,12 @@ mod tests {
             (None, Some("5"), Ok(None)),
             (Some("1"), None, found(1, 100)),
             (Some("3"), Some("500"), found(3, 500)),
-            (Some("0"), None, Err("Invalid page: 0")),
-            (Some("x"), None, Err("Invalid page: x")),
-            (Some("1"), Some("501"), Err("Page size can not be greater than 500. Requested: 501")),
+            (Some("0"), None, Err("Invalid pagination parameters: page number 0, page size undefined")),
+            (Some("1"), Some("0"), Err("Invalid pagination parameters: page number 1, page size 0")),
+            (Some("1"), Some("501"), Err("Invalid pagination parameters: page number 1, page size 501")),
+            (Some("-1"), Some("5"), Err("Invalid pagination parameters: page number -1, page size 5")),
+            (Some("x"), None, Err("Pagination parameters are invalid")),
+            (Some("1"), Some("x"), Err("Pagination parameters are invalid")),
         ] {
             let read = page(number, size).map_err(|failure| failure.reason.as_str().unwrap().to_owned());
             assert_eq!(read, expected.map_err(str::to_owned), "{number:?} {size:?}");
