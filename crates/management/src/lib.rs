@@ -7,6 +7,7 @@ pub mod control;
 pub mod definitions;
 mod host;
 pub mod json;
+mod limits;
 mod park;
 pub mod pid;
 pub mod views;

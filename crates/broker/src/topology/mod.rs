@@ -249,6 +249,11 @@ impl Topology {
         self.user_limits.get(user).map(|(_, limits)| *limits).unwrap_or_default()
     }
 
+    /// The limits of a user as they were set, if there are some.
+    pub fn limits_of(&self, user: &str) -> Option<&Table> {
+        self.user_limits.get(user).map(|(table, _)| table)
+    }
+
     /// The limits of all users that have some, as they were set, in the order of their names.
     pub fn all_user_limits(&self) -> impl ExactSizeIterator<Item = (&Name, &Table)> {
         self.user_limits.iter().map(|(user, (table, _))| (user, table))

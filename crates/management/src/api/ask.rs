@@ -15,12 +15,13 @@ use zeroize::Zeroizing;
 
 use super::access::{self, tags};
 use super::body::{self, Members};
+use super::listing::Wanted;
 use super::query::Query;
 use super::reply::Reply;
 use super::router::Parts;
-use super::{Access, Failure, Operation};
+use super::{Access, Answer, Failure, Operation};
 use crate::asking::ask;
-use crate::views::{Columns, Form, View};
+use crate::views::{Columns, Form, Row, View};
 use crate::{App, Host, write};
 
 /// What RabbitMQ says of a body that is a text.
@@ -134,6 +135,16 @@ impl Ask<'_> {
     /// A look at the node with these columns.
     pub(super) fn view<'b>(&'b self, columns: &'b Columns) -> View<'b> {
         View { node: &self.app.node, pids: &self.app.pids, form: Form::Api, columns }
+    }
+
+    /// The answer to a request for one row, with the columns that are asked for.
+    pub(super) fn one<E: Into<Failure>>(
+        &self,
+        row: impl FnOnce(View<'_>) -> Result<Row, E>,
+    ) -> Result<Answer, Failure> {
+        let wanted = Wanted::read(self.query.get("columns"));
+        let row = row(self.view(wanted.roots())).map_err(Into::into)?;
+        Ok(Answer::json(&wanted.cut(row)))
     }
 
     /// Makes a change and waits until it is on disk.

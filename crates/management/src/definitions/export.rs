@@ -152,13 +152,13 @@ fn object(table: &Table) -> Json {
 }
 
 fn user(topology: &Topology, user: &User) -> Members {
-    let limits = topology.all_user_limits().find(|(name, _)| *name == user.name());
+    let limits = topology.limits_of(user.name());
     vec![
         ("name", json!(&**user.name())),
         ("password_hash", json!(hash::to_text(user.password()))),
         ("hashing_algorithm", json!(user.password().algorithm.as_str())),
         ("tags", names(user.tags())),
-        ("limits", limits.map_or_else(|| json!({}), |(_, limits)| object(limits))),
+        ("limits", limits.map_or_else(|| json!({}), object)),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use leveret_auth::hash;
 use leveret_broker::access::{Permissions, TopicPermissions};
-use leveret_broker::topology::User;
+use leveret_broker::topology::{Topology, User};
 use leveret_broker::{Error, Name};
 use serde_json::{Value as Json, json};
 
@@ -12,21 +12,22 @@ use crate::json;
 impl View<'_> {
     /// All users that the node knows itself, in the order of their names.
     pub fn users(self) -> Vec<Row> {
-        self.node.read(|topology| topology.users().map(|user| self.user_row(user)).collect())
+        self.node.read(|topology| topology.users().map(|user| self.user_row(topology, user)).collect())
     }
 
     /// A user.
     pub fn user(self, name: &str) -> Result<Row, Error> {
-        self.node.read(|topology| Ok(self.user_row(topology.user(name)?)))
+        self.node.read(|topology| Ok(self.user_row(topology, topology.user(name)?)))
     }
 
-    fn user_row(self, user: &User) -> Row {
+    fn user_row(self, topology: &Topology, user: &User) -> Row {
         let mut row = self.row();
         row.add(self.either("user", "name"), || user.name().to_string())
             .add("tags", || user.tags().iter().map(|tag| json!(&**tag)).collect::<Json>());
         if self.form == Form::Api {
             row.add("password_hash", || hash::to_text(user.password()))
-                .add("hashing_algorithm", || user.password().algorithm.as_str());
+                .add("hashing_algorithm", || user.password().algorithm.as_str())
+                .add("limits", || topology.limits_of(user.name()).map(json::table).unwrap_or_default());
         }
         row.row
     }
@@ -37,6 +38,14 @@ impl View<'_> {
             topology.vhost(vhost)?;
             let of = |user: &User| self.permission_rows(user, Some(vhost));
             Ok(topology.users().flat_map(of).collect())
+        })
+    }
+
+    /// The users that may open no vhost.
+    pub fn users_without_permissions(self) -> Vec<Row> {
+        self.node.read(|topology| {
+            let users = topology.users().filter(|user| user.permissions().len() == 0);
+            users.map(|user| self.user_row(topology, user)).collect()
         })
     }
 

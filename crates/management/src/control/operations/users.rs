@@ -1,7 +1,5 @@
 //! Users, their passwords, tags and limits.
 
-use std::sync::{Mutex, PoisonError};
-
 use leveret_auth::hash;
 use leveret_broker::Name;
 use leveret_broker::access::{HashingAlgorithm, LoginAttempt, PasswordHash, Peer, Secret};
@@ -12,7 +10,7 @@ use tokio::runtime::Handle;
 
 use super::{Call, Failure, Kind, Operation};
 use crate::views::Row;
-use crate::{App, apply};
+use crate::{App, limits};
 
 pub(super) const OPERATIONS: [Operation; 10] = [
     Operation { name: "add_user", run: add_user },
@@ -26,9 +24,6 @@ pub(super) const OPERATIONS: [Operation; 10] = [
     Operation { name: "clear_user_limits", run: clear_user_limits },
     Operation { name: "list_user_limits", run: list_user_limits },
 ];
-
-/// Limits are set one by one, but kept together: who changes one must not undo what somebody else does at the time.
-static LIMITS: Mutex<()> = Mutex::new(());
 
 fn add_user(call: &Call<'_>) -> Result<Value, Failure> {
     let app = call.app()?;
@@ -119,15 +114,8 @@ fn clear_user_limits(call: &Call<'_>) -> Result<Value, Failure> {
 }
 
 fn change_limits(call: &Call<'_>, change: impl FnOnce(&Table) -> Table) -> Result<Value, Failure> {
-    let node = call.node()?;
-    let user = call.text("user")?;
-    let _alone = LIMITS.lock().unwrap_or_else(PoisonError::into_inner);
-    let limits = node.read(|topology| {
-        let current = topology.all_user_limits().find(|(name, _)| ***name == *user);
-        change(current.map_or(&Table::new(), |(_, limits)| limits))
-    });
-    let applied = apply(&node, Change::SetUserLimits { user: user.into(), limits });
-    applied.map_err(|error| missing(error.into()))?;
+    let changed = limits::change_user(&*call.node()?, call.text("user")?, change);
+    changed.map_err(|error| missing(error.into()))?;
     Ok(Value::Null)
 }
 

@@ -7,9 +7,7 @@ use serde_json::{Value, json};
 
 use super::parameters::unknown;
 use super::{Call, Failure, Kind, Operation};
-
-/// The parameter that has the limits of a vhost.
-const LIMITS: (&str, &str) = ("vhost-limits", "limits");
+use crate::limits::PARAMETER;
 
 pub(super) const OPERATIONS: [Operation; 11] = [
     Operation { name: "add_vhost", run: add_vhost },
@@ -83,12 +81,12 @@ fn set_vhost_tags(call: &Call<'_>) -> Result<Value, Failure> {
 
 fn set_vhost_limits(call: &Call<'_>) -> Result<Value, Failure> {
     let (vhost, value) = (call.text("vhost")?.into(), Field::Table(call.definition("definition")?));
-    call.change(Change::SetParameter { vhost, component: LIMITS.0.into(), name: LIMITS.1.into(), value })
+    call.change(Change::SetParameter { vhost, component: PARAMETER.0.into(), name: PARAMETER.1.into(), value })
 }
 
 fn clear_vhost_limits(call: &Call<'_>) -> Result<Value, Failure> {
     let vhost = call.text("vhost")?.into();
-    let change = Change::ClearParameter { vhost, component: LIMITS.0.into(), name: LIMITS.1.into() };
+    let change = Change::ClearParameter { vhost, component: PARAMETER.0.into(), name: PARAMETER.1.into() };
     call.change(change).map_err(unknown)
 }
 
