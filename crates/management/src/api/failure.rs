@@ -67,6 +67,14 @@ impl Failure {
         }
     }
 
+    /// With a reason that a page can show as it is, as RabbitMQ has it for what users named.
+    pub(super) fn escaped(mut self) -> Self {
+        if let Value::String(reason) = &mut self.reason {
+            *reason = reason.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        }
+        self
+    }
+
     /// 405: what there is may not be used in this way.
     pub(super) fn method_not_allowed(reason: impl Into<Value>) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", reason)

@@ -13,6 +13,7 @@ mod ask;
 mod body;
 mod failure;
 mod listing;
+mod multipart;
 mod query;
 mod reply;
 mod route;
