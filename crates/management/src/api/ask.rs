@@ -5,11 +5,11 @@ use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use leveret_broker::Name;
 use leveret_broker::access::{Answer as Verdict, Identity, Permission, Question};
 use leveret_broker::error::Resource;
 use leveret_broker::node::Node;
 use leveret_broker::topology::{Applied, Change};
+use leveret_broker::{Error, Name};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -173,14 +173,17 @@ impl Ask<'_> {
 
     /// Fails unless the user may do what a question asks about.
     pub(super) fn need_answer(&self, question: Question) -> Result<(), Failure> {
-        let user = self.user()?;
-        match ask(&*user.authority, &question) {
-            Verdict::Allowed => Ok(()),
-            verdict => {
-                let (user, question, answer) = (Name::clone(&user.name), Box::new(question), Box::new(verdict));
-                Err(leveret_broker::Error::Refused { user, question, answer }.into())
-            }
+        Ok(self.permit(question)?)
+    }
+
+    /// Fails with the broker's refusal unless the user may do what a question asks about.
+    pub(super) fn permit(&self, question: Question) -> Result<(), Error> {
+        let verdict = self.verdict(&question).unwrap_or(Verdict::REFUSED);
+        if verdict.is_allowed() {
+            return Ok(());
         }
+        let user = self.user.as_ref().map_or_else(|| Name::from(""), |user| Name::clone(&user.name));
+        Err(Error::Refused { user, question: Box::new(question), answer: Box::new(verdict) })
     }
 
     /// The vhosts whose contents the user may see, in order.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use hyper::StatusCode;
+use leveret_broker::Name;
 use leveret_broker::regex::Pattern;
 use serde_json::{Map, Value, json};
 
@@ -124,6 +125,14 @@ where
             Err(error) => Err(Failure::failed(error.to_string())),
         }
     }
+}
+
+/// Something in a vhost, by the names of both.
+pub(super) type Placed = (Name, Name);
+
+/// The name that it has in its vhost.
+pub(super) fn placed_name((_, name): &Placed) -> &str {
+    name
 }
 
 /// A listing of rows that are there already: where there are never many.

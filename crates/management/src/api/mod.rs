@@ -16,6 +16,7 @@ mod listing;
 mod multipart;
 mod query;
 mod reply;
+mod rights;
 mod route;
 mod router;
 mod routes;

@@ -4,7 +4,7 @@ use leveret_broker::Error;
 use leveret_broker::exchange::Exchange;
 use leveret_broker::topology::Vhost;
 
-use super::{Row, View};
+use super::{Form, Row, View};
 
 impl View<'_> {
     /// The exchanges of a vhost in the order of their names.
@@ -33,8 +33,11 @@ impl View<'_> {
             .add("durable", || exchange.durable())
             .add("auto_delete", || exchange.auto_delete())
             .add("internal", || exchange.internal())
-            .add("arguments", || self.table(exchange.arguments()))
-            .name("policy", exchange.policies().and_then(|policies| policies.policy()));
+            .add("arguments", || self.table(exchange.arguments()));
+        let policy = exchange.policies().and_then(|policies| policies.policy());
+        if self.form == Form::Listing || policy.is_some() {
+            row.name("policy", policy);
+        }
         row.row
     }
 }

@@ -10,6 +10,8 @@ mod connections;
 mod consumers;
 mod exchanges;
 mod policies;
+mod properties_key;
+mod queue_fields;
 mod queues;
 mod tls;
 mod users;
@@ -26,6 +28,9 @@ use leveret_broker::node::Node;
 use leveret_broker::report::{Answered, Asking};
 use leveret_broker::value::{Table, Value};
 use serde_json::{Map, Value as Json, json};
+
+pub use bindings::{BindingsOf, ListedBinding};
+pub use properties_key::{properties_key, quote};
 
 use crate::json;
 use crate::park;

@@ -7,7 +7,7 @@ use leveret_broker::report::KnownConnection;
 use leveret_broker::{Error, Name};
 use serde_json::{Value as Json, json};
 
-use super::{Form, Row, RowBuilder, View};
+use super::{Form, Row, RowBuilder, View, queue_fields};
 use crate::json;
 
 impl<'a> View<'a> {
@@ -43,7 +43,13 @@ impl<'a> View<'a> {
             .name("leader", members.as_ref().map(|members| &members.leader))
             .add("members", || members.as_ref().map(|members| names(&members.members)))
             .add("online", || members.as_ref().map(|members| names(&members.online)));
-        Some(row.row)
+        match self.form {
+            Form::Listing => Some(row.row),
+            Form::Api => {
+                queue_fields::add(&mut row, queue.kind, &report);
+                Some(queue_fields::cut(row.row, queue.kind))
+            }
+        }
     }
 
     fn declared(self, row: &mut RowBuilder<'_>, queue: &ListedQueue) {

@@ -1,12 +1,16 @@
 //! The table of all routes, one file per group.
 
 mod authentication;
+mod bindings;
 mod definitions;
+mod exchanges;
 mod limits;
 mod overview;
 mod parameters;
 mod permissions;
 mod policies;
+mod queues;
+mod replicas;
 mod users;
 mod vhosts;
 
@@ -15,6 +19,10 @@ use super::Group;
 /// All routes.
 pub(super) const GROUPS: &[&Group] = &[
     &overview::GROUP,
+    &exchanges::GROUP,
+    &queues::GROUP,
+    &replicas::GROUP,
+    &bindings::GROUP,
     &vhosts::GROUP,
     &users::GROUP,
     &permissions::GROUP,
