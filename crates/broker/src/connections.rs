@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::hash::Map;
 use crate::mailbox::Mailbox;
 use crate::report::{KnownConnection, KnownOpen};
+use crate::stats::{Churn, ConnectionCounters, Counters, VhostCounters};
 use crate::topology::{ConnectionId, UserLimits, VhostLimits};
 use crate::{Error, Name};
 
@@ -21,6 +22,9 @@ pub(crate) struct Connections {
     open: u64,
     /// Channels of all of them.
     channels: u64,
+    /// What those counted that are gone.
+    gone: Counters,
+    churn: Churn,
 }
 
 #[derive(Debug)]
@@ -28,6 +32,7 @@ struct Connection {
     mailbox: Arc<Mailbox>,
     peer: Arc<Peer>,
     since: Timestamp,
+    counters: Arc<ConnectionCounters>,
     open: Option<Open>,
     /// Whether an operator ended it. Its client may take some time to go.
     is_ended: bool,
@@ -39,6 +44,16 @@ struct Open {
     vhost: Name,
     user: Name,
     channels: u64,
+    /// Where its vhost keeps what it leaves behind.
+    vhost_counters: Arc<VhostCounters>,
+}
+
+/// A vhost that a connection is to be let into.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entered<'a> {
+    pub(crate) name: &'a Name,
+    pub(crate) limits: VhostLimits,
+    pub(crate) counters: &'a Arc<VhostCounters>,
 }
 
 /// An open connection, to be told something.
@@ -63,13 +78,21 @@ impl Connection {
             user: Name::clone(&open.user),
             channels: open.channels,
         });
-        KnownConnection { id, peer: Arc::clone(&self.peer), since: self.since, open }
+        let (peer, counters) = (Arc::clone(&self.peer), Arc::clone(&self.counters));
+        KnownConnection { id, peer, since: self.since, counters, open }
     }
 }
 
 impl Connections {
-    pub(crate) fn insert(&mut self, id: ConnectionId, mailbox: Arc<Mailbox>, peer: Arc<Peer>, since: Timestamp) {
-        self.all.insert(id, Connection { mailbox, peer, since, open: None, is_ended: false });
+    pub(crate) fn insert(
+        &mut self,
+        id: ConnectionId,
+        mailbox: Arc<Mailbox>,
+        peer: Arc<Peer>,
+        since: Timestamp,
+        counters: Arc<ConnectionCounters>,
+    ) {
+        self.all.insert(id, Connection { mailbox, peer, since, counters, open: None, is_ended: false });
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -113,6 +136,39 @@ impl Connections {
         (self.open, self.channels)
     }
 
+    /// What came and went.
+    pub(crate) const fn churn(&self) -> Churn {
+        self.churn
+    }
+
+    /// What all of them counted, those included that are gone.
+    pub(crate) fn counters(&self) -> Counters {
+        let mut sum = self.gone;
+        self.all.values().for_each(|connection| sum += connection.counters.read());
+        sum
+    }
+
+    /// What those counted that are open in a vhost, or were.
+    pub(crate) fn counters_in(&self, vhost: &VhostCounters) -> Counters {
+        let mut sum = vhost.gone();
+        let open = self.all.values().filter(|connection| {
+            connection.open.as_ref().is_some_and(|open| std::ptr::eq(&raw const *open.vhost_counters, vhost))
+        });
+        open.for_each(|connection| sum += connection.counters.read());
+        sum
+    }
+
+    /// The same by vhost, for those in which connections are open. What is gone is not in it.
+    pub(crate) fn counters_by_vhost(&self) -> Map<Name, Counters> {
+        let mut sums = Map::<Name, Counters>::default();
+        for connection in self.all.values() {
+            if let Some(open) = &connection.open {
+                *sums.entry(Name::clone(&open.vhost)).or_default() += connection.counters.read();
+            }
+        }
+        sums
+    }
+
     /// Whether the vhost or the user has as many as it may.
     pub(crate) fn check(
         &self,
@@ -135,15 +191,18 @@ impl Connections {
     pub(crate) fn open(
         &mut self,
         id: ConnectionId,
-        (vhost, in_vhost): (&Name, VhostLimits),
+        vhost: Entered<'_>,
         (user, of_user): (&Name, UserLimits),
     ) -> Result<(), Error> {
-        self.check((vhost, in_vhost), (user, of_user))?;
+        let Entered { name: vhost, limits, counters } = vhost;
+        self.check((vhost, limits), (user, of_user))?;
         let Some(connection) = self.all.get_mut(&id) else { return Ok(()) };
         self.open += 1;
+        self.churn.connections_opened += 1;
         *self.in_vhost.entry(Name::clone(vhost)).or_default() += 1;
         self.of_user.entry(Name::clone(user)).or_default().connections += 1;
-        connection.open = Some(Open { vhost: Name::clone(vhost), user: Name::clone(user), channels: 0 });
+        let (vhost, user, vhost_counters) = (Name::clone(vhost), Name::clone(user), Arc::clone(counters));
+        connection.open = Some(Open { vhost, user, channels: 0, vhost_counters });
         Ok(())
     }
 
@@ -157,12 +216,15 @@ impl Connections {
         user.channels += 1;
         open.channels += 1;
         self.channels += 1;
+        self.churn.channels_opened += 1;
         Ok(())
     }
 
     pub(crate) fn close_channels(&mut self, id: ConnectionId, count: u64) {
         let Some(open) = self.all.get_mut(&id).and_then(|connection| connection.open.as_mut()) else { return };
-        open.channels = open.channels.saturating_sub(count);
+        let count = count.min(open.channels);
+        open.channels -= count;
+        self.churn.channels_closed += count;
         self.channels = self.channels.saturating_sub(count);
         if let Some(user) = self.of_user.get_mut(&open.user) {
             user.channels = user.channels.saturating_sub(count);
@@ -170,7 +232,13 @@ impl Connections {
     }
 
     pub(crate) fn remove(&mut self, id: ConnectionId) {
-        let Some(Connection { open: Some(open), .. }) = self.all.remove(&id) else { return };
+        let Some(Connection { open, counters, .. }) = self.all.remove(&id) else { return };
+        let counts = counters.read().left_behind();
+        self.gone += counts;
+        let Some(open) = open else { return };
+        open.vhost_counters.add(&counts);
+        self.churn.connections_closed += 1;
+        self.churn.channels_closed += open.channels;
         self.open = self.open.saturating_sub(1);
         self.channels = self.channels.saturating_sub(open.channels);
         if let Some(count) = self.in_vhost.get_mut(&open.vhost) {
@@ -199,7 +267,8 @@ mod tests {
     fn connections(count: u64) -> Connections {
         let mut connections = Connections::default();
         for id in 0..count {
-            connections.insert(ConnectionId(id), Arc::default(), Arc::new(Peer::local()), Timestamp::default());
+            let (peer, since) = (Arc::new(Peer::local()), Timestamp::default());
+            connections.insert(ConnectionId(id), Arc::default(), peer, since, Arc::default());
         }
         connections
     }
@@ -213,7 +282,10 @@ mod tests {
         let (v, w, user) = (Name::from("v"), Name::from("w"), Name::from("u"));
         let two = VhostLimits { max_connections: Some(2), ..NONE };
         let mut connections = connections(5);
-        let mut open = |id, vhost, limits| refusal(connections.open(ConnectionId(id), (vhost, limits), (&user, ANY)));
+        let mut open = |id, vhost, limits| {
+            let vhost = Entered { name: vhost, limits, counters: &Arc::default() };
+            refusal(connections.open(ConnectionId(id), vhost, (&user, ANY)))
+        };
         let full = "access to vhost 'v' refused for user 'u': connection limit (2) is reached";
         assert_eq!(open(0, &v, two), None);
         assert_eq!(open(1, &v, two), None);
@@ -222,7 +294,8 @@ mod tests {
         let none = VhostLimits { max_connections: Some(0), ..NONE };
         assert!(open(3, &w, none).is_some());
         connections.remove(ConnectionId(1));
-        assert_eq!(refusal(connections.open(ConnectionId(4), (&v, two), (&user, ANY))), None);
+        let vhost = Entered { name: &v, limits: two, counters: &Arc::default() };
+        assert_eq!(refusal(connections.open(ConnectionId(4), vhost, (&user, ANY))), None);
         // Those that never came in count for nothing.
         connections.remove(ConnectionId(3));
         for id in [0, 2, 4] {
@@ -236,7 +309,10 @@ mod tests {
         let (v, w, u, other) = (Name::from("v"), Name::from("w"), Name::from("u"), Name::from("o"));
         let one = UserLimits { max_connections: Some(1), ..ANY };
         let mut all = connections(4);
-        let mut open = |id, vhost, user, limits| refusal(all.open(ConnectionId(id), (vhost, NONE), (user, limits)));
+        let mut open = |id, vhost, user, limits| {
+            let vhost = Entered { name: vhost, limits: NONE, counters: &Arc::default() };
+            refusal(all.open(ConnectionId(id), vhost, (user, limits)))
+        };
         assert_eq!(open(0, &v, &u, one), None);
         let full = "connection refused for user 'u': user connection limit (1) is reached";
         assert_eq!(open(1, &w, &u, one).as_deref(), Some(full));

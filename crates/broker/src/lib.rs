@@ -24,6 +24,7 @@ pub mod properties;
 pub mod queue;
 pub mod regex;
 pub mod report;
+pub mod stats;
 pub mod store;
 pub mod switches;
 pub mod tap;

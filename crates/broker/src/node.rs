@@ -15,6 +15,7 @@ mod leaving;
 mod operations;
 mod publish;
 mod seen;
+mod stats;
 mod taps;
 
 pub use batch::{Batch, BatchError};
@@ -46,6 +47,7 @@ use crate::properties::{NoProperties, Properties};
 use crate::queue::{
     CloseCondition, Delivery, Lease, Loaded, Position, QueueCell, QueueContext, QueueInfo, QueueKind, Restored, Sink,
 };
+use crate::stats::ExchangeCounters;
 use crate::store::{Area, MessageStore, StorePosition};
 use crate::switches::Switches;
 use crate::tap::Taps;
@@ -70,6 +72,7 @@ struct State {
     last_ids: BTreeMap<QueueId, QueueId>,
     /// What exchanges hold back.
     delays: Map<QueueId, Arc<DelayCell>>,
+    churn: stats::QueueChurn,
 }
 
 impl State {
@@ -78,11 +81,14 @@ impl State {
             self.last_ids.insert(first, last);
         }
         self.cells.insert(cell.info().id, cell);
+        self.churn.created += 1;
     }
 
     fn remove(&mut self, id: QueueId) -> Option<Arc<QueueCell>> {
         self.last_ids.remove(&id);
-        self.cells.remove(&id)
+        let removed = self.cells.remove(&id);
+        self.churn.deleted += u64::from(removed.is_some());
+        removed
     }
 
     /// The queue that has this id among its own.
@@ -201,6 +207,8 @@ pub struct Routed {
     pub cacheable: bool,
     /// Whether an exchange kept the message from everybody, so that it is not unroutable.
     pub is_withheld: bool,
+    /// What counts the messages that are published to the exchange.
+    pub counters: Arc<ExchangeCounters>,
 }
 
 impl Node {
@@ -225,7 +233,8 @@ impl Node {
         let Surroundings { clock, properties, journal, store, defaults, name, limits } = surroundings;
         let context = Arc::new(QueueContext::new(Arc::clone(&clock), Arc::clone(&properties)));
         let delays = Map::default();
-        let mut state = State { topology, cells: Map::default(), last_ids: BTreeMap::new(), delays };
+        let churn = stats::QueueChurn::default();
+        let mut state = State { topology, cells: Map::default(), last_ids: BTreeMap::new(), delays, churn };
         if let Some(defaults) = defaults {
             // They are there already, or can be created: neither is refused.
             let _ = state.topology.apply(Change::CreateDefaults(Box::new(defaults)));
@@ -257,6 +266,8 @@ impl Node {
         for (cell, ids) in cells {
             state.add(cell, ids);
         }
+        // They were there before.
+        state.churn = stats::QueueChurn::default();
         for info in state.topology.delays() {
             let (id, restored) = (info.id, messages(info.id));
             state.delays.insert(id, Arc::new(DelayCell::new(info, Arc::clone(&clock), store.clone(), restored)));
@@ -349,6 +360,9 @@ impl Node {
         let ended = if let Change::DeleteVhost { vhost } = &change { Some(Name::clone(vhost)) } else { None };
         let applied = state.topology.apply(change)?;
         let mut recalled = history::Batches::new();
+        if matches!(applied, Applied::QueueDeclared { .. } | Applied::QueueExists { .. }) {
+            state.churn.declared += 1;
+        }
         match (&applied, declared) {
             (Applied::QueueDeclared { .. }, Some((vhost, name))) => self.add_cell(&mut state, vhost, &name),
             (Applied::QueueExists { id }, _) => {
@@ -625,13 +639,15 @@ impl Node {
     ) -> Result<Routed, Error> {
         let state = self.state.read();
         let vhost = state.topology.vhost(vhost)?;
-        vhost.exchange(exchange)?.check_publish(vhost.name())?;
+        let published_to = vhost.exchange(exchange)?;
+        published_to.check_publish(vhost.name())?;
+        let counters = Arc::clone(published_to.counters());
         vhost.route(exchange, input, routes)?;
         self.keep_seen(vhost.name(), routes);
         let queues = routes.queues.iter().filter_map(|id| state.cells.get(id).map(Arc::clone)).collect();
         let delays = routes.delays.iter().filter_map(|id| state.delays.get(id).map(Arc::clone)).collect();
         let (cacheable, is_withheld) = (routes.cacheable, routes.is_withheld);
-        Ok(Routed { queues, delays, due: routes.due, cacheable, is_withheld })
+        Ok(Routed { queues, delays, due: routes.due, cacheable, is_withheld, counters })
     }
 
     /// Makes a token under which replies reach a consumer.

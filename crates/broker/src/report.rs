@@ -14,6 +14,7 @@ use crate::Name;
 use crate::access::Peer;
 use crate::clock::Timestamp;
 use crate::hash::Map;
+use crate::stats::{ConnectionCounters, MessageStats};
 use crate::topology::ConnectionId;
 use crate::value::Table;
 
@@ -69,23 +70,6 @@ impl ConnectionState {
     }
 }
 
-/// What went over a connection's socket, and what waits to go; TLS included.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Octets read.
-    pub received: u64,
-    /// How many reads gave some.
-    pub reads: u64,
-    /// Octets written.
-    pub sent: u64,
-    /// How many writes took some.
-    pub writes: u64,
-    /// Octets that the socket does not take yet.
-    pub pending: u64,
-    /// Whether the client is not read at the moment because a queue asked for a pause.
-    pub is_paused: bool,
-}
-
 /// What a connection says of itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConnectionReport {
@@ -107,8 +91,6 @@ pub struct ConnectionReport {
     pub channel_max: u16,
     /// What the client said of itself.
     pub client_properties: Table,
-    /// What went over its socket.
-    pub traffic: Traffic,
     /// Channels it has.
     pub channel_count: usize,
     /// The channels, if somebody asked for them.
@@ -164,6 +146,8 @@ pub struct ChannelReport {
     pub prefetch: u32,
     /// Most unsettled messages of all its consumers; 0 is no limit.
     pub shared_prefetch: u32,
+    /// What happened to its messages.
+    pub stats: MessageStats,
 }
 
 /// What a node knows of a connection without asking it.
@@ -175,6 +159,8 @@ pub struct KnownConnection {
     pub peer: Arc<Peer>,
     /// When it came.
     pub since: Timestamp,
+    /// What it counts.
+    pub counters: Arc<ConnectionCounters>,
     /// Where it is open and by whom, if it is.
     pub open: Option<KnownOpen>,
 }
@@ -297,7 +283,8 @@ mod tests {
     use crate::wakes::Wakes;
 
     fn known(id: u64) -> KnownConnection {
-        KnownConnection { id: ConnectionId(id), peer: Arc::new(Peer::local()), since: Timestamp::default(), open: None }
+        let (peer, since, counters) = (Arc::new(Peer::local()), Timestamp::default(), Arc::default());
+        KnownConnection { id: ConnectionId(id), peer, since, counters, open: None }
     }
 
     fn report() -> ConnectionReport {
@@ -311,7 +298,6 @@ mod tests {
             frame_max: 0,
             channel_max: 0,
             client_properties: Table::new(),
-            traffic: Traffic::default(),
             channel_count: 0,
             channels: Vec::new(),
         }

@@ -55,7 +55,7 @@ mod tests {
             let node = Node::new();
             let mailboxes: Vec<Arc<Mailbox>> = (0..4).map(|_| Arc::default()).collect();
             let (guest, peer) = (Name::from("guest"), Arc::new(Peer::local()));
-            let ids: Vec<_> = mailboxes.iter().map(|mailbox| node.connect(mailbox, &peer)).collect();
+            let ids: Vec<_> = mailboxes.iter().map(|mailbox| node.connect(mailbox, &peer, &Arc::default())).collect();
             // The last one is still on its way.
             for id in &ids[..3] {
                 let opening = node.open_connection(*id, "/", &guest, node.access_generation()).unwrap();
@@ -81,7 +81,7 @@ mod tests {
             assert_eq!(told(&close(whose.clone(), limit), most), expected, "{whose:?}");
         }
         let (node, mailbox) = (Node::new(), Arc::default());
-        let id = node.connect(&mailbox, &Arc::new(Peer::local()));
+        let id = node.connect(&mailbox, &Arc::new(Peer::local()), &Arc::default());
         assert!(node.close_connection(id, &"x".into()));
         assert!(!node.close_connection(id, &"x".into()), "it is being closed already");
         assert!(!node.close_connection(leveret_broker::topology::ConnectionId(99), &"x".into()));

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use leveret_broker::clock::Timestamp;
 use leveret_broker::mailbox::Mailbox;
-use leveret_broker::report::Traffic;
+use leveret_broker::stats::TrafficCounters;
 use leveret_session::amqp091::{Ending, Loss, Pause, Session};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -179,14 +179,12 @@ impl Connection {
     }
 
     /// Counts what a turn wrote, for those who look.
-    fn count_written(&mut self, octets: usize) {
-        let (pending, is_paused) = (self.output.len() as u64, self.pause.is_some());
-        let traffic = self.session.traffic();
-        traffic.pending = pending;
-        traffic.is_paused = is_paused;
+    fn count_written(&self, octets: usize) {
+        let traffic = &self.session.counters().traffic;
+        traffic.pending.set(self.output.len() as u64);
         if octets > 0 {
-            traffic.sent += octets as u64;
-            traffic.writes += 1;
+            traffic.sent.add(octets as u64);
+            traffic.writes.add(1);
         }
     }
 
@@ -214,9 +212,9 @@ impl Connection {
         if !self.session.is_held() {
             let room = scratch.input.get_mut(kept..).unwrap_or_default();
             let read = match &mut self.tls {
-                None => poll_read(&mut self.stream, self.session.traffic(), cx, room),
+                None => poll_read(&mut self.stream, &self.session.counters().traffic, cx, room),
                 Some(tls) => {
-                    let traffic = self.session.traffic();
+                    let traffic = &self.session.counters().traffic;
                     poll_read_sealed(&mut self.stream, tls, traffic, cx, &mut scratch.sealed, room)
                 }
             };
@@ -322,12 +320,14 @@ impl Connection {
     fn pausing(&mut self, cx: &mut Context<'_>) {
         if self.session.take_resumed() {
             self.pause = None;
+            self.session.end_pause();
         }
         if let Some((pause, timer)) = &mut self.pause
             && timer.as_mut().poll(cx).is_ready()
         {
             pause.cell.pause_timed_out(pause.delivered);
             self.pause = None;
+            self.session.end_pause();
         }
     }
 
@@ -364,7 +364,7 @@ impl Connection {
 #[inline]
 fn poll_read(
     stream: &mut TcpStream,
-    traffic: &mut Traffic,
+    traffic: &TrafficCounters,
     cx: &mut Context<'_>,
     room: &mut [u8],
 ) -> Poll<std::io::Result<usize>> {
@@ -372,8 +372,8 @@ fn poll_read(
     ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
     let count = buffer.filled().len();
     if count > 0 {
-        traffic.received += count as u64;
-        traffic.reads += 1;
+        traffic.received.add(count as u64);
+        traffic.reads.add(1);
     }
     Poll::Ready(Ok(count))
 }
@@ -382,7 +382,7 @@ fn poll_read(
 fn poll_read_sealed(
     stream: &mut TcpStream,
     tls: &mut Channel,
-    traffic: &mut Traffic,
+    traffic: &TrafficCounters,
     cx: &mut Context<'_>,
     sealed: &mut Vec<u8>,
     room: &mut [u8],

@@ -23,6 +23,7 @@ use crate::clock::Timestamp;
 use crate::dedup::MessageId;
 use crate::error::{DelayedType, Resource};
 use crate::hash::Set;
+use crate::stats::{ExchangeCounters, MessageStats};
 use crate::topology::{AppliedPolicies, Binding, QueueId, Routes, RoutingInput};
 use crate::value::{Table, Value};
 use crate::{Error, Name};
@@ -81,6 +82,7 @@ pub struct Exchange {
     inbound: Set<Arc<Binding>>,
     /// The bindings from here again, in the order in which this type of exchange looks for them.
     index: Index,
+    counters: Arc<ExchangeCounters>,
 }
 
 /// The properties of an exchange as a declaration gives them.
@@ -248,6 +250,7 @@ impl Exchange {
             outbound,
             inbound,
             index,
+            counters: Arc::default(),
         };
         exchange.set_policies(None);
         exchange
@@ -280,6 +283,16 @@ impl Exchange {
 
     pub(crate) const fn set_delay(&mut self, id: QueueId) {
         self.delay = Some(id);
+    }
+
+    /// What went through it.
+    pub fn stats(&self) -> MessageStats {
+        self.counters.read()
+    }
+
+    /// What counts that.
+    pub const fn counters(&self) -> &Arc<ExchangeCounters> {
+        &self.counters
     }
 
     /// Whether it survives a restart.

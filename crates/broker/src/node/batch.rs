@@ -154,7 +154,10 @@ impl Node {
         let (mut reconfigured, mut news): (Vec<Reconfigured>, Vec<News>) = (Vec::new(), Vec::new());
         for step in steps {
             match step {
-                Step::Add(cell, ids) => state.add(cell, ids.into_iter()),
+                Step::Add(cell, ids) => {
+                    state.churn.declared += 1;
+                    state.add(cell, ids.into_iter());
+                }
                 Step::Remove(removed) => Self::close_removed(&mut state, &removed),
                 Step::Reconfigure(change) => reconfigured.push(change),
                 Step::Begin(record) => begun.push(record),

@@ -6,8 +6,9 @@ use std::task::Waker;
 
 use super::Node;
 use crate::access::Peer;
-use crate::connections::Connections;
+use crate::connections::{Connections, Entered};
 use crate::mailbox::{CloseReason, Event, Mailbox};
+use crate::stats::ConnectionCounters;
 use crate::topology::{Change, ConnectionId};
 use crate::{Error, Name};
 
@@ -52,10 +53,16 @@ pub enum Opening {
 }
 
 impl Node {
-    /// Registers a connection, which can then be told to close.
-    pub fn connect(&self, mailbox: &Arc<Mailbox>, peer: &Arc<Peer>) -> ConnectionId {
+    /// Registers a connection, which can then be told to close, and which counts what it does.
+    pub fn connect(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        peer: &Arc<Peer>,
+        counters: &Arc<ConnectionCounters>,
+    ) -> ConnectionId {
         let id = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
-        self.connections.lock().insert(id, Arc::clone(mailbox), Arc::clone(peer), self.now());
+        let (mailbox, peer, counters) = (Arc::clone(mailbox), Arc::clone(peer), Arc::clone(counters));
+        self.connections.lock().insert(id, mailbox, peer, self.now(), counters);
         id
     }
 
@@ -92,7 +99,8 @@ impl Node {
         let (in_vhost, of_user) = (vhost.limits(), state.topology.user_limits(user));
         let mut connections = self.connections.lock();
         self.check_node(&connections)?;
-        connections.open(id, (vhost.name(), in_vhost), (user, of_user))?;
+        let entered = Entered { name: vhost.name(), limits: in_vhost, counters: vhost.counters() };
+        connections.open(id, entered, (user, of_user))?;
         Ok(Opening::Open(Name::clone(vhost.name())))
     }
 

@@ -87,7 +87,10 @@ impl Node {
             for mut leaver in waiting.drain(..first) {
                 self.find_way(&source, to, &mut leaver);
                 match self.hand_to_targets(&mut leaver) {
-                    Progress::Through(written) => self.leave(&source, &leaver, written),
+                    Progress::Through(written) => {
+                        self.context.deaths.confirm();
+                        self.leave(&source, &leaver, written);
+                    }
                     // The queue has changed its mind since.
                     Progress::Stuck if to.strategy == DeadLetterStrategy::AtMostOnce => {
                         self.leave(&source, &leaver, None);

@@ -303,7 +303,7 @@ fn replies_to_a_consumer_that_does_not_read_are_dropped() {
 fn connections_are_told_to_close_until_they_are_forgotten() {
     let node = Node::new();
     let mailboxes: [Arc<Mailbox>; 3] = Default::default();
-    let ids = mailboxes.each_ref().map(|mailbox| node.connect(mailbox, &Arc::new(Peer::local())));
+    let ids = mailboxes.each_ref().map(|mailbox| node.connect(mailbox, &Arc::new(Peer::local()), &Arc::default()));
     assert_eq!((node.connection_count(), ids[0] == ids[1]), (3, false));
     node.disconnect(ids[1]);
     let wakes = Wakes::new();

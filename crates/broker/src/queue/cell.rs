@@ -36,6 +36,7 @@ use crate::error::Resource;
 use crate::mailbox::{Event, Mailbox};
 use crate::message::Message;
 use crate::properties::{NoProperties, Properties};
+use crate::stats::{DeathCounters, DeathStrategy, Deaths};
 use crate::store::{MessageStore, StorePosition};
 use crate::topology::QueueId;
 use crate::{Error, Name};
@@ -61,12 +62,13 @@ pub struct QueueContext {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) properties: Arc<dyn Properties>,
     pub(crate) dead_letters: DeadLetters,
+    pub(crate) deaths: DeathCounters,
 }
 
 impl QueueContext {
     /// Queues that go by this clock, and whose messages have such properties.
     pub fn new(clock: Arc<dyn Clock>, properties: Arc<dyn Properties>) -> Self {
-        Self { clock, properties, dead_letters: DeadLetters::default() }
+        Self { clock, properties, dead_letters: DeadLetters::default(), deaths: DeathCounters::default() }
     }
 }
 
@@ -100,6 +102,22 @@ pub struct Unsubscribed {
     pub was_active: bool,
 }
 
+/// Deliveries that a consumer settled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Those that it acknowledged,
+    pub acknowledged: u32,
+    /// and those that it did not want, as nobody else does.
+    pub rejected: u32,
+}
+
+impl Settled {
+    /// All of them.
+    pub const fn count(self) -> u32 {
+        self.acknowledged.saturating_add(self.rejected)
+    }
+}
+
 /// A queue's counters, read at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueCounts {
@@ -131,7 +149,18 @@ struct State {
     paused: Vec<Arc<Mailbox>>,
     /// No pause is asked for before this many deliveries.
     no_pause_before: u64,
+    counts: Counts,
     closed: bool,
+}
+
+/// What a queue counts beside what it hands out.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    /// Messages that clients put in, refused ones included.
+    published: u64,
+    /// Answers that nothing waits.
+    empty: u64,
+    acknowledged: u64,
 }
 
 /// A queue and its lock.
@@ -195,6 +224,7 @@ impl QueueCell {
             getters: Vec::new(),
             paused: Vec::new(),
             no_pause_before: 0,
+            counts: Counts::default(),
             closed: false,
         };
         let (consumer_rules, context) = (ConsumerRules::default(), Arc::clone(context));
@@ -422,20 +452,41 @@ impl QueueCell {
         if taken == Taken::OnDisk && !state.getters.iter().any(|getter| Arc::ptr_eq(getter, mailbox)) {
             state.getters.push(Arc::clone(mailbox));
         }
+        state.counts.empty += u64::from(taken == Taken::Nothing);
         let waiting = state.queue.ready_count();
         self.renew(&mut state);
         self.finish(state);
         Ok((taken, waiting))
     }
 
-    /// Counts deliveries settled, and drops what stood at these positions. Gives back the position of the log with which
+    /// Counts deliveries acknowledged, and drops what stood at these positions. Gives back the position of the log with which
     /// that is on disk, if the log has to do with it.
     pub fn settle(&self, consumer: Option<ConsumerId>, count: u32, positions: &[Range<u64>]) -> Option<StorePosition> {
+        self.settle_all(consumer, Settled { acknowledged: count, rejected: 0 }, positions)
+    }
+
+    /// [`QueueCell::settle`] for deliveries of which some were not acknowledged.
+    pub fn settle_all(
+        &self,
+        consumer: Option<ConsumerId>,
+        settled: Settled,
+        positions: &[Range<u64>],
+    ) -> Option<StorePosition> {
         let mut state = self.lock();
         let written = state.drop_stored(positions);
-        state.settle(consumer, count, positions);
+        state.settle(consumer, settled.count(), positions);
+        state.counts.acknowledged += u64::from(settled.acknowledged);
         self.finish(state);
+        self.count_unwanted(settled.rejected);
         written
+    }
+
+    /// Counts messages that were rejected and that nobody else wants.
+    fn count_unwanted(&self, count: u32) {
+        if count > 0 {
+            let deaths = Deaths { rejected: count.into(), ..Deaths::default() };
+            self.context.deaths.add(self.kind(), DeathStrategy::Disabled, deaths);
+        }
     }
 
     /// Takes back messages that a consumer, or without one basic.get, does not want, and that somebody else does.
@@ -455,8 +506,10 @@ impl QueueCell {
             super::push_position(&mut positions, *position);
         }
         let written = state.drop_stored(&positions);
-        state.settle(consumer, u32::try_from(messages.len()).unwrap_or(u32::MAX), &positions);
+        let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+        state.settle(consumer, count, &positions);
         self.finish(state);
+        self.count_unwanted(count);
         written
     }
 
@@ -610,6 +663,9 @@ impl QueueCell {
 
     /// Lets go of what died, or hands it to whoever wants it.
     fn bury(&self, state: &mut State) {
+        let to = state.settings.as_ref().and_then(|settings| settings.dead_letter.as_ref());
+        let strategy = DeathStrategy::from(to.map(|to| to.strategy));
+        self.context.deaths.add(self.kind(), strategy, state.queue.take_deaths());
         let dropped = state.queue.take_dropped();
         let _ = state.drop_stored(&dropped);
         let messages = state.queue.take_dead();

@@ -23,6 +23,7 @@ use super::{
 use crate::clock::Timestamp;
 use crate::message::Message;
 use crate::properties::{DeathReason, Properties};
+use crate::stats::{Deaths, MessageStats};
 
 /// The queue has an exclusive consumer, or cannot give one exclusive use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -43,11 +44,15 @@ pub struct Classic<S> {
     dead: Vec<Dead>,
     /// Where the others stood.
     dropped: Vec<Range<u64>>,
+    /// What they all died of.
+    deaths: Deaths,
     unsettled: usize,
     consumers: Consumers<S>,
     exclusive: Option<ConsumerId>,
     /// Messages handed out since the queue exists.
     delivered: u64,
+    /// How many of them
+    handed: Handed,
     /// What makes it a quorum queue.
     quorum: Option<Box<Quorum>>,
 }
@@ -61,13 +66,28 @@ impl<S> Default for Classic<S> {
             now: Timestamp::default(),
             dead: Vec::new(),
             dropped: Vec::new(),
+            deaths: Deaths::default(),
             unsettled: 0,
             consumers: Consumers::default(),
             exclusive: None,
             delivered: 0,
+            handed: Handed::default(),
             quorum: None,
         }
     }
+}
+
+/// How messages were handed out. What is not in here went to consumers that settle nothing.
+#[derive(Debug, Clone, Copy, Default)]
+struct Handed {
+    /// To consumers that settle them.
+    to_settle: u64,
+    /// To basic.get, to be settled.
+    taken: u64,
+    /// To basic.get for good.
+    taken_for_good: u64,
+    /// Not for the first time, in whichever way.
+    again: u64,
 }
 
 /// What of a queue's settings decides about its messages.
@@ -320,6 +340,19 @@ impl<S: Sink> Classic<S> {
         self.delivered
     }
 
+    /// How messages were handed out.
+    pub(super) fn stats(&self) -> MessageStats {
+        let Handed { to_settle, taken, taken_for_good, again } = self.handed;
+        MessageStats {
+            deliver: to_settle,
+            deliver_no_ack: self.delivered.saturating_sub(to_settle + taken + taken_for_good),
+            get: taken,
+            get_no_ack: taken_for_good,
+            redeliver: again,
+            ..MessageStats::default()
+        }
+    }
+
     /// Consumers there are.
     pub fn consumer_count(&self) -> usize {
         self.consumers.len()
@@ -441,6 +474,9 @@ impl<S: Sink> Classic<S> {
             Some((position, message, redelivered)) => {
                 self.delivered += 1;
                 self.unsettled += usize::from(!no_ack);
+                self.handed.taken += u64::from(!no_ack);
+                self.handed.taken_for_good += u64::from(no_ack);
+                self.handed.again += u64::from(redelivered);
                 let message = self.note_handed_out(position, message, redelivered);
                 Taken::Message(position, message, redelivered)
             }
@@ -539,8 +575,11 @@ impl<S: Sink> Classic<S> {
     #[inline]
     fn hand_out(&mut self, turn: Turn, position: Position, message: Message, redelivered: bool) {
         self.delivered += 1;
+        self.handed.again += u64::from(redelivered);
         let message = self.note_handed_out(position, message, redelivered);
-        self.unsettled += usize::from(self.consumers.give(turn, position, message, redelivered));
+        let is_to_settle = self.consumers.give(turn, position, message, redelivered);
+        self.unsettled += usize::from(is_to_settle);
+        self.handed.to_settle += u64::from(is_to_settle);
     }
 
     /// The message as it goes out.

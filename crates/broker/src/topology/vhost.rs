@@ -14,6 +14,7 @@ use crate::error::{Error, Resource, ResourceKind};
 use crate::exchange::{Declaration, Exchange, ExchangeKind};
 use crate::firehose;
 use crate::hash::{Map, Set};
+use crate::stats::VhostCounters;
 use crate::value::Table;
 
 /// The exchanges every vhost has from its beginning; all of them are durable.
@@ -40,6 +41,8 @@ pub struct Vhost {
     /// What the parameter of that name says.
     pub(super) limits: VhostLimits,
     pub(super) metadata: VhostMetadata,
+    /// What its connections left behind.
+    pub(super) counters: Arc<VhostCounters>,
     /// What the change at hand did to durable things.
     pub(super) records: Vec<Record>,
 }
@@ -75,6 +78,11 @@ impl Vhost {
     /// Its name.
     pub const fn name(&self) -> &Name {
         &self.name
+    }
+
+    /// Where it keeps what its connections leave behind.
+    pub(crate) const fn counters(&self) -> &Arc<VhostCounters> {
+        &self.counters
     }
 
     /// All exchanges, in no particular order.
@@ -120,6 +128,7 @@ impl Vhost {
             parameters: Parameters::default(),
             limits: VhostLimits::default(),
             metadata: VhostMetadata::default(),
+            counters: Arc::default(),
             records: Vec::new(),
         }
     }

@@ -7,7 +7,7 @@ use leveret_broker::node::ConnectionsOf;
 use leveret_broker::report::{Answered, ChannelReport, ConnectionReport, KnownConnection, Subject};
 
 use super::queues::connection_details;
-use super::{Form, Row, View, gather};
+use super::{Form, Row, StatsOf, View, gather, message_stats};
 
 impl View<'_> {
     /// The channels of connections, in the order of these and of their numbers. Those of a connection that does not answer within
@@ -45,6 +45,9 @@ impl View<'_> {
             row.add("node", || self.node.name().to_string())
                 .add("connection_details", || connection_details(known))
                 .name("user_who_performed_action", connection.user.as_ref());
+            if let Some(stats) = message_stats(&channel.stats, StatsOf::Publishers) {
+                row.add("message_stats", || stats);
+            }
         }
         row.row
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use leveret_broker::node::ConnectionsOf;
-use leveret_broker::report::{Answered, ConnectionReport, KnownConnection, Subject, Traffic};
+use leveret_broker::report::{Answered, ConnectionReport, KnownConnection, Subject};
+use leveret_broker::stats::TrafficCounts;
 use leveret_broker::value::Value;
 use serde_json::{Value as Json, json};
 
@@ -27,7 +28,7 @@ impl View<'_> {
         agreed(&mut row, self.form, report);
         row.add("client_properties", || report.map(|report| self.table(&report.client_properties)))
             .add("user_provided_name", || report.and_then(provided_name));
-        traffic(&mut row, report.map(|report| &report.traffic));
+        traffic(&mut row, &known.counters.traffic.read());
         row.row
     }
 
@@ -79,12 +80,12 @@ fn agreed(row: &mut RowBuilder<'_>, form: Form, report: Option<&ConnectionReport
         .add("channel_max", || report.map(|report| report.channel_max));
 }
 
-fn traffic(row: &mut RowBuilder<'_>, traffic: Option<&Traffic>) {
-    row.add("recv_oct", || traffic.map(|traffic| traffic.received))
-        .add("recv_cnt", || traffic.map(|traffic| traffic.reads))
-        .add("send_oct", || traffic.map(|traffic| traffic.sent))
-        .add("send_cnt", || traffic.map(|traffic| traffic.writes))
-        .add("send_pend", || traffic.map(|traffic| traffic.pending));
+fn traffic(row: &mut RowBuilder<'_>, traffic: &TrafficCounts) {
+    row.add("recv_oct", || traffic.received)
+        .add("recv_cnt", || traffic.reads)
+        .add("send_oct", || traffic.sent)
+        .add("send_cnt", || traffic.writes)
+        .add("send_pend", || traffic.pending);
 }
 
 /// What the client calls its connection.

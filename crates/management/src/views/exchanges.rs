@@ -4,7 +4,7 @@ use leveret_broker::Error;
 use leveret_broker::exchange::Exchange;
 use leveret_broker::topology::Vhost;
 
-use super::{Form, Row, View};
+use super::{Form, Row, StatsOf, View, message_stats};
 
 impl View<'_> {
     /// The exchanges of a vhost in the order of their names.
@@ -37,6 +37,11 @@ impl View<'_> {
         let policy = exchange.policies().and_then(|policies| policies.policy());
         if self.form == Form::Listing || policy.is_some() {
             row.name("policy", policy);
+        }
+        if self.form == Form::Api
+            && let Some(stats) = message_stats(&exchange.stats(), StatsOf::Exchange)
+        {
+            row.add("message_stats", || stats);
         }
         row.row
     }

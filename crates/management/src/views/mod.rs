@@ -13,6 +13,7 @@ mod policies;
 mod properties_key;
 mod queue_fields;
 mod queues;
+mod stats;
 mod tls;
 mod users;
 mod vhosts;
@@ -31,6 +32,7 @@ use serde_json::{Map, Value as Json, json};
 
 pub use bindings::{BindingsOf, ListedBinding};
 pub use properties_key::{properties_key, quote};
+pub use stats::{StatsOf, message_stats};
 
 use crate::json;
 use crate::park;

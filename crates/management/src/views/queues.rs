@@ -7,7 +7,7 @@ use leveret_broker::report::KnownConnection;
 use leveret_broker::{Error, Name};
 use serde_json::{Value as Json, json};
 
-use super::{Form, Row, RowBuilder, View, queue_fields};
+use super::{Form, Row, RowBuilder, StatsOf, View, message_stats, queue_fields};
 use crate::json;
 
 impl<'a> View<'a> {
@@ -46,6 +46,9 @@ impl<'a> View<'a> {
         match self.form {
             Form::Listing => Some(row.row),
             Form::Api => {
+                if let Some(stats) = message_stats(&report.stats, StatsOf::Queue) {
+                    row.add("message_stats", || stats);
+                }
                 queue_fields::add(&mut row, queue.kind, &report);
                 Some(queue_fields::cut(row.row, queue.kind))
             }
@@ -170,6 +173,8 @@ pub(super) fn connection_details(known: &KnownConnection) -> Json {
 
 #[cfg(test)]
 mod tests {
+    use leveret_broker::stats::MessageStats;
+
     use super::*;
 
     const EMPTY: QueueReport = QueueReport {
@@ -180,7 +185,21 @@ mod tests {
         ready_body_octets: None,
         memory: 0,
         first: None,
-        delivered: 0,
+        stats: MessageStats {
+            publish: 0,
+            publish_in: 0,
+            publish_out: 0,
+            confirm: 0,
+            return_unroutable: 0,
+            drop_unroutable: 0,
+            deliver: 0,
+            deliver_no_ack: 0,
+            get: 0,
+            get_no_ack: 0,
+            get_empty: 0,
+            redeliver: 0,
+            ack: 0,
+        },
         disk_reads: 0,
         disk_writes: 0,
         consumers: 0,

@@ -26,7 +26,7 @@ impl Bench {
         let node = Node::new();
         let mailbox = Arc::<Mailbox>::default();
         let peer = Peer::at("10.0.0.1:40000".parse().unwrap(), "[::1]:5672".parse().unwrap());
-        let connection = node.connect(&mailbox, &Arc::new(peer));
+        let connection = node.connect(&mailbox, &Arc::new(peer), &Arc::default());
         let opened = node.open_connection(connection, "/", &"guest".into(), node.access_generation()).unwrap();
         assert!(matches!(opened, Opening::Open(_)));
         let pids = Pids::new(Name::clone(node.name()), 7);
@@ -208,7 +208,7 @@ fn consumers_are_shown_with_their_channels() {
 #[test]
 fn a_connection_that_does_not_answer_has_what_the_node_knows() {
     let bench = Bench::new();
-    let silent = bench.node.connect(&Arc::default(), &Arc::new(Peer::local()));
+    let silent = bench.node.connect(&Arc::default(), &Arc::new(Peer::local()), &Arc::default());
     let all = Columns::All;
     let view = bench.view(Form::Listing, &all);
     let columns = ["pid", "name", "port", "peer_host", "user", "vhost", "channels", "state", "recv_oct", "ssl"];
@@ -329,7 +329,7 @@ fn a_tls_session_is_shown_in_its_parts() {
     };
     let (version, cipher) = ("tlsv1.2".into(), "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256".into());
     let tls = Some(TlsPeer { version, cipher, certificate: Some(certificate) });
-    node.connect(&Arc::default(), &Arc::new(Peer { tls, ..Peer::local() }));
+    node.connect(&Arc::default(), &Arc::new(Peer { tls, ..Peer::local() }), &Arc::default());
     let (all, pids) = (Columns::All, Pids::new("n".into(), 0));
     let view = View { node: &node, pids: &pids, form: Form::Listing, columns: &all };
     let columns = [

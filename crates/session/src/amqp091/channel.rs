@@ -7,6 +7,7 @@ use leveret_broker::clock::Timestamp;
 use leveret_broker::delay::DelayCell;
 use leveret_broker::message::{Draft, Message};
 use leveret_broker::queue::{QueueCell, SharedPrefetch};
+use leveret_broker::stats::{ExchangeCounters, MessageStats};
 
 use super::confirm::Confirms;
 use super::parking::Parked;
@@ -79,7 +80,7 @@ pub(crate) struct Transaction {
 }
 
 /// Where a message goes that is held back by a transaction, or whose route is not kept.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Held {
     /// To these queues.
     pub(crate) queues: Vec<Arc<QueueCell>>,
@@ -90,9 +91,17 @@ pub(crate) struct Held {
     pub(crate) due: Timestamp,
     /// Whether an exchange kept it from everybody, so that it is not unroutable.
     pub(crate) is_withheld: bool,
+    /// What counts the messages that are published to its exchange.
+    pub(crate) counters: Arc<ExchangeCounters>,
 }
 
 impl Held {
+    /// To queues, from an exchange that counts here.
+    pub(crate) fn of(queues: Vec<Arc<QueueCell>>, counters: Arc<ExchangeCounters>) -> Self {
+        let (replies, delays, due, is_withheld) = (Vec::new(), Vec::new(), Timestamp::default(), false);
+        Self { queues, replies, delays, due, is_withheld, counters }
+    }
+
     /// Whether nobody takes the message.
     pub(crate) fn is_unroutable(&self) -> bool {
         self.queues.is_empty() && self.replies.is_empty() && self.delays.is_empty() && !self.is_withheld
@@ -144,6 +153,8 @@ pub(crate) struct Channel {
     pub(crate) consumers: Vec<(Name, u32)>,
     /// The key of the consumer of direct replies.
     pub(crate) reply_consumer: Option<(Name, u32)>,
+    /// What happened to its messages.
+    pub(crate) stats: MessageStats,
 }
 
 impl Channel {
@@ -162,6 +173,7 @@ impl Channel {
             unsettled: Unsettled::default(),
             consumers: Vec::new(),
             reply_consumer: None,
+            stats: MessageStats::default(),
         }
     }
 
@@ -216,6 +228,10 @@ impl Channels {
         if let Some(slot) = self.slots.get_mut(usize::from(number)) {
             self.count -= usize::from(slot.take().is_some());
         }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Channel> {
+        self.slots.iter().flatten().map(|channel| &**channel)
     }
 
     pub(crate) fn numbers(&self) -> Vec<u16> {

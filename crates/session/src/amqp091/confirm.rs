@@ -10,7 +10,7 @@ use leveret_broker::store::{Area, StorePosition};
 use leveret_protocol::amqp091::frame;
 use leveret_protocol::amqp091::method::{BasicAck, BasicNack, ConnectionBlocked, ConnectionUnblocked};
 
-use super::channel::Mode;
+use super::channel::{Channel, Mode};
 use super::{Phase, Session};
 
 /// Publisher confirms of a channel: sequence numbers count from 1.
@@ -28,6 +28,15 @@ pub(crate) struct Confirms {
     turn: Vec<(u64, bool)>,
     /// Messages that wait for the log, in runs.
     waiting: VecDeque<Waiting>,
+    /// What nobody counted yet.
+    counts: Confirmed,
+}
+
+/// How many messages were published on a channel that confirms, and how many of them are confirmed. Refused ones never are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Confirmed {
+    pub(crate) published: u64,
+    pub(crate) confirmed: u64,
 }
 
 /// Messages that wait for the same position of the log.
@@ -83,28 +92,31 @@ impl Confirms {
         for (end, is_stored) in self.turn.drain(..) {
             let first = self.handled + 1;
             self.handled = end;
+            self.counts.published += end + 1 - first;
             // The last of those that were accepted stands for all of them.
             let Some(last) = (first..=end).rev().find(is_accepted) else { continue };
+            let refused_before = |number| refused.partition_point(|refused| *refused < number) as u64;
+            let count = last + 1 - first - (refused_before(last) - refused_before(first));
             match (is_stored, stored) {
-                (true, Some(position)) => {
-                    let refused_before = |number| refused.partition_point(|refused| *refused < number) as u64;
-                    let count = last + 1 - first - (refused_before(last) - refused_before(first));
-                    match self.waiting.back_mut() {
-                        Some(waiting) if waiting.position == position && waiting.end + 1 == first => {
-                            waiting.end = last;
-                            waiting.count += count;
-                        }
-                        _ => self.waiting.push_back(Waiting { end: last, count, position }),
+                (true, Some(position)) => match self.waiting.back_mut() {
+                    Some(waiting) if waiting.position == position && waiting.end + 1 == first => {
+                        waiting.end = last;
+                        waiting.count += count;
                     }
-                }
+                    _ => self.waiting.push_back(Waiting { end: last, count, position }),
+                },
                 _ if self.waiting.is_empty() => {
+                    self.counts.confirmed += count;
                     self.confirmed = last;
                     confirm(Confirm::Ack(BasicAck { delivery_tag: last, multiple: last > first }));
                 }
                 // One for all would include those that wait.
-                _ => (first..=last).filter(is_accepted).for_each(|delivery_tag| {
-                    confirm(Confirm::Ack(BasicAck { delivery_tag, multiple: false }));
-                }),
+                _ => {
+                    self.counts.confirmed += count;
+                    (first..=last).filter(is_accepted).for_each(|delivery_tag| {
+                        confirm(Confirm::Ack(BasicAck { delivery_tag, multiple: false }));
+                    });
+                }
             }
         }
     }
@@ -116,6 +128,7 @@ impl Confirms {
             && waiting.position <= written
         {
             last = Some(waiting.end);
+            self.counts.confirmed += waiting.count;
             self.waiting.pop_front();
         }
         let delivery_tag = last?;
@@ -189,6 +202,8 @@ impl Session {
         if confirms.awaited().is_some() && !self.log.confirming.contains(&number) {
             self.log.confirming.push(number);
         }
+        let counts = std::mem::take(&mut confirms.counts);
+        self.count_confirms(number, counts);
     }
 
     /// Confirms what is on disk by now, and asks to be told of the rest.
@@ -196,13 +211,16 @@ impl Session {
         loop {
             let written = self.node.store_synced();
             let mut awaited: Option<StorePosition> = None;
-            let channels = &mut self.channels;
+            let (channels, publishes) = (&mut self.channels, &self.counters.publishes);
             self.log.confirming.retain(|number| {
-                let Some(Mode::Confirm(confirms)) = channels.get_mut(*number).map(|channel| &mut channel.mode) else {
+                let Some(Channel { mode: Mode::Confirm(confirms), stats, .. }) = channels.get_mut(*number) else {
                     return false;
                 };
                 if let Some(ack) = confirms.stored(written) {
                     frame::write_method(out, *number, &ack);
+                    let Confirmed { confirmed, .. } = std::mem::take(&mut confirms.counts);
+                    publishes.confirmed.add(confirmed);
+                    stats.confirm += confirmed;
                 }
                 let next = confirms.awaited();
                 awaited = awaited.into_iter().chain(next).min();

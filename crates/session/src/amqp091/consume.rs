@@ -15,6 +15,7 @@ use super::fault::Fault;
 use super::reply_to::{REPLY_TO, is_reply_name};
 use super::settings::generated_name;
 use super::sources::{HandOver, Source, SourceKind};
+use super::stats::Got;
 use super::unsettled::Delivered;
 use super::{Handled, Session, table};
 
@@ -107,6 +108,7 @@ impl Session {
         let key = self.sources.add(number, Name::clone(&tag), consume.no_ack, SourceKind::Consumer { queue, id });
         self.sources.set_timeout(key, timeout_ms);
         channel.consumers.push((Name::clone(&tag), key));
+        self.count_clients();
         // The first delivery may be in the mailbox by now; it is encoded after this.
         if !consume.no_wait {
             frame::write_method(out, number, &BasicConsumeOk { consumer_tag: &tag });
@@ -146,6 +148,7 @@ impl Session {
                 source.hand_over = hand_over;
             }
             self.sources.go_on_without(key);
+            self.count_clients();
         }
         if !cancel.no_wait {
             frame::write_method(out, number, &BasicCancelOk { consumer_tag: cancel.consumer_tag });
@@ -173,12 +176,14 @@ impl Session {
                 return Ok(());
             }
             Taken::Nothing => {
+                self.count_get(number, queue.kind(), Got::Empty, false);
                 frame::write_method(out, number, &BasicGetEmpty { cluster_id: "" });
                 return Ok(());
             }
         };
         self.tap_get(number, &message, &queue, redelivered);
         let frame_max = self.frame_max();
+        self.count_get(number, queue.kind(), if get.no_ack { Got::Gone } else { Got::Kept }, redelivered);
         let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
         channel.delivery_tag += 1;
         let delivery_tag = channel.delivery_tag;

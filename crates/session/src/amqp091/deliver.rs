@@ -7,13 +7,14 @@ use leveret_protocol::amqp091::frame;
 use leveret_protocol::amqp091::method::BasicDeliver;
 
 use super::Session;
+use super::stats::Run;
 use super::unsettled::Delivered;
 
 impl Session {
     /// Encodes deliveries in order; those that want settling are kept until then. The clock is read at most once.
     pub(super) fn deliver_all(&mut self, inbox: &mut Inbox, out: &mut Vec<u8>) {
         let frame_max = self.frame_max();
-        let mut now = None;
+        let (mut now, mut run) = (None, Run::default());
         self.follow_taps(self.node.generation());
         if self.taps.are_there() {
             for Delivery { key, redelivered, message, .. } in &inbox.deliveries {
@@ -21,8 +22,12 @@ impl Session {
             }
         }
         for delivery in inbox.deliveries.drain(..) {
+            if let Some(ended) = run.add(delivery.key, delivery.redelivered) {
+                self.count_deliveries(ended);
+            }
             self.deliver_one(delivery, frame_max, &mut now, out);
         }
+        self.count_deliveries(run);
     }
 
     #[inline]

@@ -28,6 +28,7 @@ mod routes;
 mod settings;
 mod settle;
 mod sources;
+mod stats;
 mod table;
 mod taps;
 mod timeouts;
@@ -44,7 +45,7 @@ use leveret_broker::clock::Timestamp;
 use leveret_broker::entropy::Entropy;
 use leveret_broker::mailbox::{CloseReason, Event, Inbox, Mailbox};
 use leveret_broker::node::Node;
-use leveret_broker::report::Traffic;
+use leveret_broker::stats::ConnectionCounters;
 use leveret_broker::store::StorePosition;
 use leveret_broker::topology::ConnectionId;
 use leveret_protocol::amqp091::method::{BasicCancel, ConnectionClose};
@@ -175,15 +176,17 @@ pub struct Session {
     asked_to_close: Option<CloseReason>,
     silent_ticks: u32,
     told: Told,
-    /// What went over the socket; the server counts it.
-    traffic: Traffic,
+    counters: Arc<ConnectionCounters>,
+    /// Whether the server does not read the client, as a queue asked for a pause.
+    is_paused: bool,
 }
 
 impl Session {
     /// A session for a connection that was just accepted.
     pub fn new(node: Arc<Node>, settings: Arc<Settings>, mailbox: Arc<Mailbox>, peer: Peer) -> Self {
         let peer = Arc::new(peer);
-        let id = node.connect(&mailbox, &peer);
+        let counters = Arc::default();
+        let id = node.connect(&mailbox, &peer, &counters);
         let entropy = Entropy::new((settings.random)());
         let limits = Limits { frame_max: INITIAL_FRAME_MAX, channel_max: 0, heartbeat_seconds: 0 };
         Self {
@@ -221,7 +224,8 @@ impl Session {
             asked_to_close: None,
             silent_ticks: 0,
             told: Told::default(),
-            traffic: Traffic::default(),
+            counters,
+            is_paused: false,
         }
     }
 
@@ -240,9 +244,9 @@ impl Session {
         &self.peer
     }
 
-    /// What went over its socket, to be counted by whoever reads and writes it.
-    pub const fn traffic(&mut self) -> &mut Traffic {
-        &mut self.traffic
+    /// What it counts. What goes over its socket is counted by whoever reads and writes it.
+    pub const fn counters(&self) -> &Arc<ConnectionCounters> {
+        &self.counters
     }
 
     /// The vhost it works in, or asked for; empty before.
@@ -280,7 +284,13 @@ impl Session {
 
     /// A request to pause reading, made since the last call.
     pub fn take_pause(&mut self) -> Option<Pause> {
+        self.is_paused |= self.pause.is_some();
         self.pause.take()
+    }
+
+    /// The pause in reading is over.
+    pub const fn end_pause(&mut self) {
+        self.is_paused = false;
     }
 
     /// Whether a pause ended since the last call.
@@ -526,13 +536,14 @@ impl Session {
             }
         }
         self.sources.drop_if_done(key);
+        self.count_clients();
     }
 
     /// Gives every queue its share of what was collected, and confirms.
     fn flush(&mut self, out: &mut Vec<u8>) {
         let mut stored = None;
         if self.routes.is_dirty() {
-            let flushed = self.routes.flush(&self.mailbox);
+            let flushed = self.routes.flush(&self.mailbox, &self.counters.publishes);
             if flushed.pause.is_some() {
                 self.pause = flushed.pause;
             }
@@ -548,7 +559,7 @@ impl Session {
         }
         self.log.flushed = stored;
         if self.sources.is_dirty() {
-            self.log.flushed = stored.max(self.sources.flush());
+            self.log.flushed = stored.max(self.sources.flush(&self.counters));
         }
         self.node.deliver_dead_letters();
         while let Some(number) = self.dirty_channels.pop() {

@@ -161,12 +161,13 @@ impl Session {
                 }
             },
         };
+        self.counters.sizes.add(body_size);
         let Some(channel) = self.channels.get_mut(number) else { return Ok(()) };
         let mut origin = None;
         match &mut channel.mode {
             Mode::Transaction(transaction) => {
                 let held = match destination {
-                    Destination::Route(route) => Held { queues: self.routes.queues(route), ..Held::default() },
+                    Destination::Route(route) => Held::of(self.routes.queues(route), self.routes.counters(route)),
                     Destination::Once(held) => held,
                 };
                 transaction.published.push((message, held, mandatory));
@@ -181,8 +182,13 @@ impl Session {
             }
             Mode::Plain => {}
         }
+        channel.stats.publish += 1;
+        if channel.stats.publish == 1 {
+            self.count_clients();
+        }
         match destination {
             Destination::Route(route) if self.routes.is_unroutable(route) => {
+                self.routes.count(route);
                 self.unroutable(number, &message, mandatory, out);
             }
             Destination::Route(route) => {
@@ -191,6 +197,7 @@ impl Session {
                 {
                     self.routes.note_origin(route, origin);
                 }
+                self.routes.count(route);
                 self.routes.publish(route, message);
             }
             Destination::Once(held) => self.publish_held(number, &message, &held, mandatory, origin, out),
@@ -253,6 +260,7 @@ impl Session {
         origin: Option<Origin>,
         out: &mut Vec<u8>,
     ) {
+        self.routes.count_once(&held.counters, held.queues.len());
         for token in &held.replies {
             self.node.reply(token, message);
         }
@@ -301,15 +309,16 @@ impl Session {
         let input = RoutingInput { routing_keys: &keys, message, properties, entropy, now: self.node.now() };
         let routed = self.node.route(&self.vhost, exchange, &input, &mut self.broker_routes)?;
         if routed.cacheable && extra_keys.is_empty() && tokens.is_empty() && !self.taps.are_there() {
-            return Ok(Destination::Route(self.routes.insert(exchange, routing_key, &routed.queues)));
+            return Ok(Destination::Route(self.routes.insert(exchange, routing_key, &routed.queues, routed.counters)));
         }
         let replies = tokens.into_iter().map(Name::from).collect();
-        let Routed { queues, delays, due, is_withheld, .. } = routed;
-        Ok(Destination::Once(Held { queues, replies, delays, due, is_withheld }))
+        let Routed { queues, delays, due, is_withheld, counters, .. } = routed;
+        Ok(Destination::Once(Held { queues, replies, delays, due, is_withheld, counters }))
     }
 
     /// A message that no queue takes: comes back if it is mandatory, or is dropped.
-    fn unroutable(&self, number: u16, message: &Message, mandatory: bool, out: &mut Vec<u8>) {
+    fn unroutable(&mut self, number: u16, message: &Message, mandatory: bool, out: &mut Vec<u8>) {
+        self.count_unroutable(number, mandatory);
         if !mandatory {
             return;
         }

@@ -54,6 +54,7 @@ impl Session {
         let key = self.sources.add(number, Name::clone(tag), true, kind);
         channel.reply_consumer = Some((Name::clone(&token), key));
         channel.consumers.push((Name::clone(tag), key));
+        self.count_clients();
         self.node.register_reply(token, &Arc::clone(&self.mailbox), key);
         if !consume.no_wait {
             frame::write_method(out, number, &BasicConsumeOk { consumer_tag: tag });

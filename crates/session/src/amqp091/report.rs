@@ -31,7 +31,6 @@ impl Session {
             frame_max: self.limits.frame_max,
             channel_max: self.limits.channel_max,
             client_properties: self.client_properties.clone(),
-            traffic: self.traffic,
             channel_count: self.channels.len(),
             channels,
         };
@@ -55,7 +54,7 @@ impl Session {
 
     /// Whether the client is not read because somebody cannot follow.
     fn is_slowed(&self) -> bool {
-        self.traffic.is_paused || self.is_stuck()
+        self.is_paused || self.is_stuck()
     }
 
     fn channel_state(&self) -> ChannelState {
@@ -87,6 +86,7 @@ impl Channel {
             unconfirmed: 0,
             prefetch: u32::from(self.prefetch),
             shared_prefetch: self.shared_prefetch.as_ref().map_or(0, |shared| SharedPrefetch::limit(shared)),
+            stats: self.stats,
         };
         match &self.mode {
             Mode::Plain => {}

@@ -12,6 +12,7 @@ use leveret_broker::delay::DelayCell;
 use leveret_broker::mailbox::Mailbox;
 use leveret_broker::message::Message;
 use leveret_broker::queue::{Enqueued, Fanout, Pace, QueueCell, QueueKind};
+use leveret_broker::stats::{ExchangeCounters, PublishCounters};
 use leveret_broker::store::{Area, StorePosition};
 use leveret_broker::topology::QueueId;
 use std::hash::BuildHasher;
@@ -31,6 +32,10 @@ struct Route {
     routing_key: Box<str>,
     targets: Box<[u32]>,
     hints: Hints,
+    /// What counts the messages that are published to the exchange.
+    counters: Arc<ExchangeCounters>,
+    /// Messages that have yet to be counted there.
+    count: u32,
 }
 
 impl Route {
@@ -113,6 +118,47 @@ pub(crate) struct Flushed {
     pub(crate) awaited: Option<(Area, StorePosition)>,
 }
 
+/// What was published to an exchange, and is to be counted there.
+#[derive(Debug, Default)]
+struct Counts {
+    counters: Option<Arc<ExchangeCounters>>,
+    published: u64,
+    routed: u64,
+    /// The same for all exchanges, and to be counted for the connection.
+    all_published: u64,
+    all_routed: u64,
+}
+
+impl Counts {
+    /// Counts messages that went to so many queues each.
+    fn add(&mut self, counters: &Arc<ExchangeCounters>, messages: u64, queues: usize) {
+        if !self.counters.as_ref().is_some_and(|same| Arc::ptr_eq(same, counters)) {
+            self.settle();
+            self.counters = Some(Arc::clone(counters));
+        }
+        self.published += messages;
+        self.routed += messages * queues as u64;
+    }
+
+    /// Tells the exchange.
+    fn settle(&mut self) {
+        if self.published > 0 {
+            let (published, routed) = (std::mem::take(&mut self.published), std::mem::take(&mut self.routed));
+            if let Some(counters) = &self.counters {
+                counters.add(published, routed);
+            }
+            self.all_published += published;
+            self.all_routed += routed;
+        }
+    }
+
+    fn flush(&mut self, connection: &PublishCounters) {
+        self.settle();
+        connection.published.add(std::mem::take(&mut self.all_published));
+        connection.routed.add(std::mem::take(&mut self.all_routed));
+    }
+}
+
 #[derive(Debug, Default)]
 #[expect(clippy::struct_field_names, reason = "the list of routes among what finds and serves them")]
 pub(crate) struct Routes {
@@ -125,6 +171,9 @@ pub(crate) struct Routes {
     targets: Vec<Target>,
     /// Targets with something in their batch.
     dirty: Vec<u32>,
+    /// Routes with messages that have yet to be counted.
+    uncounted: Vec<u32>,
+    counts: Counts,
     /// What exchanges are to hold back, in batches.
     delays: Vec<(Arc<DelayCell>, Vec<Message>)>,
     last: u32,
@@ -143,6 +192,7 @@ impl Routes {
 
     /// Forgets the routes, but not what is on its way to queues.
     pub(crate) fn forget(&mut self) {
+        self.count_routes();
         self.routes.clear();
         self.by_name.clear();
         self.routed_queues = 0;
@@ -155,7 +205,7 @@ impl Routes {
 
     /// Whether something waits to be given to a queue.
     pub(crate) fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty() || !self.delays.is_empty()
+        !self.dirty.is_empty() || !self.delays.is_empty() || !self.uncounted.is_empty() || self.counts.published > 0
     }
 
     /// Gives all memory back. Batches must have been flushed.
@@ -184,7 +234,13 @@ impl Routes {
     }
 
     /// Keeps a route.
-    pub(crate) fn insert(&mut self, exchange: &str, routing_key: &str, queues: &[Arc<QueueCell>]) -> u32 {
+    pub(crate) fn insert(
+        &mut self,
+        exchange: &str,
+        routing_key: &str,
+        queues: &[Arc<QueueCell>],
+        counters: Arc<ExchangeCounters>,
+    ) -> u32 {
         if self.routes.len() >= ROUTES_MAX || self.routed_queues >= ROUTED_QUEUES_MAX {
             self.forget();
         }
@@ -194,7 +250,8 @@ impl Routes {
         let mut known = targets.iter().filter_map(|target| self.targets.get(*target as usize));
         hints.may_refuse = known.any(|target| target.may_refuse);
         let index = u32::try_from(self.routes.len()).unwrap_or(u32::MAX);
-        self.routes.push(Route { exchange: exchange.into(), routing_key: routing_key.into(), targets, hints });
+        let (exchange, routing_key) = (exchange.into(), routing_key.into());
+        self.routes.push(Route { exchange, routing_key, targets, hints, counters, count: 0 });
         let (routes, hasher) = (&self.routes, &self.hasher);
         let hash = |index: &u32| {
             routes.get(*index as usize).map_or(0, |route| hasher.hash_one((&*route.exchange, &*route.routing_key)))
@@ -221,6 +278,35 @@ impl Routes {
         let targets = self.routes.get(route as usize).map(|route| &*route.targets).unwrap_or_default();
         let cells = targets.iter().filter_map(|target| self.targets.get(*target as usize));
         cells.map(|target| Arc::clone(&target.cell)).collect()
+    }
+
+    /// What counts the messages of a route's exchange.
+    pub(crate) fn counters(&self, route: u32) -> Arc<ExchangeCounters> {
+        self.routes.get(route as usize).map(|route| Arc::clone(&route.counters)).unwrap_or_default()
+    }
+
+    /// Counts a message that is published along a route.
+    #[inline]
+    pub(crate) fn count(&mut self, index: u32) {
+        if let Some(route) = self.routes.get_mut(index as usize) {
+            if route.count == 0 {
+                self.uncounted.push(index);
+            }
+            route.count += 1;
+        }
+    }
+
+    /// Counts a message that is published to queues, for a route that is not kept.
+    pub(crate) fn count_once(&mut self, counters: &Arc<ExchangeCounters>, queues: usize) {
+        self.counts.add(counters, 1, queues);
+    }
+
+    fn count_routes(&mut self) {
+        for index in self.uncounted.drain(..) {
+            if let Some(route) = self.routes.get_mut(index as usize) {
+                self.counts.add(&route.counters, u64::from(std::mem::take(&mut route.count)), route.targets.len());
+            }
+        }
     }
 
     /// Puts a message into the batches of a route's queues.
@@ -271,8 +357,10 @@ impl Routes {
     }
 
     /// Gives every queue its batch, each under one lock.
-    pub(crate) fn flush(&mut self, publisher: &Arc<Mailbox>) -> Flushed {
+    pub(crate) fn flush(&mut self, publisher: &Arc<Mailbox>, counters: &PublishCounters) -> Flushed {
         let mut flushed = Flushed::default();
+        self.count_routes();
+        self.counts.flush(counters);
         while let Some(index) = self.dirty.pop() {
             let Some(target) = self.targets.get_mut(index as usize) else { continue };
             let fanout = std::mem::replace(&mut target.fanout, Fanout::One);

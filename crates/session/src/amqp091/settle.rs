@@ -38,6 +38,9 @@ impl Session {
                 return Err(unknown());
             }
             let delivered = channel.unsettled.take_through(tag);
+            if !in_transaction && settlement == Settlement::Done {
+                channel.stats.ack += delivered.len() as u64;
+            }
             if in_transaction {
                 self.hold(number, settlement, delivered);
             } else {
@@ -53,6 +56,7 @@ impl Session {
         if in_transaction {
             self.hold(number, settlement, vec![delivered]);
         } else {
+            channel.stats.ack += u64::from(settlement == Settlement::Done);
             self.settle_one(number, settlement, delivered);
         }
         Ok(())
@@ -122,10 +126,11 @@ impl Session {
         for delivered in held {
             self.sources.requeue(delivered.source, ReturnCause::Failed, delivered.position, delivered.message);
         }
-        self.sources.flush();
+        self.sources.flush(&self.counters);
         if let Some(channel) = self.channels.get_mut(number) {
             *channel = super::channel::Channel::new();
         }
+        self.count_clients();
         self.dirty_channels.retain(|channel| *channel != number);
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use leveret_broker::Name;
 use leveret_broker::message::Message;
-use leveret_broker::queue::{ConsumerId, Position, QueueCell, ReturnCause, Returned};
+use leveret_broker::queue::{ConsumerId, Position, QueueCell, QueueKind, ReturnCause, Returned, Settled};
+use leveret_broker::stats::ConnectionCounters;
 use leveret_broker::store::StorePosition;
 use leveret_broker::topology::QueueId;
 
@@ -67,6 +68,8 @@ pub(crate) struct Source {
     pub(crate) timeout: Timeout,
     /// Deliveries settled in this turn, which the queue has yet to be told.
     settled: u32,
+    /// How many of them were rejected.
+    unwanted: u32,
     /// Where what is done with stood, for a queue whose store has to know.
     positions: Vec<Range<u64>>,
     /// Messages rejected in this turn that somebody else wants, which the queue has yet to be given.
@@ -96,6 +99,11 @@ impl Source {
             SourceKind::Get { queue } => Some((queue, None)),
             SourceKind::Replies { .. } => None,
         }
+    }
+
+    /// The kind of its queue; none for direct replies.
+    pub(crate) fn queue_kind(&self) -> Option<QueueKind> {
+        self.queue().map(|(queue, _)| queue.kind())
     }
 
     /// Whether it may go.
@@ -181,6 +189,7 @@ impl Sources {
             outstanding: 0,
             timeout: Timeout::default(),
             settled: 0,
+            unwanted: 0,
             positions: Vec::new(),
             rejected: Vec::new(),
             requeued: Vec::new(),
@@ -244,6 +253,7 @@ impl Sources {
     pub(crate) fn reject(&mut self, key: u32, position: Position, message: Message) {
         let Some(source) = self.slots.get_mut(key as usize).and_then(Option::as_mut) else { return };
         if !source.queue().is_some_and(|(queue, _)| queue.keeps_rejected()) {
+            source.unwanted += 1;
             self.settle(key, position);
             return;
         }
@@ -285,7 +295,7 @@ impl Sources {
 
     /// Tells every queue what was settled and requeued, and drops sources that are done. Gives back the position of the
     /// message log with which what was settled is on disk.
-    pub(crate) fn flush(&mut self) -> Option<StorePosition> {
+    pub(crate) fn flush(&mut self, counters: &ConnectionCounters) -> Option<StorePosition> {
         let mut written = None;
         let keys = std::mem::take(&mut self.dirty);
         // First what goes back, a queue at a time: were it handed out again between two sources, order would be lost.
@@ -309,15 +319,17 @@ impl Sources {
         }
         for key in &keys {
             let Some(source) = self.slots.get_mut(*key as usize).and_then(Option::as_mut) else { continue };
-            let settled = std::mem::take(&mut source.settled);
+            let (count, rejected) = (std::mem::take(&mut source.settled), std::mem::take(&mut source.unwanted));
+            let settled = Settled { acknowledged: count.saturating_sub(rejected), rejected };
             let mut positions = std::mem::take(&mut source.positions);
-            let rejected = std::mem::take(&mut source.rejected);
+            let given_back = std::mem::take(&mut source.rejected);
             if let Some((queue, consumer)) = source.queue() {
-                if !rejected.is_empty() {
-                    written = written.max(queue.reject(consumer, rejected));
+                if !given_back.is_empty() {
+                    written = written.max(queue.reject(consumer, given_back));
                 }
-                if settled > 0 {
-                    written = written.max(queue.settle(consumer, settled, &positions));
+                if count > 0 {
+                    counters.of_kind(queue.kind()).ack.add(settled.acknowledged.into());
+                    written = written.max(queue.settle_all(consumer, settled, &positions));
                 } else if !positions.is_empty() {
                     queue.discard(&positions);
                 }
@@ -434,7 +446,7 @@ mod tests {
         sources.settle(key, Position(0));
         sources.requeue(key, ReturnCause::Requeued, Position(1), message());
         assert_eq!((sources.is_dirty(), queue.counts()), (true, counts(0, 3, 0)));
-        sources.flush();
+        sources.flush(&ConnectionCounters::default());
         assert_eq!((sources.is_dirty(), queue.counts()), (false, counts(1, 1, 0)));
     }
 
@@ -449,12 +461,12 @@ mod tests {
         let key = consumer(&mut sources, &queue, 2);
         stop(&mut sources, key);
         sources.settle(key, Position(0));
-        sources.flush();
+        sources.flush(&ConnectionCounters::default());
         assert!(sources.get(key).is_some(), "one is outstanding");
         sources.requeue(key, ReturnCause::Requeued, Position(1), message());
         sources.drop_if_done(key);
         assert!(sources.get(key).is_some(), "its queue has yet to be told");
-        sources.flush();
+        sources.flush(&ConnectionCounters::default());
         assert!(sources.get(key).is_none());
         // Late settlements of what is gone are nobody's.
         sources.settle(key, Position(0));
@@ -472,7 +484,7 @@ mod tests {
                 stop(&mut sources, key);
                 sources.settle(key, Position(0));
             }
-            sources.flush();
+            sources.flush(&ConnectionCounters::default());
         }
         assert_eq!((sources.slots.len(), sources.free.len(), sources.dirty.len()), (3, 3, 0));
         assert_eq!(queue.counts(), counts(0, 0, 0));

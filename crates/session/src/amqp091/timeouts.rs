@@ -253,6 +253,7 @@ impl Session {
         }
         self.flush(out);
         self.hand_over(&[key]);
+        self.count_clients();
         for queue in unused {
             self.node.delete_unused(&queue);
         }

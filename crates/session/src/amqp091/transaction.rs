@@ -3,7 +3,7 @@
 use leveret_protocol::amqp091::method::{TxCommitOk, TxRollbackOk, TxSelectOk};
 use leveret_protocol::amqp091::{ReplyCode, frame};
 
-use super::channel::{Mode, Transaction};
+use super::channel::{Mode, Settlement, Transaction};
 use super::fault::Fault;
 use super::parking::Wait;
 use super::{Handled, Session};
@@ -24,17 +24,29 @@ impl Session {
 
     pub(super) fn tx_commit(&mut self, number: u16, out: &mut Vec<u8>) -> Handled {
         let transaction = self.take_transaction(number)?;
+        let publishes = transaction.published.len();
         for (mut message, held, mandatory) in transaction.published {
             if message.published_at().is_some() {
                 // It comes into its queues now.
                 message = message.stamped(self.node.now());
             }
+            if let Some(channel) = self.channels.get_mut(number) {
+                channel.stats.publish += 1;
+            }
             self.publish_held(number, &message, &held, mandatory, Some((number, 0)), out);
         }
         for (settlement, delivered) in transaction.settled {
+            if settlement == Settlement::Done
+                && let Some(channel) = self.channels.get_mut(number)
+            {
+                channel.stats.ack += delivered.len() as u64;
+            }
             for delivered in delivered {
                 self.settle_one(number, settlement, delivered);
             }
+        }
+        if publishes > 0 {
+            self.count_clients();
         }
         self.flush(out);
         if self.take_transaction(number)?.is_refused {

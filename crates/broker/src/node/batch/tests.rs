@@ -268,7 +268,7 @@ fn queues_that_are_there_keep_what_they_hold_and_act_by_new_policies() {
 fn connections_are_told_once_of_what_concerns_them() {
     let (_, node) = kept();
     let mailbox = Arc::<Mailbox>::default();
-    let id = node.connect(&mailbox, &Arc::new(Peer::local()));
+    let id = node.connect(&mailbox, &Arc::new(Peer::local()), &Arc::default());
     node.open_connection(id, "/", &"guest".into(), node.access_generation()).unwrap();
     let set = |vhost: &str| Change::SetPermissions {
         user: "guest".into(),

@@ -24,7 +24,7 @@ fn those_whom_a_change_concerns_are_told() {
     let (ann, bob) = (user("ann", &node), user("bob", &node));
     let open = |user: &Name, vhost: &str| {
         let mailbox = Arc::new(Mailbox::default());
-        let id = node.connect(&mailbox, &Arc::new(Peer::local()));
+        let id = node.connect(&mailbox, &Arc::new(Peer::local()), &Arc::default());
         let opened = node.open_connection(id, vhost, user, node.access_generation()).unwrap();
         assert_eq!(opened, Opening::Open(vhost.into()));
         mailbox
@@ -54,7 +54,7 @@ fn those_whom_a_change_concerns_are_told() {
 #[test]
 fn who_was_asked_before_a_change_is_asked_again() {
     let node = Node::new();
-    let id = node.connect(&Arc::default(), &Arc::new(Peer::local()));
+    let id = node.connect(&Arc::default(), &Arc::new(Peer::local()), &Arc::default());
     let (guest, generation) = ("guest".into(), node.access_generation());
     user("ann", &node);
     assert_eq!(node.open_connection(id, "/", &guest, generation), Ok(Opening::Outdated));

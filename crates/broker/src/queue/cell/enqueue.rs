@@ -70,6 +70,9 @@ impl QueueCell {
     ) -> Enqueued {
         let mut guard = self.lock();
         let state = &mut *guard;
+        if publisher.is_some() {
+            state.counts.published += batch.len() as u64;
+        }
         if state.closed {
             // A client's messages go the way of the queue; the broker's own may have another one to go.
             let refused = if publisher.is_some() { Vec::new() } else { (0..batch.len()).collect() };

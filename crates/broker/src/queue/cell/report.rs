@@ -4,6 +4,7 @@ use super::QueueCell;
 use crate::message::Message;
 use crate::queue::stored_lanes::StoredLanes;
 use crate::queue::{Activity, ConsumerInfo, QueueKind};
+use crate::stats::MessageStats;
 
 /// What a queue says of itself. Nothing here takes longer for a longer queue.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,8 +23,8 @@ pub struct QueueReport {
     pub memory: usize,
     /// The first message that waits, if it is in memory.
     pub first: Option<Message>,
-    /// Messages handed out since the queue exists, or since the start of the node.
-    pub delivered: u64,
+    /// What happened to its messages since it exists, or since the start of the node.
+    pub stats: MessageStats,
     /// Messages read back from disk since then,
     pub disk_reads: u64,
     /// and given to it.
@@ -64,7 +65,12 @@ impl QueueCell {
             ready_body_octets: queue.counted_body_bytes(),
             memory: size_of::<Self>() + queue.ready_bytes(),
             first: queue.list(None, 1).0.into_iter().next().map(|(_, message, _)| message),
-            delivered: queue.delivered_count(),
+            stats: MessageStats {
+                publish: state.counts.published,
+                get_empty: state.counts.empty,
+                ack: state.counts.acknowledged,
+                ..queue.stats()
+            },
             disk_reads,
             disk_writes,
             consumers: queue.consumer_count(),

@@ -9,6 +9,7 @@ use crate::properties::DeathReason;
 use crate::queue::backlog::Backlog;
 use crate::queue::quorum::Quorum;
 use crate::queue::{Overflow, Position, Sink};
+use crate::stats::Deaths;
 
 impl<S: Sink> Classic<S> {
     /// When the first of the messages expires that may go next, or one may go that came back.
@@ -54,10 +55,15 @@ impl<S: Sink> Classic<S> {
         std::mem::take(&mut self.dropped)
     }
 
+    /// Takes what messages died of, whether somebody wants them or not.
+    pub fn take_deaths(&mut self) -> Deaths {
+        std::mem::take(&mut self.deaths)
+    }
+
     /// Whether nothing died since the last look.
     #[inline]
     pub fn is_unscathed(&self) -> bool {
-        self.dead.is_empty() && self.dropped.is_empty()
+        self.dead.is_empty() && self.dropped.is_empty() && self.deaths.max_len == 0
     }
 
     /// How many of the messages, from the first on, the queue takes now: all, unless it refuses what is too much.
@@ -88,7 +94,11 @@ impl<S: Sink> Classic<S> {
 
     /// A message that the queue does not take.
     pub fn refuse(&mut self, message: Message) {
-        if self.rules.keeps_dead && self.rules.overflow == Overflow::RejectPublishDeadLetter {
+        if self.rules.overflow != Overflow::RejectPublishDeadLetter {
+            return;
+        }
+        self.deaths.add(DeathReason::MaxLen, 1);
+        if self.rules.keeps_dead {
             self.dead.push(Dead { position: None, message, reason: DeathReason::MaxLen });
         }
     }
@@ -175,15 +185,17 @@ impl<S: Sink> Classic<S> {
     /// disk.
     fn drop_unread(&mut self) {
         let Some(max) = self.rules.max_length else { return };
-        while let excess = (self.ready_count() as u64).saturating_sub(max)
-            && let Some(positions) = self.lanes.drop_cold(excess)
+        while let before = self.ready_count()
+            && let Some(positions) = self.lanes.drop_cold((before as u64).saturating_sub(max))
         {
+            self.deaths.add(DeathReason::MaxLen, before.saturating_sub(self.ready_count()) as u64);
             self.dropped.push(positions);
             self.drop_firsts();
         }
     }
 
     pub(super) fn bury(&mut self, position: Position, message: Message, reason: DeathReason) {
+        self.deaths.add(reason, 1);
         if let Some(quorum) = &mut self.quorum {
             quorum.forget_attempts(position);
             if self.rules.is_safe {

@@ -1,0 +1,55 @@
+//! What the node counted since its start.
+
+use std::collections::BTreeMap;
+
+use super::Node;
+use crate::stats::{Churn, Counters, DeathCounts};
+use crate::{Error, Name};
+
+/// Queues that came and went.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct QueueChurn {
+    pub(super) declared: u64,
+    pub(super) created: u64,
+    pub(super) deleted: u64,
+}
+
+impl Node {
+    /// What all connections counted, those included that are gone.
+    pub fn counters(&self) -> Counters {
+        self.connections.lock().counters()
+    }
+
+    /// What the connections of a vhost counted, those included that are gone.
+    pub fn vhost_counters(&self, vhost: &str) -> Result<Counters, Error> {
+        let state = self.state.read();
+        let vhost = state.topology.vhost(vhost)?;
+        Ok(self.connections.lock().counters_in(vhost.counters()))
+    }
+
+    /// The same for every vhost, in one pass over the connections.
+    pub fn counters_by_vhost(&self) -> BTreeMap<Name, Counters> {
+        let state = self.state.read();
+        // Under its lock, so that nobody who goes counts twice.
+        let connections = self.connections.lock();
+        let mut living = connections.counters_by_vhost();
+        let all = state.topology.vhosts().map(|vhost| {
+            let mut counters = living.remove(vhost.name()).unwrap_or_default();
+            counters += vhost.counters().gone();
+            (Name::clone(vhost.name()), counters)
+        });
+        all.collect()
+    }
+
+    /// What came and went.
+    pub fn churn(&self) -> Churn {
+        let QueueChurn { declared, created, deleted } = self.state.read().churn;
+        let churn = self.connections.lock().churn();
+        Churn { queues_declared: declared, queues_created: created, queues_deleted: deleted, ..churn }
+    }
+
+    /// How many messages died of what, and what became of them.
+    pub fn death_counts(&self) -> DeathCounts {
+        self.context.deaths.read()
+    }
+}
