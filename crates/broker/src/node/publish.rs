@@ -25,7 +25,8 @@ pub struct Published {
 impl Node {
     /// Publishes a message to the exchange that it names, be it an internal one. To be called without a lock.
     pub fn publish(&self, vhost: &str, message: &Message) -> Result<Published, Error> {
-        let Routed { queues, delays, due, .. } = self.route_own(vhost, message)?;
+        let Routed { queues, delays, due, counters, .. } = self.route_own(vhost, message)?;
+        counters.add(1, queues.len() as u64);
         let mut published = Published { is_delayed: !delays.is_empty(), ..Published::default() };
         let fanout = if queues.len() > 1 { Fanout::Many } else { Fanout::One };
         for cell in queues {
@@ -51,10 +52,11 @@ impl Node {
         let input = RoutingInput { routing_keys: &[message.routing_key()], message, properties, entropy, now };
         let state = self.state.read();
         let vhost = state.topology.vhost(vhost)?;
+        let counters = Arc::clone(vhost.exchange(message.exchange())?.counters());
         vhost.route(message.exchange(), &input, &mut routes)?;
         self.keep_seen(vhost.name(), &mut routes);
         let queues = routes.queues.iter().filter_map(|id| state.cells.get(id).map(Arc::clone)).collect();
         let delays = routes.delays.iter().filter_map(|id| state.delays.get(id).map(Arc::clone)).collect();
-        Ok(Routed { queues, delays, due: routes.due, cacheable: false, is_withheld: routes.is_withheld })
+        Ok(Routed { queues, delays, due: routes.due, cacheable: false, is_withheld: routes.is_withheld, counters })
     }
 }
