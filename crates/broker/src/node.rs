@@ -302,6 +302,11 @@ impl Node {
         *self.limits.write() = limits;
     }
 
+    /// How much there may be on the node.
+    pub fn limits(&self) -> NodeLimits {
+        *self.limits.read()
+    }
+
     /// Which parts can be used.
     pub const fn switches(&self) -> &Switches {
         &self.switches

@@ -16,6 +16,11 @@ const COMPILED_MAX: usize = 1024 * 1024;
 pub struct Pattern(Regex);
 
 impl Pattern {
+    /// Compiles one; or says what is wrong with it.
+    pub fn new(pattern: &str) -> Result<Self, String> {
+        compile(pattern, COMPILED_MAX).map(Self)
+    }
+
     /// Compiles one that takes upper and lower case for the same; or says what is wrong with it.
     pub fn ignoring_case(pattern: &str) -> Result<Self, String> {
         compile(&format!("(?i:{pattern})"), COMPILED_MAX).map(Self)

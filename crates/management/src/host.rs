@@ -131,6 +131,17 @@ pub struct Setting {
     pub origin: String,
 }
 
+/// A file with certificates in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFile {
+    /// The listeners that use it.
+    pub kind: ListenerKind,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its certificates in PEM, and nothing else that may be in it.
+    pub pem: Vec<u8>,
+}
+
 /// Memory that one thing takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryUse {
@@ -179,6 +190,18 @@ pub struct Facts {
     pub disk_free: u64,
     /// Threads that serve connections.
     pub threads: usize,
+    /// Threads that the process has, and how many there may be.
+    pub tasks: (u64, u64),
+    /// Processors that it may use.
+    pub processors: usize,
+    /// Threads of the whole machine that want a processor.
+    pub run_queue: u64,
+    /// How often its threads gave up their processor.
+    pub context_switches: u64,
+    /// Octets that were read from disks, and written to them.
+    pub disk_io: (u64, u64),
+    /// What clients may log in by, such as `PLAIN`.
+    pub mechanisms: Vec<&'static str>,
     /// What stands in the way of normal work, such as a log that could not be written: a sentence each.
     pub alarms: Vec<String>,
     /// How the process was started.
@@ -252,6 +275,6 @@ pub trait Host: Debug + Send + Sync {
     fn facts(&self) -> Facts;
     /// What takes memory.
     fn memory(&self) -> Vec<MemoryUse>;
-    /// The certificates in use, in PEM, with the files they come from.
-    fn certificates(&self) -> Vec<(PathBuf, Vec<u8>)>;
+    /// The certificates in use.
+    fn certificates(&self) -> Vec<CertificateFile>;
 }

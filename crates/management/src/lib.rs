@@ -5,6 +5,8 @@ mod asking;
 mod closing;
 pub mod control;
 pub mod definitions;
+mod flags;
+mod health;
 mod host;
 pub mod json;
 mod limits;
@@ -15,7 +17,7 @@ mod write;
 
 pub use closing::{CloseMany, close_connections};
 pub use host::{
-    App, Facts, Host, HostError, Listener, ListenerKind, LogLevel, Logs, MemoryUse, Phase, Plugin, PluginChange,
-    Setting,
+    App, CertificateFile, Facts, Host, HostError, Listener, ListenerKind, LogLevel, Logs, MemoryUse, Phase, Plugin,
+    PluginChange, Setting,
 };
 pub use write::{WriteError, apply, wait};

@@ -32,6 +32,42 @@ pub(crate) fn memory() -> (u64, u64) {
     (resident * page, shared * page)
 }
 
+/// Threads of the process, and how many there may be.
+pub(crate) fn tasks() -> (u64, u64) {
+    let count = fs::read_dir("/proc/self/task").map_or(0, |entries| entries.count() as u64);
+    let most = number_in("/proc/sys/kernel/threads-max", |text| text.trim().parse().ok());
+    (count, getrlimit(Resource::Nproc).current.map_or(most, |limit| limit.min(most)))
+}
+
+/// Threads of the whole machine that want a processor.
+pub(crate) fn run_queue() -> u64 {
+    number_in("/proc/loadavg", |text| text.split(' ').nth(3)?.split('/').next()?.parse().ok())
+}
+
+/// How often threads of the process that still run gave up their processor.
+pub(crate) fn context_switches() -> u64 {
+    let Ok(entries) = fs::read_dir("/proc/self/task") else { return 0 };
+    let of = |status: &str| {
+        let lines = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
+        lines.filter_map(|(_, number)| number.trim().parse::<u64>().ok()).sum()
+    };
+    entries.flatten().map(|entry| fs::read_to_string(entry.path().join("status")).map_or(0, |text| of(&text))).sum()
+}
+
+/// Octets that the process had read from disks, and written to them.
+pub(crate) fn disk_io() -> (u64, u64) {
+    let text = fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let value = |name: &str| {
+        let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        found.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+    };
+    (value("read_bytes"), value("write_bytes"))
+}
+
+fn number_in(path: &str, find: impl Fn(&str) -> Option<u64>) -> u64 {
+    fs::read_to_string(path).ok().and_then(|text| find(&text)).unwrap_or(0)
+}
+
 /// What takes memory; `messages` are the octets of those in memory.
 pub(crate) fn breakdown(messages: u64) -> Vec<MemoryUse> {
     let (resident, files) = memory();
@@ -86,6 +122,12 @@ mod tests {
         let parts = breakdown(0);
         assert!(parts.iter().map(|part| part.bytes).sum::<u64>() > 0);
         assert!(system().starts_with("Linux "));
+        let (threads, most) = tasks();
+        assert!(threads >= 1 && most > threads, "{threads} of {most}");
+        assert!(run_queue() >= 1);
+        assert!(context_switches() > 0);
+        let before = disk_io();
+        assert!(disk_io() >= before);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The management listener: what operators do from other machines, over HTTP.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
@@ -11,6 +13,7 @@ use leveret_broker::access::Peer;
 use leveret_management::ListenerKind;
 use leveret_management::api::{self, Api};
 use leveret_management::control::Control;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -27,6 +30,8 @@ use crate::tls::Context;
 
 /// Connections at once, beyond which others wait.
 const CONNECTIONS_MAX: usize = 1024;
+/// Connections of one address at once, beyond which its next ones are hung up on: nobody may take all there are.
+const CONNECTIONS_OF_ONE_MAX: usize = 256;
 /// How long the TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take nothing of an answer that waits for it.
@@ -126,6 +131,7 @@ async fn accept(listener: TcpListener, tls: Option<Arc<Context>>, services: Serv
         }
     };
     let mut connections = JoinSet::new();
+    let callers = Arc::new(Callers::default());
     loop {
         while connections.try_join_next().is_some() {}
         let has_room = connections.len() < CONNECTIONS_MAX;
@@ -134,7 +140,12 @@ async fn accept(listener: TcpListener, tls: Option<Arc<Context>>, services: Serv
             _ = connections.join_next(), if !has_room => {}
             accepted = listener.accept(), if has_room => match accepted {
                 Ok((stream, address)) => {
-                    connections.spawn(serve(stream, address, tls.clone(), services.clone(), stop.clone()));
+                    let Some(place) = callers.admit(address.ip()) else { continue };
+                    let served = serve(stream, address, tls.clone(), services.clone(), stop.clone());
+                    connections.spawn(async move {
+                        let _place = place;
+                        served.await;
+                    });
                 }
                 Err(error) => {
                     tracing::warn!("cannot accept a connection for management: {error}");
@@ -145,6 +156,55 @@ async fn accept(listener: TcpListener, tls: Option<Arc<Context>>, services: Serv
     }
     // They were told to end; one of them may be what asked for this, and waits for the answer.
     connections.detach_all();
+}
+
+/// How many connections each address has.
+#[derive(Debug, Default)]
+struct Callers(Mutex<HashMap<IpAddr, usize>>);
+
+/// A connection's place among those of its address, until it is dropped.
+#[derive(Debug)]
+struct Place {
+    callers: Arc<Callers>,
+    address: IpAddr,
+}
+
+impl Callers {
+    /// A place for one more connection, unless the address has as many as it may.
+    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let address = network(address);
+        let mut known = self.0.lock();
+        let count = known.entry(address).or_default();
+        if *count >= CONNECTIONS_OF_ONE_MAX {
+            tracing::debug!(%address, "too many connections for management");
+            return None;
+        }
+        *count += 1;
+        if *count == CONNECTIONS_OF_ONE_MAX {
+            tracing::warn!("{address} has {CONNECTIONS_OF_ONE_MAX} connections for management, and gets no more");
+        }
+        Some(Place { callers: Arc::clone(self), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut known = self.callers.0.lock();
+        if let Entry::Occupied(mut count) = known.entry(self.address) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+/// What counts as one address: of IPv6 the network, of which somebody has all addresses.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
+    }
 }
 
 async fn serve(
@@ -224,5 +284,27 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<io::Result<()>> {
         let ended = Pin::new(&mut self.stream).poll_shutdown(task);
         self.waited(task, ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_address_gets_more_than_its_share() {
+        let callers = Arc::new(Callers::default());
+        let admit = |address: &str| callers.admit(address.parse().unwrap());
+        let mut places: Vec<_> =
+            (0..CONNECTIONS_OF_ONE_MAX).map(|_| admit("2001:db8::1").expect("there is room")).collect();
+        for (address, gets_in) in
+            [("2001:db8::1", false), ("2001:db8::ffff:1", false), ("2001:db8:0:1::1", true), ("10.0.0.1", true)]
+        {
+            assert_eq!(admit(address).is_some(), gets_in, "{address}");
+        }
+        places.pop();
+        assert!(admit("2001:db8::2").is_some());
+        places.clear();
+        assert!(callers.0.lock().is_empty());
     }
 }

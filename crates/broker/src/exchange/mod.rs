@@ -111,7 +111,7 @@ enum Index {
 
 impl ExchangeKind {
     /// All of them.
-    pub(crate) const ALL: &[Self] = &[
+    pub const ALL: &'static [Self] = &[
         Self::Direct,
         Self::Fanout,
         Self::Topic,

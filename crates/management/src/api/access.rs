@@ -21,6 +21,8 @@ pub(super) mod tags {
 pub(super) enum Access {
     /// Everybody, without saying who.
     Anybody,
+    /// Everybody, unless the settings want a login for what only describes.
+    Reader,
     /// Users with one of the tags.
     Management,
     /// Those who may also open the vhost of the path.
@@ -41,7 +43,7 @@ impl Access {
     /// What the documentation says of it.
     pub(super) const fn text(self) -> &'static str {
         match self {
-            Self::Anybody => "everybody",
+            Self::Anybody | Self::Reader => "everybody",
             Self::Management => "users with any of the tags management, policymaker, monitoring, administrator",
             Self::Vhost => "users with any such tag who may open the vhost",
             Self::VisibleVhost => {
@@ -57,7 +59,7 @@ impl Access {
     /// Whether a user's tags are enough; vhosts and names are looked at later.
     pub(super) fn tags_suffice(self, user: &Identity) -> bool {
         match self {
-            Self::Anybody => true,
+            Self::Anybody | Self::Reader => true,
             Self::Management | Self::Vhost | Self::VisibleVhost | Self::Myself => may_manage(user),
             Self::Policymaker => user.has_tag(tags::POLICYMAKER) || user.has_tag(tags::ADMINISTRATOR),
             Self::Monitoring => may_monitor(user),
@@ -86,7 +88,7 @@ pub(super) enum Credentials {
 }
 
 impl Credentials {
-    /// Reads an `Authorization` header.
+    /// Reads an `Authorization` header; none if it cannot be one.
     pub(super) fn read(header: &[u8]) -> Option<Self> {
         let (scheme, rest) = std::str::from_utf8(header).ok()?.split_once(' ')?;
         let rest = rest.trim();

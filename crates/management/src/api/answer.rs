@@ -24,6 +24,8 @@ pub(super) enum Body {
 
 /// What JSON is called.
 pub(super) const JSON: &str = "application/json";
+/// What a page is called.
+pub(super) const HTML: &str = "text/html; charset=utf-8";
 
 impl Answer {
     const fn new(status: StatusCode, body: Body) -> Self {

@@ -5,7 +5,8 @@ use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use leveret_broker::access::{Answer as Verdict, Identity, Permission, Question};
+use hyper::header::{HeaderMap, HeaderName};
+use leveret_broker::access::{Answer as Verdict, Identity, Peer, Permission, Question};
 use leveret_broker::error::Resource;
 use leveret_broker::node::Node;
 use leveret_broker::topology::{Applied, Change};
@@ -19,28 +20,30 @@ use super::listing::Wanted;
 use super::query::Query;
 use super::reply::Reply;
 use super::router::Parts;
-use super::{Access, Answer, Failure, Operation};
+use super::{Access, Answer, ApiSettings, Failure, Operation};
 use crate::asking::ask;
 use crate::views::{Columns, Form, Row, View};
 use crate::{App, Host, write};
 
 /// What RabbitMQ says of a body that is a text.
 const TWICE: &str = "invalid payload: the request body JSON-decoded to a string. Is the input doubly-JSON-encoded?";
+/// Why a change is made.
+const REASON: HeaderName = HeaderName::from_static("x-reason");
 
 /// A request as its handler sees it.
 pub(super) struct Ask<'a> {
     pub(super) host: &'a dyn Host,
     pub(super) app: App,
+    pub(super) settings: &'a ApiSettings,
+    /// Where the request comes from.
+    pub(super) peer: Peer,
+    pub(super) headers: HeaderMap,
     /// Who is asking; none where everybody may.
     pub(super) user: Option<Identity>,
     pub(super) parts: Parts,
     pub(super) query: Query,
-    /// It may have passwords, and is wiped.
+    /// Wiped when it is done with: there may be passwords in it.
     pub(super) body: Zeroizing<Vec<u8>>,
-    /// What kind of body the client says it is.
-    pub(super) content_type: Option<String>,
-    /// Why the change is made, if the client says so (`X-Reason`).
-    pub(super) reason: Option<String>,
     pub(super) reply: RefCell<Reply>,
 }
 
@@ -65,6 +68,31 @@ impl Ask<'_> {
     /// The broker.
     pub(super) fn node(&self) -> &Arc<Node> {
         &self.app.node
+    }
+
+    /// What the interface was told.
+    pub(super) const fn settings(&self) -> &ApiSettings {
+        self.settings
+    }
+
+    /// The text of a header.
+    pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Why the change is made, if the client says so (`X-Reason`).
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.header(&REASON)
+    }
+
+    /// Whether the answer is to have nothing that is counted.
+    pub(super) fn disables_stats(&self) -> bool {
+        self.settings.disable_stats || self.query.is_true("disable_stats")
+    }
+
+    /// Whether queues have their numbers of messages though nothing else is counted.
+    pub(super) fn enables_queue_totals(&self) -> bool {
+        self.settings.enable_queue_totals || self.query.is_true("enable_queue_totals")
     }
 
     /// Who is asking. Only operations for [`Access::Anybody`] are without.
@@ -220,7 +248,9 @@ impl Ask<'_> {
                     Err(Failure::not_authorized("User not authorised to access object"))
                 };
             }
-            Access::Anybody | Access::Management | Access::Monitoring | Access::Administrator => return Ok(()),
+            Access::Anybody | Access::Reader | Access::Management | Access::Monitoring | Access::Administrator => {
+                return Ok(());
+            }
         };
         match vhost {
             Ok(vhost) if !self.may_open(&vhost) => Err(refused()),

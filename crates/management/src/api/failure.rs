@@ -3,12 +3,16 @@
 use std::borrow::Cow;
 
 use hyper::StatusCode;
+use hyper::header::WWW_AUTHENTICATE;
 use leveret_broker::Error;
 use leveret_broker::access::Question;
 use serde_json::{Value, json};
 
 use super::Answer;
 use crate::{HostError, WriteError};
+
+/// How a client is asked to log in.
+const CHALLENGE: &str = "Basic realm=\"RabbitMQ Management\"";
 
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,12 +22,42 @@ pub(super) struct Failure {
     pub(super) error: Cow<'static, str>,
     /// What a person reads.
     pub(super) reason: Value,
+    /// How it is told.
+    manner: Manner,
+}
+
+/// How a failure is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// In JSON.
+    Told,
+    /// The same, and the client is asked to log in.
+    LogIn,
+    /// By the status alone.
+    Silent,
+    /// The same, and the client is asked to log in.
+    SilentLogIn,
 }
 
 impl Failure {
     /// A failure of this kind.
     pub(super) fn new(status: StatusCode, error: impl Into<Cow<'static, str>>, reason: impl Into<Value>) -> Self {
-        Self { status, error: error.into(), reason: reason.into() }
+        Self { status, error: error.into(), reason: reason.into(), manner: Manner::Told }
+    }
+
+    /// A failure of which the status says enough.
+    pub(super) fn silent(status: StatusCode) -> Self {
+        Self { manner: Manner::Silent, ..Self::new(status, "", "") }
+    }
+
+    /// 401 for those who do not say who they are.
+    pub(super) fn unknown() -> Self {
+        Self { manner: Manner::SilentLogIn, ..Self::not_authorized("") }
+    }
+
+    /// 401 for those who are not who they say.
+    pub(super) fn login_failed() -> Self {
+        Self { manner: Manner::LogIn, ..Self::not_authorized("Login failed") }
     }
 
     /// 404 for what is not there.
@@ -93,8 +127,15 @@ impl Failure {
 
 impl From<Failure> for Answer {
     fn from(failure: Failure) -> Self {
-        let Failure { status, error, reason } = failure;
-        Self::json(&json!({ "error": error, "reason": reason })).status(status)
+        let Failure { status, error, reason, manner } = failure;
+        let answer = match manner {
+            Manner::Told | Manner::LogIn => Self::json(&json!({ "error": error, "reason": reason })),
+            Manner::Silent | Manner::SilentLogIn => Self::done(),
+        };
+        match manner {
+            Manner::Told | Manner::Silent => answer.status(status),
+            Manner::LogIn | Manner::SilentLogIn => answer.status(status).header(WWW_AUTHENTICATE, CHALLENGE),
+        }
     }
 }
 

@@ -11,8 +11,12 @@ mod access;
 mod answer;
 mod ask;
 mod body;
+mod connection;
+mod cors;
 mod failure;
 mod listing;
+mod login;
+mod media;
 mod multipart;
 mod query;
 mod reply;
@@ -23,8 +27,9 @@ mod routes;
 mod service;
 mod settings;
 
+pub use self::connection::serve;
 pub use self::reply::Pieces;
-pub use self::service::{AnswerBody, Api, serve};
+pub use self::service::{AnswerBody, Api};
 pub use self::settings::ApiSettings;
 
 use self::access::Access;

@@ -2,6 +2,7 @@
 
 use hyper::Method;
 
+use super::answer::JSON;
 use super::{Access, Answer, Ask, Failure};
 
 /// Routes that belong together, and stand together in the documentation.
@@ -40,8 +41,23 @@ pub(super) struct Operation {
     pub(super) query: &'static [Param],
     /// What the body has to have; `None` for no body.
     pub(super) body: Option<&'static [Field]>,
+    /// The media types that the body may have.
+    pub(super) takes: Takes,
     /// What comes back.
     pub(super) gives: Gives,
+    /// The media type of what comes back.
+    pub(super) media: &'static str,
+}
+
+/// The media types that a body may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// JSON, whatever the client calls it.
+    Any,
+    /// JSON that is called so.
+    Json,
+    /// What a form of a page sends.
+    Form,
 }
 
 /// What an operation gives.
@@ -110,7 +126,17 @@ impl Field {
 
 impl Operation {
     const fn new(method: Method, access: Access, run: Handler, summary: &'static str) -> Self {
-        Self { method, access, run, summary, query: &[], body: None, gives: Gives::Nothing }
+        Self {
+            method,
+            access,
+            run,
+            summary,
+            query: &[],
+            body: None,
+            takes: Takes::Any,
+            gives: Gives::Nothing,
+            media: JSON,
+        }
     }
 
     /// One that reads.
@@ -142,6 +168,24 @@ impl Operation {
     /// With a body.
     pub(super) const fn body(mut self, body: &'static [Field]) -> Self {
         self.body = Some(body);
+        self
+    }
+
+    /// With a body that has to be called JSON.
+    pub(super) const fn json_only(mut self) -> Self {
+        self.takes = Takes::Json;
+        self
+    }
+
+    /// With a form as its body.
+    pub(super) const fn form(mut self) -> Self {
+        self.takes = Takes::Form;
+        self
+    }
+
+    /// With something that is no JSON.
+    pub(super) const fn media(mut self, media: &'static str) -> Self {
+        self.media = media;
         self
     }
 

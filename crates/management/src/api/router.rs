@@ -11,6 +11,13 @@ use super::routes::GROUPS;
 /// The parts of a path that a route has names for, decoded.
 pub(super) type Parts = Vec<(String, String)>;
 
+/// Whether every `%` in a path begins an octet.
+pub(super) fn is_encoded(path: &str) -> bool {
+    let mut rest = path.split('%');
+    rest.next();
+    rest.all(|part| part.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
+}
+
 /// Finds routes.
 #[derive(Debug)]
 pub(super) struct Router {
@@ -51,6 +58,15 @@ mod tests {
             let path = route.path.replace('{', "%7B").replace('}', "%7D");
             let (found, _) = router.find(&path).unwrap_or_else(|| panic!("{} leads nowhere", route.path));
             assert_eq!(found.path, route.path);
+        }
+    }
+
+    #[test]
+    fn a_path_has_to_be_encoded() {
+        for (path, expected) in
+            [("/api", true), ("/%2F/%2f", true), ("/%", false), ("/%2", false), ("/%zz/", false), ("/%2F%", false)]
+        {
+            assert_eq!(is_encoded(path), expected, "{path}");
         }
     }
 

@@ -1,57 +1,58 @@
 //! From a request to its answer.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{
-    ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
-    WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
+    HeaderValue, IF_NONE_MATCH, LOCATION, VARY, WWW_AUTHENTICATE,
 };
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::http::request::Parts as Head1;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use leveret_broker::access::{Identity, Peer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::access::{self, Credentials};
-use super::answer::Body;
+use super::answer::{Body, HTML};
+use super::cors::Cors;
 use super::query::Query;
 use super::reply::{Head, Pieces, Reply};
-use super::router::{Parts, Router};
-use super::{Access, Answer, ApiSettings, Ask, Failure, Operation};
-use crate::control::{Control, Gate, Lines};
+use super::router::{Parts, Router, is_encoded};
+use super::{Access, Answer, ApiSettings, Ask, Failure, Operation, media};
+use crate::control::Lines;
 use crate::{App, Host};
 
 /// Requests at work at the same time; others wait.
 const AT_ONCE: usize = 32;
-/// How long a client may take to say what it wants.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long it may take to send the next part of its request.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Octets that the head of a request may have.
-const HEADERS_MAX: usize = 64 * 1024;
 /// Octets that are made room for before they have come.
 const ROOM_MAX: usize = 64 * 1024;
-/// What the paths of the tools' operations begin with.
-const CONTROL: &str = "/control/";
+/// Octets of a body that everybody may send.
+const SMALL_BODY_MAX: usize = 1024 * 1024;
+/// Larger bodies at the same time; others wait.
+const LARGE_AT_ONCE: usize = 4;
+/// Octets of a body of who has not logged in.
+const UNKNOWN_BODY_MAX: usize = 64 * 1024;
+/// Where people begin to read.
+const INDEX: &str = "/api/index.html";
+/// What depends on what a client asks with.
+const VARIES: HeaderValue = HeaderValue::from_static("accept, accept-encoding, origin");
+/// The same of an answer that was found before anybody looked at the media types.
+const VARIES_LITTLE: HeaderValue = HeaderValue::from_static("origin");
 
 /// The HTTP API; one for all its listeners.
 #[derive(Debug)]
 pub struct Api {
     host: Arc<dyn Host>,
-    settings: ApiSettings,
+    settings: Arc<ApiSettings>,
     router: Router,
     permits: Arc<Semaphore>,
+    large: Semaphore,
 }
 
 /// The body of an answer: whole, or as it comes.
@@ -60,30 +61,68 @@ pub type AnswerBody = Either<Full<Bytes>, Either<Pieces, Lines>>;
 impl Api {
     /// The API of a process.
     pub fn new(host: Arc<dyn Host>, settings: ApiSettings) -> Self {
-        Self { host, settings, router: Router::new(), permits: Arc::new(Semaphore::new(AT_ONCE)) }
+        let (permits, large) = (Arc::new(Semaphore::new(AT_ONCE)), Semaphore::new(LARGE_AT_ONCE));
+        Self { host, settings: Arc::new(settings), router: Router::new(), permits, large }
+    }
+
+    /// What it was told.
+    pub(super) fn settings(&self) -> &ApiSettings {
+        &self.settings
     }
 
     /// Answers a request.
     pub async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<AnswerBody> {
-        let response = self.respond(peer, request).await.unwrap_or_else(|failure| whole(failure.into()));
-        self.finish(response)
+        let (head, body) = request.into_parts();
+        let cors = Cors::read(&self.settings, &head.method, &head.headers);
+        let answer = match self.redirect(&head) {
+            Some(answer) => Ok(whole(answer)),
+            None => self.respond(peer, head, body).await,
+        };
+        let mut response = answer.unwrap_or_else(|failure| whole(failure.into()));
+        let headers = response.headers_mut();
+        if let Some(cors) = cors {
+            let allow = headers.get(ALLOW).cloned();
+            cors.finish(allow, headers);
+        }
+        self.finish(headers);
+        response
     }
 
-    async fn respond(&self, peer: &Peer, request: Request<Incoming>) -> Result<Response<AnswerBody>, Failure> {
-        let (head, body) = request.into_parts();
-        let path = head.uri.path().strip_prefix(self.settings.path_prefix.as_str()).ok_or_else(Failure::not_found)?;
-        let (route, parts) = self.router.find(path).ok_or_else(Failure::not_found)?;
-        let method = if head.method == Method::HEAD { &Method::GET } else { &head.method };
-        let Some(operation) = route.operations.iter().find(|operation| operation.method == *method) else {
-            return Ok(other_method(&head.method, route.operations));
+    /// Where somebody is sent who asks at the wrong place.
+    fn redirect(&self, head: &Head1) -> Option<Answer> {
+        let path = head.uri.path().strip_prefix(self.settings.path_prefix.as_str())?;
+        let is_elsewhere = matches!(path, "/api" | "/api/" | "/doc/stats.html" | "/doc" | "/doc/");
+        let place = || format!("{}{INDEX}", self.settings.path_prefix);
+        is_elsewhere.then(|| Answer::done().status(StatusCode::MOVED_PERMANENTLY).header(LOCATION, &place()))
+    }
+
+    async fn respond(&self, peer: &Peer, head: Head1, body: Incoming) -> Result<Response<AnswerBody>, Failure> {
+        let path = head.uri.path();
+        if !is_encoded(path) {
+            return Err(Failure::silent(StatusCode::BAD_REQUEST));
+        }
+        let path = path.strip_prefix(self.settings.path_prefix.as_str()).ok_or_else(Failure::not_found)?;
+        let Some((route, parts)) = self.router.find(path) else {
+            let is_question = head.method == Method::OPTIONS;
+            return if is_question { Ok(whole(options(&[]))) } else { Err(Failure::not_found()) };
         };
+        let operation = match &head.method {
+            &Method::OPTIONS => return Ok(whole(options(route.operations))),
+            &Method::HEAD => find(route.operations, &Method::GET),
+            method => find(route.operations, method),
+        };
+        let Some(operation) = operation else { return Ok(whole(other_method(&head.method, route.operations))) };
         let app = self.host.app().ok_or_else(|| Failure::unavailable("the broker is stopped"))?;
-        let user = match operation.access {
-            Access::Anybody => None,
-            _ => Some(self.admit(operation, &head.headers, peer, &app).await?),
+        let is_public = match operation.access {
+            Access::Anybody => true,
+            Access::Reader => !self.settings.private_pages,
+            _ => false,
         };
-        let body = self.read(body).await?;
-        self.run(operation, &head.headers, head.uri.query(), Asked { app, user, parts, body }).await
+        let user = if is_public { None } else { Some(self.admit(operation, &head.headers, peer, &app).await?) };
+        let max = usize::try_from(self.settings.body_max).unwrap_or(usize::MAX);
+        let max = if user.is_none() { max.min(UNKNOWN_BODY_MAX) } else { max };
+        let body = self.read(body, max).await?;
+        self.run(operation, head, Asked { app, user, parts, peer: peer.clone(), body }).await
     }
 
     /// Finds out who is asking, and whether the tags of that user are enough.
@@ -94,15 +133,15 @@ impl Api {
         peer: &Peer,
         app: &App,
     ) -> Result<Identity, Failure> {
-        let credentials = headers.get(AUTHORIZATION).and_then(|header| Credentials::read(header.as_bytes()));
-        let credentials = match credentials {
-            Some(Credentials::Basic(..)) if !self.settings.basic_auth => None,
-            credentials => credentials,
-        };
-        let credentials = credentials.ok_or_else(|| Failure::not_authorized("Login failed"))?;
+        let header = headers.get(AUTHORIZATION).ok_or_else(Failure::unknown)?;
+        let credentials = Credentials::read(header.as_bytes());
+        let credentials = credentials.ok_or_else(|| Failure::silent(StatusCode::BAD_REQUEST))?;
+        if matches!(credentials, Credentials::Basic(..)) && !self.settings.basic_auth {
+            return Err(Failure::login_failed());
+        }
         let user = credentials.check(&app.logins, peer).await.map_err(|reason| {
             tracing::warn!("HTTP access denied: {reason}");
-            Failure::not_authorized("Login failed")
+            Failure::login_failed()
         })?;
         if !access::may_manage(&user) {
             tracing::warn!("HTTP access denied: user '{}' - Not management user", user.name);
@@ -114,9 +153,8 @@ impl Api {
         Ok(user)
     }
 
-    /// Reads a body.
-    async fn read(&self, body: Incoming) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        let max = usize::try_from(self.settings.body_max).unwrap_or(usize::MAX);
+    /// Reads a body of at most so many octets.
+    async fn read(&self, body: Incoming, max: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let too_large = || {
             Failure::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -124,15 +162,31 @@ impl Api {
                 format!("the body is larger than {max} bytes"),
             )
         };
+        let closed = |_| Failure::unavailable("the node is about to stop");
+        let said = body.size_hint();
+        let said = usize::try_from(said.exact().unwrap_or(said.lower())).unwrap_or(usize::MAX);
+        // Nobody has to send what would not be taken.
+        if said > max {
+            return Err(too_large());
+        }
+        let mut large = if said > SMALL_BODY_MAX { Some(self.large.acquire().await.map_err(closed)?) } else { None };
+        let mut octets = Zeroizing::new(Vec::with_capacity(said.min(ROOM_MAX)));
         let mut body = pin!(Limited::new(body, max));
-        // With all the room it needs, nothing of it is left elsewhere. Nobody gets more of it for a promise than for the body itself.
-        let room = usize::try_from(body.size_hint().lower()).unwrap_or(max).min(ROOM_MAX);
-        let mut octets = Zeroizing::new(Vec::with_capacity(room));
         loop {
-            match timeout(BODY_TIMEOUT, body.frame()).await {
-                Ok(Some(Ok(frame))) => octets.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
+            let frame = match self.settings.idle_timeout {
+                Some(patience) => timeout(patience, body.frame()).await,
+                None => Ok(body.frame().await),
+            };
+            match frame {
+                Ok(Some(Ok(frame))) => {
+                    let data = frame.into_data().unwrap_or_default();
+                    if large.is_none() && octets.len().saturating_add(data.len()) > SMALL_BODY_MAX {
+                        large = Some(self.large.acquire().await.map_err(closed)?);
+                    }
+                    push(&mut octets, data);
+                }
                 Ok(Some(Err(error))) if error.is::<http_body_util::LengthLimitError>() => return Err(too_large()),
-                Ok(Some(Err(error))) => return Err(Failure::bad_request(error.to_string())),
+                Ok(Some(Err(_))) => return Err(Failure::silent(StatusCode::BAD_REQUEST)),
                 Ok(None) => return Ok(octets),
                 Err(_) => return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body takes too long")),
             }
@@ -143,23 +197,23 @@ impl Api {
     async fn run(
         &self,
         operation: &'static Operation,
-        headers: &HeaderMap,
-        query: Option<&str>,
+        head: Head1,
         asked: Asked,
     ) -> Result<Response<AnswerBody>, Failure> {
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let permit = permit.map_err(|_| Failure::unavailable("the node is about to stop"))?;
-        let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let reason = text(&HeaderName::from_static("x-reason"));
-        let (content_type, known_tag) = (text(&CONTENT_TYPE), text(&IF_NONE_MATCH));
-        let (reply, head, pieces) = Reply::new(takes_gzip(headers));
-        let query = Query::read(query);
-        let host = Arc::clone(&self.host);
+        let headers = head.headers;
+        let known_tag = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let (reply, answered, pieces) = Reply::new(takes_gzip(&headers));
+        let query = Query::read(head.uri.query());
+        let (host, settings) = (Arc::clone(&self.host), Arc::clone(&self.settings));
         tokio::task::spawn_blocking(move || {
-            let Asked { app, user, parts, body } = asked;
+            let Asked { app, user, parts, peer, body } = asked;
             let reply = RefCell::new(reply);
-            let ask = Ask { host: &*host, app, user, parts, query, body, content_type, reason, reply };
-            let result = ask.admit(operation).and_then(|()| (operation.run)(&ask));
+            let settings = &*settings;
+            let ask = Ask { host: &*host, app, settings, peer, headers, user, parts, query, body, reply };
+            let may = ask.admit(operation).and_then(|()| media::check(operation, &ask.headers));
+            let result = may.and_then(|()| (operation.run)(&ask));
             let mut reply = ask.reply.into_inner();
             match result {
                 Ok(Answer { body: Body::Sent, .. }) => {}
@@ -170,7 +224,7 @@ impl Api {
             drop(permit);
         });
         // Nothing comes if the handler panicked, which is written to the log.
-        let Head { status, headers, body } = head.await.map_err(|_| Failure::failed("see the log of the node"))?;
+        let Head { status, headers, body } = answered.await.map_err(|_| Failure::failed("see the log of the node"))?;
         let body = match body {
             Some(body) => Either::Left(Full::from(body)),
             None => Either::Right(Either::Left(pieces)),
@@ -178,18 +232,26 @@ impl Api {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         response.headers_mut().extend(headers);
+        response.headers_mut().insert(VARY, VARIES);
         Ok(response)
     }
 
     /// Adds what every answer has.
-    fn finish(&self, mut response: Response<AnswerBody>) -> Response<AnswerBody> {
-        let headers = response.headers_mut();
+    fn finish(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.settings.headers {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(HeaderName::from_static(name), value);
             }
         }
-        response
+        headers.entry(VARY).or_insert(VARIES_LITTLE);
+        let is_page = headers.get(CONTENT_TYPE).is_some_and(|kind| kind == HTML);
+        if !is_page {
+            headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+        }
+        // A name and a password would not help.
+        if !self.settings.basic_auth && headers.contains_key(WWW_AUTHENTICATE) {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"RabbitMQ Management\""));
+        }
     }
 }
 
@@ -198,7 +260,26 @@ struct Asked {
     app: App,
     user: Option<Identity>,
     parts: Parts,
+    peer: Peer,
     body: Zeroizing<Vec<u8>>,
+}
+
+/// Adds octets, and leaves no copy of those that were there.
+fn push(octets: &mut Zeroizing<Vec<u8>>, more: Bytes) {
+    let needed = octets.len().saturating_add(more.len());
+    if needed > octets.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(octets.capacity().saturating_mul(2))));
+        larger.extend_from_slice(octets);
+        *octets = larger;
+    }
+    octets.extend_from_slice(&more);
+    if let Ok(mut more) = more.try_into_mut() {
+        more.as_mut().zeroize();
+    }
+}
+
+fn find<'a>(operations: &'a [Operation], method: &Method) -> Option<&'a Operation> {
+    operations.iter().find(|operation| operation.method == *method)
 }
 
 /// What is told to users who have one of the tags but not the right one.
@@ -207,9 +288,12 @@ const fn needed(access: Access) -> &'static str {
         Access::Policymaker => "User not authorised to access object",
         Access::Monitoring => "Not monitor user",
         Access::Administrator => "Not administrator user",
-        Access::Anybody | Access::Management | Access::Vhost | Access::VisibleVhost | Access::Myself => {
-            "Not management user"
-        }
+        Access::Anybody
+        | Access::Reader
+        | Access::Management
+        | Access::Vhost
+        | Access::VisibleVhost
+        | Access::Myself => "Not management user",
     }
 }
 
@@ -223,32 +307,40 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The answer to a method that a path does not have.
-fn other_method(method: &Method, operations: &[Operation]) -> Response<AnswerBody> {
+/// The methods of a path, as the header `Allow` has them.
+fn allow(operations: &[Operation]) -> String {
     let mut known: Vec<&str> = operations.iter().map(|operation| operation.method.as_str()).collect();
     if known.contains(&"GET") {
         known.insert(0, "HEAD");
     }
     known.push("OPTIONS");
-    let allow = known.join(", ");
-    let answer = if *method == Method::OPTIONS {
-        Answer::done().status(StatusCode::OK)
-    } else {
-        Failure::method_not_allowed("Method Not Allowed").into()
-    };
-    whole(answer.header(ALLOW, &allow))
+    known.join(", ")
+}
+
+/// The answer to who asks what can be done with a path. One that is not there could be read if it were.
+fn options(operations: &[Operation]) -> Answer {
+    let allow = if operations.is_empty() { "HEAD, GET, OPTIONS".to_owned() } else { allow(operations) };
+    Answer::done().status(StatusCode::OK).header(ALLOW, &allow)
+}
+
+/// The answer to a method that a path does not have.
+fn other_method(method: &Method, operations: &[Operation]) -> Answer {
+    let is_known = matches!(method.as_str(), "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "PATCH");
+    if !is_known {
+        return Answer::done().status(StatusCode::NOT_IMPLEMENTED);
+    }
+    Answer::done().status(StatusCode::METHOD_NOT_ALLOWED).header(ALLOW, &allow(operations))
 }
 
 /// An answer that is there as a whole.
 fn whole(answer: Answer) -> Response<AnswerBody> {
-    let is_unauthorized = answer.status == StatusCode::UNAUTHORIZED;
     let Head { status, headers, body } = head_of(answer, None);
     let mut response = Response::new(Either::Left(Full::from(body.unwrap_or_default())));
     *response.status_mut() = status;
     response.headers_mut().extend(headers);
-    if is_unauthorized {
-        let realm = HeaderValue::from_static("Basic realm=\"RabbitMQ Management\"");
-        response.headers_mut().insert(WWW_AUTHENTICATE, realm);
+    // The rest of its body would be taken for a request.
+    if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
@@ -273,43 +365,6 @@ fn head_of(answer: Answer, known_tag: Option<&str>) -> Head {
         }
     }
     Head { status, headers, body: Some(octets) }
-}
-
-/// Serves a connection from the network until its client has no more to ask, or until `end`: then it is answered what it has asked.
-/// What begins with `/control/` is for the tools.
-pub async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    peer: Peer,
-    api: Arc<Api>,
-    control: Arc<Control>,
-    end: impl Future<Output = ()>,
-) {
-    let gate = Gate::Network(peer.clone());
-    let (peer, gate, api, control) = (&peer, &gate, &api, &control);
-    let service = service_fn(|request: Request<Incoming>| async move {
-        let response = if request.uri().path().starts_with(CONTROL) {
-            control.answer(gate, request).await.map(|body| match body {
-                Either::Left(whole) => Either::Left(whole),
-                Either::Right(lines) => Either::Right(Either::Right(lines)),
-            })
-        } else {
-            api.answer(peer, request).await
-        };
-        Ok::<_, Infallible>(response)
-    });
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HEADERS_MAX);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = end => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = served {
-        tracing::debug!("management connection failed: {error}");
-    }
 }
 
 #[cfg(test)]

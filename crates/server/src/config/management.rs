@@ -1,6 +1,7 @@
 //! What a node is told about the listener of its management interface.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use leveret_management::api::ApiSettings;
 
@@ -11,8 +12,12 @@ pub const MANAGEMENT_PORT: u16 = 15672;
 /// The port of the management interface with TLS.
 pub const MANAGEMENT_TLS_PORT: u16 = 15671;
 
+/// The header `Content-Security-Policy` if nobody says otherwise: pages load nothing from elsewhere, and stand in no other page.
+pub(crate) const CSP: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:";
+
 /// What a node is told about the listener of its management interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct ManagementSettings {
     /// Where to accept connections without TLS; `None` for nowhere.
     pub listen: Option<SocketAddr>,
@@ -44,6 +49,12 @@ pub struct ManagementSettings {
     pub frame_options: Option<String>,
     /// How long a connection without requests stays, in milliseconds; `None` is for ever.
     pub idle_timeout_ms: Option<u64>,
+    /// Whether answers have nothing that is counted.
+    pub disable_stats: bool,
+    /// Whether queues have their numbers of messages nevertheless.
+    pub enable_queue_totals: bool,
+    /// Whether the pages that describe the interface are for those with a login only.
+    pub private_pages: bool,
 }
 
 impl Default for ManagementSettings {
@@ -58,12 +69,15 @@ impl Default for ManagementSettings {
             basic_auth: true,
             cors_origins: Vec::new(),
             cors_max_age: Some(1800),
-            csp: None,
+            csp: Some(CSP.to_owned()),
             hsts: None,
-            content_type_options: None,
+            content_type_options: Some("nosniff".to_owned()),
             xss_protection: None,
             frame_options: None,
             idle_timeout_ms: Some(60_000),
+            disable_stats: false,
+            enable_queue_totals: false,
+            private_pages: false,
         }
     }
 }
@@ -84,6 +98,10 @@ impl ManagementSettings {
             basic_auth: self.basic_auth,
             cors_origins: self.cors_origins.clone(),
             cors_max_age: self.cors_max_age,
+            idle_timeout: self.idle_timeout_ms.map(Duration::from_millis),
+            disable_stats: self.disable_stats,
+            enable_queue_totals: self.enable_queue_totals,
+            private_pages: self.private_pages,
             headers: headers.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect(),
         }
     }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use leveret_management::{
-    App, Facts, Host, HostError, Listener, ListenerKind, Logs, MemoryUse, Phase, Plugin, PluginChange, Setting,
+    App, CertificateFile, Facts, Host, HostError, Listener, ListenerKind, Logs, MemoryUse, Phase, Plugin, PluginChange,
+    Setting,
 };
 
 use super::{Shared, State, readiness, reset};
@@ -96,7 +97,10 @@ impl Host for Shared {
         let bound = places.collect::<Result<Vec<_>, _>>().map_err(failed)?;
         running.resume().map_err(failed)?;
         management.suspended.clear();
-        management.open.extend(self.serve(bound));
+        // That looks at the state itself.
+        drop(state);
+        let open = self.serve(bound);
+        self.state.lock().management.open.extend(open);
         tracing::info!("listeners take connections");
         Ok(())
     }
@@ -155,6 +159,9 @@ impl Host for Shared {
         let (used, limit, sockets) = facts::files();
         let (memory, _) = facts::memory();
         let disk_free = facts::disk_free(&self.data_dir);
+        let (tasks, run_queue) = (facts::tasks(), facts::run_queue());
+        let (context_switches, disk_io) = (facts::context_switches(), facts::disk_io());
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let state = self.state.lock();
         let about = &state.about;
         Facts {
@@ -176,6 +183,12 @@ impl Host for Shared {
             memory_budget: about.memory_budget,
             disk_free,
             threads: about.threads,
+            tasks,
+            processors,
+            run_queue,
+            context_switches,
+            disk_io,
+            mechanisms: about.mechanisms.clone(),
             alarms: state.running.as_ref().map(Running::alarms).unwrap_or_default(),
             command_line: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
         }
@@ -186,14 +199,18 @@ impl Host for Shared {
         facts::breakdown(messages)
     }
 
-    fn certificates(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let files: BTreeSet<PathBuf> = {
+    fn certificates(&self) -> Vec<CertificateFile> {
+        let files: BTreeSet<(bool, PathBuf)> = {
             let state = self.state.lock();
-            let amqp = state.running.iter().flat_map(Running::certificate_files);
+            let amqp = state.running.iter().flat_map(Running::certificate_files).map(|path| (false, path));
             let http = state.management.open.iter().filter_map(HttpListener::tls);
-            amqp.chain(http.flat_map(|context| context.certificate_files())).collect()
+            amqp.chain(http.flat_map(|context| context.certificate_files()).map(|path| (true, path))).collect()
         };
-        files.into_iter().map(|path| (facts::certificates(&path), path)).map(|(pem, path)| (path, pem)).collect()
+        let file = |(is_http, path): (bool, PathBuf)| {
+            let kind = if is_http { ListenerKind::Https } else { ListenerKind::Amqps };
+            CertificateFile { kind, pem: facts::certificates(&path), path }
+        };
+        files.into_iter().map(file).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use hyper::header::CONTENT_DISPOSITION;
+use hyper::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use leveret_broker::topology::Change;
 use serde_json::Value;
 
@@ -146,7 +146,7 @@ fn no_json() -> Failure {
 
 /// The body, or the file in the form that it is.
 fn file<'a>(ask: &'a Ask<'_>) -> Result<&'a [u8], Failure> {
-    match ask.content_type.as_deref().and_then(multipart::boundary) {
+    match ask.header(&CONTENT_TYPE).and_then(multipart::boundary) {
         None => Ok(&ask.body),
         Some(boundary) => multipart::part(&ask.body, boundary, FILE)
             .ok_or_else(|| Failure::bad_request(format!("the form has no field '{FILE}'"))),

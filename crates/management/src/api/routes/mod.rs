@@ -1,16 +1,22 @@
 //! The table of all routes, one file per group.
 
+#![allow(clippy::unnecessary_wraps, reason = "handlers have one signature")]
+
 mod authentication;
 mod bindings;
 mod definitions;
 mod exchanges;
+mod flags;
+mod health;
 mod limits;
+mod nodes;
 mod overview;
 mod parameters;
 mod permissions;
 mod policies;
 mod queues;
 mod replicas;
+mod statistics;
 mod users;
 mod vhosts;
 
@@ -19,6 +25,7 @@ use super::Group;
 /// All routes.
 pub(super) const GROUPS: &[&Group] = &[
     &overview::GROUP,
+    &nodes::GROUP,
     &exchanges::GROUP,
     &queues::GROUP,
     &replicas::GROUP,
@@ -31,4 +38,7 @@ pub(super) const GROUPS: &[&Group] = &[
     &parameters::GROUP,
     &definitions::GROUP,
     &authentication::GROUP,
+    &health::GROUP,
+    &flags::GROUP,
+    &statistics::GROUP,
 ];

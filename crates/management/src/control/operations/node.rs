@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Call, Failure, Operation};
 use crate::control::Kind;
-use crate::{Facts, ListenerKind, Phase};
+use crate::{CertificateFile, Facts, ListenerKind, Phase};
 
 /// How long a start is waited for if nobody says.
 const STARTUP_TIMEOUT_MS: u64 = 300_000;
@@ -121,6 +121,12 @@ fn facts(call: &Call<'_>) -> Value {
         memory_budget,
         disk_free,
         threads,
+        tasks: (tasks, tasks_max),
+        processors,
+        run_queue,
+        context_switches,
+        disk_io: (disk_read, disk_written),
+        mechanisms,
         alarms,
         command_line,
     } = call.host.facts();
@@ -145,6 +151,14 @@ fn facts(call: &Call<'_>) -> Value {
         "memory_budget": memory_budget,
         "disk_free": disk_free,
         "threads": threads,
+        "tasks": tasks,
+        "tasks_max": tasks_max,
+        "processors": processors,
+        "run_queue": run_queue,
+        "context_switches": context_switches,
+        "disk_read": disk_read,
+        "disk_written": disk_written,
+        "mechanisms": mechanisms,
         "alarms": alarms,
         "command_line": command_line,
     })
@@ -169,7 +183,11 @@ fn settings(call: &Call<'_>) -> Result<Value, Failure> {
 }
 
 fn certificates(call: &Call<'_>) -> Result<Value, Failure> {
-    for (path, pem) in call.host.certificates() {
+    let mut files = call.host.certificates();
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    // Two kinds of listeners may share one.
+    files.dedup_by(|one, other| one.path == other.path);
+    for CertificateFile { path, pem, .. } in files {
         let pem = String::from_utf8_lossy(&pem);
         call.row(&row([("file", json!(path.to_string_lossy())), ("pem", json!(pem))]))?;
     }

@@ -6,9 +6,7 @@ use leveret_broker::value::Value as Field;
 use serde_json::Value;
 
 use super::{Call, Failure, Kind, Operation};
-
-/// The global parameter that clients are told as the name of the cluster.
-const CLUSTER_NAME: &str = "cluster_name";
+use crate::health::CLUSTER_NAME;
 
 pub(super) const OPERATIONS: [Operation; 7] = [
     Operation { name: "set_parameter", run: set_parameter },

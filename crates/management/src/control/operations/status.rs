@@ -3,10 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{Call, Failure, Operation};
-use crate::{Facts, Host, Listener, ListenerKind};
-use leveret_broker::node::Node;
-use leveret_broker::switches::Part;
-use leveret_broker::value::Value as Field;
+use crate::health::{self, is_under_maintenance};
+use crate::{Facts, Host, Listener, ListenerKind, flags};
 
 pub(super) const OPERATIONS: [Operation; 5] = [
     Operation { name: "status", run: status },
@@ -74,11 +72,6 @@ fn memory(host: &dyn Host, facts: &Facts) -> Map<String, Value> {
     }))
 }
 
-/// Whether it was drained, and not revived since.
-pub(super) fn is_under_maintenance(node: &Node) -> bool {
-    !node.switches().is_on(Part::Service)
-}
-
 /// Where connections are taken.
 pub(super) fn listeners(host: &dyn Host, node: &str) -> Vec<Value> {
     let row = |Listener { kind, address }| {
@@ -110,18 +103,14 @@ fn cluster_status(call: &Call<'_>) -> Result<Value, Failure> {
     let node = call.node()?;
     let facts = call.host.facts();
     let name = &facts.node_name;
-    let cluster_name = node.read(|topology| match topology.global_parameter("cluster_name") {
-        Ok(Field::LongStr(octets)) => String::from_utf8_lossy(octets).into_owned(),
-        // Nobody gave it a name, so it is called like its only node.
-        Ok(_) | Err(_) => name.clone(),
-    });
+    let cluster_name = health::cluster_name(&node);
     let of_node = |value: Value| Value::Object(Map::from_iter([(name.clone(), value)]));
     let maintenance = if is_under_maintenance(&node) { "maintenance" } else { "not under maintenance" };
     Ok(json!({
         "alarms": facts.alarms,
         "cluster_name": cluster_name,
         "disk_nodes": [name],
-        "feature_flags": super::flags::rows(),
+        "feature_flags": flags::rows(),
         "listeners": of_node(json!(listeners(call.host, name))),
         "maintenance_status": of_node(json!(maintenance)),
         "partitions": {},

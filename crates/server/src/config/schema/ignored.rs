@@ -73,8 +73,6 @@ pub(super) const IGNORED: &[Ignored] = &[
         keys: &[
             "management.rates_mode",
             "management.sample_retention_policies.**",
-            "management.disable_stats",
-            "management.enable_queue_totals",
             "management.enable_uaa",
             "management.uaa_client_id",
             "management.uaa_location",
@@ -84,7 +82,6 @@ pub(super) const IGNORED: &[Ignored] = &[
             "management.process_stats_gc_timeout",
             "management.restrictions.**",
             "management.oauth_**",
-            "management.require_auth_for_api_desc_page",
             "management.extra_definitions_import_timeout",
             "management.delegate_count",
             "management.(tcp|ssl|listener.server).(compress|inactivity_timeout|request_timeout|shutdown_timeout|max_keepalive)",

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::certificate::Certificate;
 use super::{At, Group, Numbered, Place, Remark, Setting, TLS_VERSIONS, Takes, VERIFY};
 use crate::config::everywhere;
-use crate::config::management::{MANAGEMENT_PORT, MANAGEMENT_TLS_PORT, ManagementSettings};
+use crate::config::management::{CSP, MANAGEMENT_PORT, MANAGEMENT_TLS_PORT, ManagementSettings};
 use crate::tls::{KeyPassword, TlsSettings, TlsVersion, Verify};
 
 /// The largest body that can be allowed, in octets.
@@ -184,6 +184,24 @@ pub(super) const GROUP: Group = Group {
             help: "Whether names and passwords are turned away",
         },
         Setting {
+            key: "management.disable_stats",
+            takes: Takes::Flag(|draft, _, off| settings(draft).disable_stats = off),
+            default: "false",
+            help: "Whether answers have nothing that is counted, and no rates",
+        },
+        Setting {
+            key: "management.enable_queue_totals",
+            takes: Takes::Flag(|draft, _, on| settings(draft).enable_queue_totals = on),
+            default: "false",
+            help: "Whether queues have their numbers of messages even with `management.disable_stats`",
+        },
+        Setting {
+            key: "management.require_auth_for_api_desc_page",
+            takes: Takes::Flag(|draft, _, on| settings(draft).private_pages = on),
+            default: "false",
+            help: "Whether the pages that describe the interface are for those with a login only",
+        },
+        Setting {
             key: "management.cors.allow_origins",
             takes: Takes::Only("none"),
             default: "none",
@@ -204,7 +222,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             key: "management.csp.policy",
             takes: Takes::Text(|draft, _, text| settings(draft).csp = Some(text)),
-            default: "",
+            default: CSP,
             help: "The header `Content-Security-Policy`",
         },
         Setting {
@@ -216,7 +234,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             key: "management.headers.content_type_options",
             takes: Takes::Text(|draft, _, text| settings(draft).content_type_options = Some(text)),
-            default: "",
+            default: "nosniff",
             help: "The header `X-Content-Type-Options`",
         },
         Setting {

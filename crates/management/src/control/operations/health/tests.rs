@@ -7,6 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use leveret_auth::hash::Hashing;
 use leveret_auth::{Chain, Limits};
+use leveret_broker::Name;
+use leveret_broker::node::Node;
 use leveret_broker::topology::{Change, Origin};
 use leveret_broker::value::Value as Field;
 use tokio::runtime::Runtime;
@@ -14,7 +16,9 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::pid::Pids;
-use crate::{App, Facts, Host, HostError, Listener, Logs, MemoryUse, Phase, Plugin, PluginChange, Setting};
+use crate::{
+    App, CertificateFile, Facts, Host, HostError, Listener, Logs, MemoryUse, Phase, Plugin, PluginChange, Setting,
+};
 
 /// A process of which only the broker and the alarms matter.
 #[derive(Debug)]
@@ -104,7 +108,7 @@ fn queues_that_are_about_to_be_taken_away_are_found() {
     bench.queue("durable", true, "classic");
     assert_eq!(bench.ask(check_deprecated_features, json!({})), Ok(json!({ "used": [] })));
     bench.queue("transient", false, "classic");
-    assert_eq!(bench.ask(check_deprecated_features, json!({})), Ok(json!({ "used": [TRANSIENT] })));
+    assert_eq!(bench.ask(check_deprecated_features, json!({})), Ok(json!({ "used": ["transient_nonexcl_queues"] })));
 }
 
 #[test]
@@ -145,6 +149,12 @@ impl Host for Bench {
             memory_budget: 0,
             disk_free: 0,
             threads: 1,
+            tasks: (1, 1),
+            processors: 1,
+            run_queue: 0,
+            context_switches: 0,
+            disk_io: (0, 0),
+            mechanisms: Vec::new(),
             alarms: self.alarms.clone(),
             command_line: Vec::new(),
         }
@@ -202,7 +212,7 @@ impl Host for Bench {
         unreachable!()
     }
 
-    fn certificates(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    fn certificates(&self) -> Vec<CertificateFile> {
         unreachable!()
     }
 }
