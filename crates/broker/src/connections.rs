@@ -116,6 +116,12 @@ impl Connections {
         self.all.get(&id).map(|connection| connection.known(id))
     }
 
+    /// One that no operator ended, and its mailbox.
+    pub(crate) fn find(&self, id: ConnectionId) -> Option<(KnownConnection, &Arc<Mailbox>)> {
+        let connection = self.all.get(&id).filter(|connection| !connection.is_ended)?;
+        Some((connection.known(id), &connection.mailbox))
+    }
+
     /// Ends one, which is not known any more from then on; gives its mailbox, to tell it. None if it was ended before.
     pub(crate) fn end(&mut self, id: ConnectionId) -> Option<&Arc<Mailbox>> {
         let connection = self.all.get_mut(&id).filter(|connection| !connection.is_ended)?;

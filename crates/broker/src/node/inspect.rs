@@ -5,7 +5,7 @@ use std::task::Waker;
 use std::vec;
 
 use super::Node;
-use crate::mailbox::{CloseReason, Event};
+use crate::mailbox::{CloseReason, Event, Mailbox};
 use crate::queue::{QueueCell, QueueKind};
 use crate::report::{Asking, KnownConnection, Subject};
 use crate::topology::{AppliedPolicies, ConnectionId, QueueId, QueueRecord, Topology};
@@ -151,6 +151,20 @@ impl Node {
             all.map(|(known, mailbox)| (known, Arc::clone(mailbox))).collect()
         };
         asked.sort_unstable_by_key(|(known, _)| known.id);
+        Self::ask_these(asked, subject)
+    }
+
+    /// [`Node::ask_connections`] for one; none if it is gone.
+    pub fn ask_one(&self, id: ConnectionId, subject: Subject) -> Option<Asking> {
+        let asked = {
+            let connections = self.connections.lock();
+            let (known, mailbox) = connections.find(id)?;
+            (known, Arc::clone(mailbox))
+        };
+        Some(Self::ask_these(vec![asked], subject))
+    }
+
+    fn ask_these(asked: Vec<(KnownConnection, Arc<Mailbox>)>, subject: Subject) -> Asking {
         let (known, mailboxes): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
         let (asking, question) = Asking::new(known, subject);
         for mailbox in mailboxes {

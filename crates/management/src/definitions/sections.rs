@@ -4,7 +4,7 @@ use std::fmt;
 
 use leveret_broker::Name;
 use leveret_broker::access::{PasswordHash, Permissions, Secret, TopicPermissions};
-use leveret_broker::topology::{ApplyTo, Destination, PolicyKind};
+use leveret_broker::topology::{ApplyTo, Change, Destination, PolicyKind};
 use leveret_broker::value::{Table, Value};
 
 /// What a file says, section by section, in the order in which it stands there.
@@ -22,6 +22,20 @@ pub struct Definitions {
     pub(super) bindings: Vec<Binding>,
     /// What is read and means nothing here, a sentence each.
     pub(super) remarks: Vec<String>,
+}
+
+impl Definitions {
+    /// Lets somebody who brings about the vhosts that `is_missing` do everything in them, unless something else is said of that here.
+    pub fn grants(&self, user: &Name, is_missing: impl Fn(&str) -> bool) -> Vec<Change> {
+        let is_said = |vhost: &Name| self.permissions.iter().any(|said| said.user == *user && said.vhost == *vhost);
+        let vhosts = self.vhosts.iter().map(|vhost| &vhost.name).filter(|vhost| is_missing(vhost) && !is_said(vhost));
+        let grant = |vhost: &Name| Change::SetPermissions {
+            user: Name::clone(user),
+            vhost: Name::clone(vhost),
+            permissions: Permissions::all(),
+        };
+        vhosts.map(grant).collect()
+    }
 }
 
 /// The password of a user.

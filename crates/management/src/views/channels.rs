@@ -23,11 +23,14 @@ impl View<'_> {
         report.channels.iter().map(|channel| self.channel_row(&answered.known, report, channel)).collect()
     }
 
-    fn channel_row(self, known: &KnownConnection, connection: &ConnectionReport, channel: &ChannelReport) -> Row {
+    /// A channel of a connection.
+    pub fn channel_row(self, known: &KnownConnection, connection: &ConnectionReport, channel: &ChannelReport) -> Row {
         let mut row = self.row();
-        row.add("pid", || self.pids.channel(known.id, channel.number))
-            .add("connection", || self.pids.connection(known.id))
-            .add("name", || channel_name(known, channel.number))
+        if self.form == Form::Listing {
+            row.add("pid", || self.pids.channel(known.id, channel.number))
+                .add("connection", || self.pids.connection(known.id));
+        }
+        row.add("name", || channel_name(known, channel.number))
             .add("number", || channel.number)
             .name("user", connection.user.as_ref())
             .name("vhost", connection.vhost.as_ref())
@@ -54,7 +57,7 @@ impl View<'_> {
 }
 
 /// What a channel is called.
-pub(super) fn channel_name(known: &KnownConnection, number: u16) -> String {
+pub(crate) fn channel_name(known: &KnownConnection, number: u16) -> String {
     format!("{} ({number})", known.peer.connection_name())
 }
 

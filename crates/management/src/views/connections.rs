@@ -34,8 +34,10 @@ impl View<'_> {
 
     fn ends(self, row: &mut RowBuilder<'_>, known: &KnownConnection) {
         let (peer, local) = (known.peer.address, known.peer.local);
-        row.add("pid", || self.pids.connection(known.id))
-            .add("name", || known.peer.connection_name())
+        if self.form == Form::Listing {
+            row.add("pid", || self.pids.connection(known.id));
+        }
+        row.add("name", || known.peer.connection_name())
             .add("port", || local.port())
             .add("host", || local.ip().to_string())
             .add("peer_port", || peer.port())
@@ -70,6 +72,7 @@ fn agreed(row: &mut RowBuilder<'_>, form: Form, report: Option<&ConnectionReport
         let (major, minor, revision) = report.protocol;
         match form {
             Form::Listing => json!([major, minor, revision]),
+            Form::Api if (major, minor) == (1, 0) => json!("AMQP 1-0"),
             Form::Api => json!(format!("AMQP {major}-{minor}-{revision}")),
         }
     };

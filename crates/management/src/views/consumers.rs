@@ -3,6 +3,7 @@
 use leveret_broker::Error;
 use leveret_broker::node::ListedQueue;
 use leveret_broker::queue::{Activity, ConsumerInfo, Subscriber};
+use leveret_broker::topology::ConnectionId;
 use serde_json::{Value as Json, json};
 
 use super::channels::{channel_name, user_of};
@@ -18,6 +19,19 @@ impl<'a> View<'a> {
     /// The consumers of a queue.
     pub fn consumers_of(self, vhost: &str, queue: &str) -> Result<Vec<Row>, Error> {
         Ok(self.consumer_rows(&self.node.listed_queue(vhost, queue)?))
+    }
+
+    /// The consumers on a channel of a connection that is open in a vhost.
+    pub fn consumers_on(self, vhost: &str, connection: ConnectionId, channel: u16) -> Result<Vec<Row>, Error> {
+        let mut rows = Vec::new();
+        for queue in self.node.list_queues(vhost)? {
+            let consumers = queue.cell.consumers().into_iter();
+            let is_on = |consumer: &ConsumerInfo| {
+                (consumer.subscriber.connection, consumer.subscriber.channel) == (connection, channel)
+            };
+            rows.extend(consumers.filter(is_on).map(|consumer| self.consumer_row(&queue, &consumer)));
+        }
+        Ok(rows)
     }
 
     fn consumer_rows(self, queue: &ListedQueue) -> Vec<Row> {

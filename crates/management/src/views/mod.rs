@@ -18,6 +18,8 @@ mod tls;
 mod users;
 mod vhosts;
 
+pub(crate) use self::channels::channel_name;
+
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::task::Context;

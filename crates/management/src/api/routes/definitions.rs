@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use hyper::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use leveret_broker::Name;
 use leveret_broker::topology::Change;
 use serde_json::Value;
 
@@ -124,7 +125,12 @@ fn import(ask: &Ask<'_>, scope: Scope) -> Result<Answer, Failure> {
         ReadError::Content { .. } if !text.trim_start().starts_with('{') => no_json(),
         ReadError::Content { text } => Failure::bad_request(text),
     })?;
-    let also: [Change; 0] = [];
+    let user = Name::clone(&ask.user()?.name);
+    // As with a vhost that is created by itself.
+    let also: Vec<Change> = ask.node().read(|topology| match (&scope, topology.user(&user)) {
+        (Scope::All, Ok(_)) => read.grants(&user, |vhost| topology.vhost(vhost).is_err()),
+        (Scope::All, Err(_)) | (Scope::Vhost(_), _) => Vec::new(),
+    });
     let import = Import {
         sources: &[Source { label: None, definitions: &read }],
         scope,
@@ -133,7 +139,7 @@ fn import(ask: &Ask<'_>, scope: Scope) -> Result<Answer, Failure> {
         lines: Lines::None,
     };
     let report = definitions::import(ask.node(), &import, &mut |_| ControlFlow::Continue(()))?;
-    tracing::info!("user '{}' imported definitions over HTTP", ask.user()?.name);
+    tracing::info!("user '{user}' imported definitions over HTTP");
     for warning in report.warnings() {
         tracing::warn!("imported definitions: {warning}");
     }

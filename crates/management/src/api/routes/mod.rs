@@ -4,6 +4,8 @@
 
 mod authentication;
 mod bindings;
+mod channels;
+mod connections;
 mod definitions;
 mod exchanges;
 mod flags;
@@ -41,4 +43,6 @@ pub(super) const GROUPS: &[&Group] = &[
     &health::GROUP,
     &flags::GROUP,
     &statistics::GROUP,
+    &connections::GROUP,
+    &channels::GROUP,
 ];

@@ -1,6 +1,7 @@
 //! Vhosts.
 
 use leveret_broker::Name;
+use leveret_broker::access::Permissions;
 use leveret_broker::topology::{Change, Protection, VhostMetadata, VhostUpdate};
 
 use crate::api::body::Members;
@@ -96,12 +97,25 @@ fn put(ask: &Ask<'_>) -> Result<Answer, Failure> {
     } else {
         Change::UpdateVhost { vhost: Name::clone(&vhost), update }
     })?;
+    if is_new {
+        grant_all(ask, &vhost)?;
+    }
     match tracing {
         Some(true) => ask.node().trace(&vhost)?,
         Some(false) => ask.node().stop_tracing(&vhost),
         None => {}
     }
     Ok(Answer::put(is_new))
+}
+
+/// An administrator who creates a vhost may do everything in it, if the node knows that user itself.
+fn grant_all(ask: &Ask<'_>, vhost: &Name) -> Result<(), Failure> {
+    let user = Name::clone(&ask.user()?.name);
+    if !ask.node().read(|topology| topology.user(&user).is_ok()) {
+        return Ok(());
+    }
+    ask.change(Change::SetPermissions { user, vhost: Name::clone(vhost), permissions: Permissions::all() })?;
+    Ok(())
 }
 
 fn delete(ask: &Ask<'_>) -> Result<Answer, Failure> {
