@@ -68,7 +68,7 @@ const WAIT: Duration = Duration::from_secs(2);
 /// What clients are told without a reason.
 const REASON: &str = "Closed via management plugin";
 /// What is known of a connection without asking it.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 25] = [
     "channels",
     "connected_at",
     "host",
@@ -80,6 +80,11 @@ const KNOWN: [&str; 20] = [
     "peer_host",
     "peer_port",
     "port",
+    "recv_cnt",
+    "recv_oct",
+    "send_cnt",
+    "send_oct",
+    "send_pend",
     "ssl",
     "ssl_cipher",
     "ssl_hash",
@@ -286,7 +291,7 @@ mod tests {
             (Columns::All, true),
             (Columns::of(["name", "user", "ssl"]), false),
             (Columns::of(["name", "state"]), true),
-            (Columns::of(["recv_oct"]), true),
+            (Columns::of(["recv_oct"]), false),
         ] {
             assert_eq!(asks(&columns), expected, "{columns:?}");
         }
