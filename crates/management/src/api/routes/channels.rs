@@ -89,7 +89,7 @@ impl<'a> Listed<'a> {
 
 /// They say nothing but how they are.
 fn need_stats(ask: &Ask<'_>) -> Result<(), Failure> {
-    if ask.query().is_true("disable_stats") {
+    if ask.disables_stats() {
         return Err(Failure::bad_request("Stats in management UI are disabled on this node"));
     }
     Ok(())

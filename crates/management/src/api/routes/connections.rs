@@ -257,7 +257,7 @@ fn sessions(ask: &Ask<'_>) -> Result<Answer, Failure> {
 }
 
 fn reason(ask: &Ask<'_>) -> Name {
-    ask.reason.as_deref().unwrap_or(REASON).into()
+    ask.reason().unwrap_or(REASON).into()
 }
 
 fn close(ask: &Ask<'_>) -> Result<Answer, Failure> {
