@@ -12,6 +12,7 @@ mod delays;
 mod history;
 mod inspect;
 mod leaving;
+mod messages;
 mod operations;
 mod publish;
 mod seen;
@@ -21,6 +22,7 @@ mod taps;
 pub use batch::{Batch, BatchError};
 pub use connections::Opening;
 pub use inspect::{ConnectionsOf, ListedQueue, QueueList, Totals};
+pub use messages::{Caller, Held, Settlement};
 pub use operations::{MoveTo, Moved};
 pub use publish::Published;
 

@@ -123,10 +123,60 @@ pub trait Properties: fmt::Debug + Send + Sync {
     fn to_table(&self, _: &Message) -> Table {
         Table::new()
     }
+    /// The message that somebody publishes by the names of its parts, who has no connection. It is refused for what it would be
+    /// refused for on one.
+    fn compose(&self, publication: &Publication<'_>) -> Result<Composed, PropertyError> {
+        let mut draft = Draft::new(Vec::new(), publication.exchange, publication.routing_key);
+        draft.body(publication.body);
+        Ok(Composed { message: draft.message(), extra_keys: Vec::new() })
+    }
     /// The octets of the properties of a message that the broker makes. None, if there are no properties.
     fn encode(&self, _: &NewProperties<'_>) -> Vec<u8> {
         Vec::new()
     }
+}
+
+/// A message by the names of its parts.
+#[derive(Clone, Copy, Debug)]
+pub struct Publication<'a> {
+    /// The exchange that it is published to.
+    pub exchange: &'a str,
+    /// The key that it is published with.
+    pub routing_key: &'a str,
+    /// Its properties, under the names that [`to_table`](Properties::to_table) has. Others are ignored.
+    pub properties: &'a Table,
+    /// The body.
+    pub body: &'a [u8],
+    /// The user that it may say it is of; none may be any.
+    pub user: Option<&'a str>,
+    /// When it is published.
+    pub now: Timestamp,
+}
+
+/// A message that was made of a [`Publication`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Composed {
+    /// The message.
+    pub message: Message,
+    /// The routing keys of its headers `CC` and `BCC`.
+    pub extra_keys: Vec<String>,
+}
+
+/// Why a message cannot have a property.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PropertyError {
+    /// It should be a whole number that is not too large.
+    #[error("{0} is no number that it can have")]
+    Number(&'static str),
+    /// It should be a text that is not too long.
+    #[error("{0} is no text that it can have")]
+    Text(&'static str),
+    /// It should be a table.
+    #[error("{0} is no table")]
+    Table(&'static str),
+    /// It breaks a rule; in RabbitMQ's words.
+    #[error("{0}")]
+    Rule(String),
 }
 
 /// The properties of a message that the broker makes.

@@ -21,3 +21,4 @@ pub use host::{
     PluginChange, Setting,
 };
 pub use write::{WriteError, apply, wait};
+pub(crate) use write::{pause, wait_stored};

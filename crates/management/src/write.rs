@@ -7,6 +7,7 @@ use leveret_broker::Error;
 use leveret_broker::journal::{JournalPosition, Written};
 use leveret_broker::mailbox::{Inbox, Mailbox};
 use leveret_broker::node::Node;
+use leveret_broker::store::{Area, StorePosition};
 use leveret_broker::topology::{Applied, Change};
 
 use crate::park;
@@ -31,20 +32,31 @@ pub fn apply(node: &Node, change: Change) -> Result<Applied, WriteError> {
 
 /// Waits until what was done is on disk.
 pub fn wait(node: &Node, position: Option<JournalPosition>) -> Result<(), WriteError> {
-    let Some(position) = position else { return Ok(()) };
+    position.map_or(Ok(()), |position| until(|mailbox| node.written(position, mailbox)))
+}
+
+/// Waits until messages, or what became of them, are on disk.
+pub(crate) fn wait_stored(node: &Node, position: Option<StorePosition>) -> Result<(), WriteError> {
+    position.map_or(Ok(()), |position| until(|mailbox| node.stored(Area::Log, position, mailbox)))
+}
+
+fn until(look: impl Fn(&Arc<Mailbox>) -> Written) -> Result<(), WriteError> {
     let mailbox = Arc::new(Mailbox::default());
-    let waker = park::waker();
-    let mut inbox = Inbox::default();
     loop {
-        match node.written(position, &mailbox) {
+        match look(&mailbox) {
             Written::Synced => return Ok(()),
             Written::Failed => return Err(WriteError::NotWritten),
             Written::Waiting => {}
         }
-        while mailbox.register(&waker) {
-            thread::park();
-        }
-        mailbox.take(&mut inbox);
-        inbox.events.clear();
+        pause(&mailbox);
     }
+}
+
+/// Waits until a mailbox is told something.
+pub(crate) fn pause(mailbox: &Mailbox) {
+    let waker = park::waker();
+    while mailbox.register(&waker) {
+        thread::park();
+    }
+    mailbox.take(&mut Inbox::default());
 }

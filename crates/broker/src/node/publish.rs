@@ -18,8 +18,17 @@ pub struct Published {
     pub refused: usize,
     /// Whether exchanges hold it back.
     pub is_delayed: bool,
+    /// Whether an exchange kept it from all queues, or it is a direct reply: it is not lost, though no queue has it.
+    pub is_taken: bool,
     /// The position of the log with which it is on disk, if it has to be there.
     pub stored: Option<StorePosition>,
+}
+
+impl Published {
+    /// Whether there was somewhere for it to go.
+    pub const fn is_routed(&self) -> bool {
+        self.queues > 0 || self.refused > 0 || self.is_delayed || self.is_taken
+    }
 }
 
 impl Node {

@@ -3,6 +3,7 @@
 mod access;
 mod dead_letters;
 mod leaving;
+mod messages;
 mod operations;
 mod time;
 

@@ -92,12 +92,24 @@ impl Failure {
         }
     }
 
-    /// What a broker that refused something about messages answers: with a reply code, as if a channel had been closed by it.
-    pub(super) fn of_channel(error: &Error) -> Self {
+    /// What a broker that refused a publish answers: with the reply code that would have closed a channel.
+    pub(super) fn of_publish(error: &Error) -> Self {
         let (code, name) = reply_code(error);
+        if code == 541 {
+            return Self::failed(error.to_string());
+        }
+        Self::bad_request(format!("{code} {name} - {error}"))
+    }
+
+    /// What a broker that would not give messages answers.
+    pub(super) fn of_get(error: &Error) -> Self {
+        let (code, name) = reply_code(error);
+        let text = format!("{name} - {error}");
         match code {
+            404 => Self::new(StatusCode::NOT_FOUND, "not_found", text),
+            403 => Self::not_authorized(text),
             541 => Self::failed(error.to_string()),
-            _ => Self::bad_request(format!("{code} {name} - {error}")),
+            _ => Self::bad_request(format!("{code} {text}")),
         }
     }
 

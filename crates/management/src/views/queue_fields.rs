@@ -38,7 +38,7 @@ const NULLABLE: [&str; 6] = [
 ];
 
 /// Adds what only the API has.
-pub(super) fn add(row: &mut RowBuilder<'_>, kind: QueueKind, report: &QueueReport) {
+pub(super) fn add(row: &mut RowBuilder<'_>, kind: QueueKind, report: &QueueReport, node: &str) {
     row.add("reductions", || 0).add("garbage_collection", || {
         json!({
             "fullsweep_after": -1,
@@ -54,9 +54,12 @@ pub(super) fn add(row: &mut RowBuilder<'_>, kind: QueueKind, report: &QueueRepor
                 .add("backing_queue_status", || json!({ "version": 2, "mode": "default", "len": report.ready }));
         }
         QueueKind::Quorum => {
-            row.add("messages_dlx", || 0).add("message_bytes_dlx", || 0).add("single_active_consumer_ctag", || {
-                report.single_active_consumer.as_ref().map(|consumer| consumer.tag.to_string())
-            });
+            row.add("open_files", || json!({ node: 0 }))
+                .add("messages_dlx", || 0)
+                .add("message_bytes_dlx", || 0)
+                .add("single_active_consumer_ctag", || {
+                    report.single_active_consumer.as_ref().map(|consumer| consumer.tag.to_string())
+                });
         }
     }
 }

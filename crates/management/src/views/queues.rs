@@ -49,7 +49,7 @@ impl<'a> View<'a> {
                 if let Some(stats) = message_stats(&report.stats, StatsOf::Queue) {
                     row.add("message_stats", || stats);
                 }
-                queue_fields::add(&mut row, queue.kind, &report);
+                queue_fields::add(&mut row, queue.kind, &report, self.node.name());
                 Some(queue_fields::cut(row.row, queue.kind))
             }
         }

@@ -8,11 +8,14 @@ use std::borrow::Cow;
 
 use leveret_broker::Name;
 use leveret_broker::message::Message;
-use leveret_broker::properties::{Afterlife, Death, NewProperties, NoProperties, Persistence, Properties, Property};
+use leveret_broker::properties::{
+    Afterlife, Composed, Death, NewProperties, NoProperties, Persistence, Properties, Property, PropertyError,
+    Publication,
+};
 use leveret_broker::value;
 use leveret_protocol::amqp091::{Array, RawProperties, Table, TableWriter, Value};
 
-use super::table;
+use super::{compose, table};
 
 /// The header with the deaths.
 const DEATHS: &str = "x-death";
@@ -94,6 +97,10 @@ impl Properties for BasicProperties {
 
     fn to_table(&self, message: &Message) -> value::Table {
         properties_table(&RawProperties::decode(message.properties()).unwrap_or_default())
+    }
+
+    fn compose(&self, publication: &Publication<'_>) -> Result<Composed, PropertyError> {
+        compose::compose(publication)
     }
 
     fn encode(&self, properties: &NewProperties<'_>) -> Vec<u8> {

@@ -38,6 +38,11 @@ impl Fault {
         self.code
     }
 
+    /// The reply text without the code's name.
+    pub fn explanation(&self) -> &str {
+        self.text.strip_prefix(self.code.name()).and_then(|rest| rest.strip_prefix(" - ")).unwrap_or(&self.text)
+    }
+
     /// The reply text, at most 255 octets.
     pub fn text(&self) -> &str {
         &self.text

@@ -9,6 +9,7 @@
 
 mod access;
 mod channel;
+mod compose;
 mod confirm;
 mod consume;
 mod deaths;

@@ -19,7 +19,7 @@ use super::settings::BODY_SIZE_MAX;
 use super::{BasicProperties, Handled, NO_METHOD, PUBLISH, Session};
 
 /// The delivery mode of a message that is to survive a restart.
-const PERSISTENT: u8 = 2;
+pub(super) const PERSISTENT: u8 = 2;
 /// Octets a draft's buffer keeps between messages.
 const DRAFT_KEPT: usize = 128 * 1024;
 

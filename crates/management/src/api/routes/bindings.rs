@@ -115,9 +115,19 @@ fn ends<'a>(ask: &'a Ask<'_>) -> (&'a str, Destination) {
 /// The binding of the path.
 fn find(ask: &Ask<'_>, vhost: &str) -> Result<ListedBinding, Failure> {
     let (source, destination) = ends(ask);
-    let found = ask.view(&Columns::All).list_bindings(vhost, BindingsOf::Ends(source, &destination))?;
+    let mut found = ask.view(&Columns::All).list_bindings(vhost, BindingsOf::Ends(source, &destination))?;
     let key = ask.part("properties_key");
-    found.into_iter().find(|binding| binding.properties_key() == key).ok_or_else(Failure::not_found)
+    let plain = quoted(key);
+    let is_it = |known: &str| known == key || known == plain;
+    let place = found.iter().position(|binding| is_it(&binding.properties_key())).ok_or_else(Failure::not_found)?;
+    Ok(found.swap_remove(place))
+}
+
+/// What the key of a path is called if whoever wrote it has quoted it once only, while it should have been twice.
+fn quoted(key: &str) -> String {
+    let (routing_key, hash) = key.rsplit_once('~').map_or((key, None), |(routing_key, hash)| (routing_key, Some(hash)));
+    let quoted = quote(routing_key).replace('~', "%7E");
+    hash.map_or_else(|| quoted.clone(), |hash| format!("{quoted}~{hash}"))
 }
 
 fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
@@ -160,4 +170,18 @@ pub(super) fn change(ask: &Ask<'_>, change: Change) -> Result<leveret_broker::to
     let changed = ask.node().apply(change).map_err(|error| Failure::of_change(&error))?;
     crate::wait(ask.node(), changed.written)?;
     Ok(changed.applied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_were_quoted_once_are_quoted_again() {
+        for (key, expected) in
+            [("a.#", "a.%23"), ("b.*", "b.%2A"), ("k2~hJUxMA", "k2~hJUxMA"), ("~", "~"), ("a b~x", "a+b~x")]
+        {
+            assert_eq!(quoted(key), expected, "{key}");
+        }
+    }
 }

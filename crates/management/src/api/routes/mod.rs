@@ -11,6 +11,7 @@ mod exchanges;
 mod flags;
 mod health;
 mod limits;
+mod messages;
 mod nodes;
 mod overview;
 mod parameters;
@@ -30,6 +31,7 @@ pub(super) const GROUPS: &[&Group] = &[
     &nodes::GROUP,
     &exchanges::GROUP,
     &queues::GROUP,
+    &messages::GROUP,
     &replicas::GROUP,
     &bindings::GROUP,
     &vhosts::GROUP,
