@@ -68,7 +68,7 @@ pub(super) const GROUP: Group = Group {
         Route {
             path: "/api/operator-policies/{vhost}/{name}",
             operations: &[
-                Operation::get(Access::Policymaker, |ask| get(ask, PolicyKind::Operator), "An operator policy")
+                Operation::get(Access::Administrator, |ask| get(ask, PolicyKind::Operator), "An operator policy")
                     .gives(Gives::One("Policy")),
                 Operation::put(
                     Access::Administrator,
