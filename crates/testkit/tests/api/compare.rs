@@ -56,6 +56,8 @@ pub(crate) fn group(name: &str, ready: Ready) {
     let listed =
         if is_rabbitmq { Listed::default() } else { Listed::of(name).unwrap_or_else(|error| panic!("{error}")) };
     let wrong = wrong(&steps, &ran.entries, &recorded, &listed);
+    // What an earlier run left would be taken for what this one did.
+    let _ = fs::remove_file(left(name));
     if !wrong.is_empty() {
         let left = leave(name, &wrong);
         let shown: Vec<&str> = wrong.iter().take(SHOWN_MAX).map(String::as_str).collect();
@@ -154,11 +156,14 @@ fn describe(problem: &str, differences: &[Difference], got: &Entry) -> String {
 
 /// Leaves the answers for a person to look at.
 fn leave(group: &str, wrong: &[String]) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("api");
-    fs::create_dir_all(&folder).unwrap();
-    let file = folder.join(format!("{group}.txt"));
+    let file = left(group);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(&file, wrong.concat()).unwrap();
     file
+}
+
+fn left(group: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("api").join(format!("{group}.txt"))
 }
 
 fn read(folder: &str, group: &str) -> String {

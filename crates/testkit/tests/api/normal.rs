@@ -18,6 +18,7 @@ const MEASURED: &[&str] = &[
     "fd_used",
     "memory",
     "minor_gcs",
+    "ok",
     "os_pid",
     "password_hash",
     "peer_port",

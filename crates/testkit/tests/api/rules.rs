@@ -4,10 +4,12 @@
 //! field GET /api/queues* - *.backing_queue_status
 //! field GET /api/queues* + *.delivery_limit
 //! because a queue here is no list of stages
+//! field * /api/* ~ error : "not_authorised" -> "not_authorized"
+//! because that is how RabbitMQ 4 spells it
 //! ```
 //!
 //! `-` is what RabbitMQ's answer has and the one here has not, `+` the other way round, `~` what has another type or
-//! value. `*` stands for anything, in requests and in paths. A reason is for all the fields before it.
+//! value; behind a colon stands which ones. `*` stands for anything. A reason is for all the fields before it.
 
 use crate::diff::{Difference, Kind};
 use crate::script::Request;
@@ -21,6 +23,8 @@ pub(crate) struct Rule {
     request: String,
     kind: Kind,
     path: String,
+    /// What RabbitMQ answers and what is answered here, if it has to be that.
+    values: Option<(String, String)>,
 }
 
 impl Rule {
@@ -28,14 +32,23 @@ impl Rule {
         let mut words = line.strip_prefix("field ")?.splitn(4, ' ');
         let request = format!("{} {}", words.next()?, words.next()?);
         let kind = Kind::of_sign(words.next()?)?;
-        let path = words.next()?.to_owned();
-        Some(Self { line: line.to_owned(), because: String::new(), request, kind, path })
+        let rest = words.next()?;
+        let (path, values) = match rest.split_once(" : ") {
+            Some((path, values)) => (path, Some(values.split_once(" -> ")?)),
+            None => (rest, None),
+        };
+        let values = values.map(|(expected, got)| (expected.to_owned(), got.to_owned()));
+        Some(Self { line: line.to_owned(), because: String::new(), request, kind, path: path.to_owned(), values })
     }
 
     /// Whether it is about this difference of this request's answer.
     pub(crate) fn allows(&self, request: &Request, difference: &Difference) -> bool {
         self.kind == difference.kind
             && matches(&self.path, &difference.path)
+            && self
+                .values
+                .as_ref()
+                .is_none_or(|(expected, got)| matches(expected, &difference.expected) && matches(got, &difference.got))
             && matches(&self.request, &format!("{} {}", request.method, request.path))
     }
 }
@@ -103,6 +116,8 @@ fn a_reason_is_for_all_rules_before_it() {
     assert_eq!(rest, "> guest GET /x\nbecause d\n< 200\n");
     let read: Vec<(&str, &str)> = rules.iter().map(|rule| (rule.path.as_str(), rule.because.as_str())).collect();
     assert_eq!(read, [("x", "c"), ("y z", "c")]);
+    let (rules, _) = take("field * /a ~ x : \"b*\" -> 5\nbecause c\n").unwrap();
+    assert_eq!(rules[0].values, Some(("\"b*\"".to_owned(), "5".to_owned())));
     assert!(take("field GET /a - x\n").is_err());
     assert!(take("field GET /a x\n").is_err());
 }
