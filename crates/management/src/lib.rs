@@ -7,6 +7,7 @@ pub mod control;
 pub mod definitions;
 mod flags;
 mod health;
+mod history;
 mod host;
 pub mod json;
 mod limits;

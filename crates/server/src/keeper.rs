@@ -306,7 +306,7 @@ impl Shared {
         // Not the one of the control socket: who comes over the network must not use up what those on the machine need.
         let control = Arc::new(Control::new(Arc::clone(&me) as Arc<dyn Host>));
         let settings = self.state.lock().management.settings.for_api();
-        let services = Services { api: Arc::new(Api::new(me as Arc<dyn Host>, settings)), control };
+        let services = Services { api: Arc::new(Api::new(me as Arc<dyn Host>, settings, &self.runtime)), control };
         bound.into_iter().map(|bound| bound.serve(&services, &self.runtime)).collect()
     }
 

@@ -228,17 +228,19 @@ impl Node {
         found.collect()
     }
 
+    /// All queues, in no order. They are only named: nobody is asked for anything.
+    pub fn queue_cells(&self) -> Vec<Arc<QueueCell>> {
+        self.state.read().cells.values().map(Arc::clone).collect()
+    }
+
     /// How much there is.
     pub fn totals(&self) -> Totals {
         let (connections, (_, channels)) = {
             let connections = self.connections.lock();
             (connections.len(), connections.counts())
         };
-        let (mut totals, cells) = {
-            let state = self.state.read();
-            let cells: Vec<Arc<QueueCell>> = state.cells.values().map(Arc::clone).collect();
-            (Totals { connections, channels, ..declared(&state.topology) }, cells)
-        };
+        let mut totals = self.read(|topology| Totals { connections, channels, ..declared(topology) });
+        let cells = self.queue_cells();
         totals.queues = cells.len();
         for cell in cells {
             let counts = cell.counts();

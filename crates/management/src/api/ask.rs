@@ -22,6 +22,7 @@ use super::reply::Reply;
 use super::router::Parts;
 use super::{Access, Answer, ApiSettings, Failure, Operation};
 use crate::asking::ask;
+use crate::history::{Ages, History, Subject};
 use crate::views::{Columns, Form, Row, View};
 use crate::{App, Host, write};
 
@@ -44,6 +45,9 @@ pub(super) struct Ask<'a> {
     pub(super) query: Query,
     /// Wiped when it is done with: there may be passwords in it.
     pub(super) body: Zeroizing<Vec<u8>>,
+    pub(super) history: &'a History,
+    /// How far back the client wants to look.
+    pub(super) ages: Ages,
     pub(super) reply: RefCell<Reply>,
 }
 
@@ -125,6 +129,16 @@ impl Ask<'_> {
         let name = self.part("vhost");
         let known = self.node().read(|topology| topology.vhost(name).map(|vhost| Name::clone(vhost.name())));
         known.map_err(|_| Failure::not_found())
+    }
+
+    /// Adds the rates of all numbers in a row that has a past, and samples if the client wants to look back.
+    pub(super) fn add_details(&self, subject: &Subject, row: &mut Row) {
+        self.history.add_details(subject, &self.ages, row);
+    }
+
+    /// The past.
+    pub(super) const fn history(&self) -> &History {
+        self.history
     }
 
     /// What stands behind the `?`.

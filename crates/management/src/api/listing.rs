@@ -168,7 +168,11 @@ impl Wanted {
     pub(super) fn read(columns: Option<&str>) -> Self {
         let paths: Vec<String> = columns.into_iter().flat_map(|text| text.split(',')).map(str::to_owned).collect();
         let root = |path: &String| path.split('.').next().map(str::to_owned);
-        let roots: BTreeSet<String> = paths.iter().filter_map(root).collect();
+        let mut roots: BTreeSet<String> = paths.iter().filter_map(root).collect();
+        // Details are made of what they are of.
+        let details: Vec<String> =
+            roots.iter().filter_map(|root| root.strip_suffix("_details")).map(str::to_owned).collect();
+        roots.extend(details);
         Self { roots: if paths.is_empty() { Columns::All } else { Columns::Some(roots) }, paths }
     }
 

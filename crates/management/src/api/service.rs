@@ -14,6 +14,7 @@ use hyper::header::{
 use hyper::http::request::Parts as Head1;
 use hyper::{Method, Request, Response, StatusCode};
 use leveret_broker::access::{Identity, Peer};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use zeroize::{Zeroize, Zeroizing};
@@ -26,6 +27,7 @@ use super::reply::{Head, Pieces, Reply};
 use super::router::{Parts, Router, is_encoded};
 use super::{Access, Answer, ApiSettings, Ask, Failure, Operation, media};
 use crate::control::Lines;
+use crate::history::{self, Ages, History};
 use crate::{App, Host};
 
 /// Requests at work at the same time; others wait.
@@ -52,6 +54,7 @@ pub struct Api {
     settings: Arc<ApiSettings>,
     router: Router,
     permits: Arc<Semaphore>,
+    history: Arc<History>,
     large: Semaphore,
 }
 
@@ -59,10 +62,11 @@ pub struct Api {
 pub type AnswerBody = Either<Full<Bytes>, Either<Pieces, Lines>>;
 
 impl Api {
-    /// The API of a process.
-    pub fn new(host: Arc<dyn Host>, settings: ApiSettings) -> Self {
+    /// The API of a process. From now on, samples of what moves are taken on that runtime.
+    pub fn new(host: Arc<dyn Host>, settings: ApiSettings, runtime: &Handle) -> Self {
+        let history = history::start(Arc::clone(&host), runtime);
         let (permits, large) = (Arc::new(Semaphore::new(AT_ONCE)), Semaphore::new(LARGE_AT_ONCE));
-        Self { host, settings: Arc::new(settings), router: Router::new(), permits, large }
+        Self { host, settings: Arc::new(settings), router: Router::new(), permits, large, history }
     }
 
     /// What it was told.
@@ -206,12 +210,27 @@ impl Api {
         let known_tag = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (reply, answered, pieces) = Reply::new(takes_gzip(&headers));
         let query = Query::read(head.uri.query());
+        let ages = Ages::read(|name| query.get(name)).map_err(|error| Failure::bad_request(error.to_string()))?;
+        let history = Arc::clone(&self.history);
         let (host, settings) = (Arc::clone(&self.host), Arc::clone(&self.settings));
         tokio::task::spawn_blocking(move || {
             let Asked { app, user, parts, peer, body } = asked;
             let reply = RefCell::new(reply);
             let settings = &*settings;
-            let ask = Ask { host: &*host, app, settings, peer, headers, user, parts, query, body, reply };
+            let ask = Ask {
+                host: &*host,
+                app,
+                settings,
+                peer,
+                headers,
+                user,
+                parts,
+                query,
+                body,
+                history: &history,
+                ages,
+                reply,
+            };
             let may = ask.admit(operation).and_then(|()| media::check(operation, &ask.headers));
             let result = may.and_then(|()| (operation.run)(&ask));
             let mut reply = ask.reply.into_inner();

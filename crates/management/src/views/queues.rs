@@ -19,9 +19,13 @@ impl<'a> View<'a> {
 
     /// A queue.
     pub fn queue(self, vhost: &str, name: &str) -> Result<Row, Error> {
-        let queue = self.node.listed_queue(vhost, name)?;
+        self.listed_queue(&self.node.listed_queue(vhost, name)?)
+    }
+
+    /// A queue that was looked up.
+    pub fn listed_queue(self, queue: &ListedQueue) -> Result<Row, Error> {
         let gone = || Error::NotFound { resource: queue.cell.resource() };
-        self.queue_row(&queue).ok_or_else(gone)
+        self.queue_row(queue).ok_or_else(gone)
     }
 
     /// None if the queue was deleted meanwhile.

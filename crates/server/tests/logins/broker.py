@@ -7,6 +7,7 @@ Scripts beside this one are called as `python SCRIPT LEVERET FOLDER [MORE...]`. 
 import array
 import base64
 import itertools
+import json
 import mmap
 import os
 import pathlib
@@ -17,13 +18,15 @@ import sys
 import threading
 import time
 import traceback
+import urllib.error
+import urllib.request
 
 import pika
 from pika.exceptions import AMQPConnectionError, ChannelClosedByBroker, ConnectionClosedByBroker
 
 LEVERET, FOLDER = sys.argv[1], pathlib.Path(sys.argv[2])
 WAIT_SECONDS = 20
-STARTED = re.compile(r" addresses=\[([^\]]*)\] tls_addresses=\[([^\]]*)\]")
+STARTED = re.compile(r" addresses=\[([^\]]*)\] tls_addresses=\[([^\]]*)\] management=\[([^\]]*)\]")
 
 
 class Broker:
@@ -46,8 +49,9 @@ class Broker:
         self._more = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        addresses, tls_addresses = STARTED.search(self.logged("started", "addresses=")).groups()
-        self.port, self.tls_port = (int(at.rsplit(":", 1)[1]) if at else None for at in (addresses, tls_addresses))
+        addresses = STARTED.search(self.logged("started", "addresses=")).groups()
+        ports = (int(at.rsplit(":", 1)[1]) if at else None for at in addresses)
+        self.port, self.tls_port, self.api_port = ports
 
     def _read(self):
         for line in self.process.stdout:
@@ -88,6 +92,16 @@ class Broker:
             **changes,
         )
         return pika.BlockingConnection(parameters)
+
+    def get(self, path, authorization):
+        """The status and the JSON of an answer of the HTTP API."""
+        headers = {"Authorization": authorization}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.api_port}{path}", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=WAIT_SECONDS) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
 
     def stop(self):
         """Ends the broker and looks for secrets wherever it may have left them."""

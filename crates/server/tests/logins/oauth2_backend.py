@@ -105,12 +105,29 @@ def bad_new_tokens_end_the_connection(ours, _):
         raise AssertionError("a bad token was taken")
 
 
+def the_http_api_takes_tokens(ours, _):
+    refused = {"error": "not_authorized", "reason": "Login failed"}
+    no_tag = {"error": "not_authorized", "reason": "Not management user"}
+    administrator = {"name": "hazel", "tags": ["administrator"]}
+    for token, answer in (
+        (KEY.token(LONG_SECONDS, f"{ALL} rabbitmq.tag:administrator"), (200, administrator)),
+        (KEY.token(LONG_SECONDS, ALL), (401, no_tag)),
+        (KEY.token(-10, f"{ALL} rabbitmq.tag:administrator"), (401, refused)),
+        ("rubbish-that-is-no-bearer", (401, refused)),
+    ):
+        # What a request was read into is not the broker's to wipe.
+        ours.secrets.add(token)
+        ours.kept.add(token)
+        got = ours.get("/api/whoami", f"Bearer {token}")
+        assert got == answer, got
+
+
 def main():
     configuration = "listeners.tcp.1 = 127.0.0.1:0\nauth_backends.1 = oauth2\nauth_oauth2.resource_server_id = rabbitmq\n"
     fetched = f"auth_oauth2.jwks_uri = {KEY.serve(broker.FOLDER)}\nauth_oauth2.https.cacertfile = {broker.FOLDER}/ca.pem\n"
     known = f"auth_oauth2.signing_keys.k1 = {broker.FOLDER}/token_key.pem\n"
     brokers = [
-        broker.Broker("oauth2", configuration + fetched, []),
+        broker.Broker("oauth2", configuration + fetched, [], LEVERET_MANAGEMENT_LISTEN="127.0.0.1:0"),
         broker.Broker("oauth2_with_known_key", configuration + known, []),
     ]
     scenarios = [
@@ -120,6 +137,7 @@ def main():
         only_renewed_connections_outlive_their_token,
         consumers_that_may_read_no_more_are_cancelled,
         bad_new_tokens_end_the_connection,
+        the_http_api_takes_tokens,
     ]
     return broker.run(brokers, scenarios)
 

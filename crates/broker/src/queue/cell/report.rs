@@ -1,6 +1,6 @@
 //! What a queue says of itself, read at one moment under its lock.
 
-use super::QueueCell;
+use super::{QueueCell, QueueCounts, State};
 use crate::message::Message;
 use crate::queue::stored_lanes::StoredLanes;
 use crate::queue::{Activity, ConsumerInfo, QueueKind};
@@ -41,7 +41,24 @@ pub struct QueueReport {
     pub is_closed: bool,
 }
 
+impl State {
+    fn stats(&self) -> MessageStats {
+        MessageStats {
+            publish: self.counts.published,
+            get_empty: self.counts.empty,
+            ack: self.counts.acknowledged,
+            ..self.queue.stats()
+        }
+    }
+}
+
 impl QueueCell {
+    /// How much it has, and what happened to it: the part of the report that is cheap enough to be asked of all queues often.
+    pub fn activity(&self) -> (QueueCounts, MessageStats) {
+        let state = self.state.lock();
+        (state.counts(), state.stats())
+    }
+
     /// What it says of itself.
     pub fn report(&self) -> QueueReport {
         let state = self.state.lock();
@@ -65,12 +82,7 @@ impl QueueCell {
             ready_body_octets: queue.counted_body_bytes(),
             memory: size_of::<Self>() + queue.ready_bytes(),
             first: queue.list(None, 1).0.into_iter().next().map(|(_, message, _)| message),
-            stats: MessageStats {
-                publish: state.counts.published,
-                get_empty: state.counts.empty,
-                ack: state.counts.acknowledged,
-                ..queue.stats()
-            },
+            stats: state.stats(),
             disk_reads,
             disk_writes,
             consumers: queue.consumer_count(),

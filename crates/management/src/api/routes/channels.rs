@@ -8,6 +8,7 @@ use super::connections::{ask_many, ask_one, find, visible};
 use crate::api::listing::{self, Listing};
 use crate::api::route::Gives;
 use crate::api::{Access, Answer, Ask, Failure, Group, Operation, Route};
+use crate::history;
 use crate::views::{Columns, Row, channel_name};
 
 pub(super) const GROUP: Group =
@@ -83,7 +84,10 @@ impl<'a> Listed<'a> {
     }
 
     fn row(&self, ask: &Ask<'_>, columns: &Columns) -> Row {
-        ask.view(columns).channel_row(&self.answered.known, self.report, self.channel)
+        let known = &self.answered.known;
+        let mut row = ask.view(columns).channel_row(known, self.report, self.channel);
+        ask.add_details(&history::Subject::Channel(known.id, self.channel.number), &mut row);
+        row
     }
 }
 
@@ -139,6 +143,7 @@ fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
     let vhost = listed.report.vhost.as_deref().unwrap_or_default();
     ask.one(|view| {
         let mut row = view.channel_row(&known, listed.report, listed.channel);
+        ask.add_details(&history::Subject::Channel(known.id, number), &mut row);
         let consumers = if listed.channel.consumers == 0 {
             Vec::new()
         } else {

@@ -166,10 +166,11 @@ impl Reports<'_> {
     fn row(&self, listed: &Listed, columns: &Columns) -> Option<Row> {
         let view = self.ask.view(columns);
         if !asks(columns) {
-            return Some(view.connection_row(&Answered { known: listed.known.clone(), report: None }));
+            let answered = Answered { known: listed.known.clone(), report: None };
+            return Some(detailed(self.ask, &answered, view.connection_row(&answered)));
         }
         let answered = listed.answered.get_or_init(|| self.one(listed.known.id, Subject::Connection));
-        answered.as_ref().map(|answered| view.connection_row(answered))
+        answered.as_ref().map(|answered| detailed(self.ask, answered, view.connection_row(answered)))
     }
 
     /// Asks one.
@@ -177,6 +178,12 @@ impl Reports<'_> {
         let wait = self.until.saturating_duration_since(Instant::now());
         gather(self.ask.node().ask_one(id, subject)?, wait).into_iter().next()
     }
+}
+
+/// A connection's row with rates.
+pub(super) fn detailed(ask: &Ask<'_>, answered: &Answered, mut row: Row) -> Row {
+    ask.add_details(&crate::history::Subject::Connection(answered.known.id), &mut row);
+    row
 }
 
 /// Asks one connection.
@@ -247,7 +254,7 @@ fn list_of(ask: &Ask<'_>) -> Result<Answer, Failure> {
 fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
     let known = find(ask, ask.part("connection"))?;
     let answered = ask_one(ask, &known, Subject::Connection);
-    ask.one(|view| Ok::<_, Failure>(view.connection_row(&answered)))
+    ask.one(|view| Ok::<_, Failure>(detailed(ask, &answered, view.connection_row(&answered))))
 }
 
 /// Connections of AMQP 0-9-1 have channels, and no sessions.

@@ -12,7 +12,8 @@ use crate::api::listing::{Listing, Placed, Wanted, placed_name};
 use crate::api::rights::Rights;
 use crate::api::route::{Field, Gives, Kind, Param};
 use crate::api::{Access, Answer, Ask, Failure, Group, Operation, Route};
-use crate::views::{BindingsOf, Columns};
+use crate::history::Subject;
+use crate::views::{BindingsOf, Columns, Row};
 
 pub(super) const GROUP: Group = Group {
     title: "Exchanges",
@@ -89,17 +90,21 @@ fn names(ask: &Ask<'_>, vhost: &Name) -> Result<Vec<Placed>, Error> {
 }
 
 fn answer(ask: &Ask<'_>, keys: Vec<Placed>) -> Result<Answer, Failure> {
-    let listing = Listing {
-        keys,
-        name: placed_name,
-        row: |(vhost, name): &Placed, columns: &Columns| ask.view(columns).exchange(vhost, name).ok(),
-    };
+    let listing =
+        Listing { keys, name: placed_name, row: |place: &Placed, columns: &Columns| row(ask, place, columns).ok() };
     listing.answer(ask)
+}
+
+fn row(ask: &Ask<'_>, (vhost, name): &Placed, columns: &Columns) -> Result<Row, Error> {
+    let mut row = ask.view(columns).exchange(vhost, name)?;
+    ask.add_details(&Subject::Exchange(Name::clone(vhost), Name::clone(name)), &mut row);
+    Ok(row)
 }
 
 fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
     let wanted = Wanted::read(ask.query().get("columns"));
-    let mut row = ask.view(wanted.roots()).exchange(&ask.vhost()?, named(ask.part("name")))?;
+    let place = (ask.vhost()?, named(ask.part("name")).into());
+    let mut row = row(ask, &place, wanted.roots())?;
     // Told only where statistics are kept in detail, which they are not.
     row.insert("incoming".to_owned(), json!([]));
     row.insert("outgoing".to_owned(), json!([]));

@@ -4,10 +4,12 @@ use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::overview::{COLUMNS, RATES_MODE, contexts, exchange_types};
+use super::statistics;
 use crate::api::listing::{self, Wanted};
 use crate::api::route::{Gives, Param};
 use crate::api::{Access, Answer, Ask, Failure, Group, Operation, Route};
 use crate::health;
+use crate::history::Subject;
 use crate::views::Row;
 use crate::{Facts, Setting};
 
@@ -192,6 +194,8 @@ fn row(ask: &Ask<'_>, facts: &Facts) -> Row {
             "gc_num": 0,
             "gc_bytes_reclaimed": 0,
         })));
+        row.extend(statistics::churn(ask));
+        ask.add_details(&Subject::Node, &mut row);
     }
     row
 }

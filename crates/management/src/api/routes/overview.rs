@@ -3,15 +3,18 @@
 use leveret_broker::Name;
 use leveret_broker::exchange::ExchangeKind;
 use leveret_broker::node::ConnectionsOf;
+use leveret_broker::stats::Counters;
 use leveret_broker::topology::Change;
 use leveret_broker::value::Value as Field;
 use serde_json::{Value, json};
 
 use super::nodes::object;
+use super::statistics;
 use crate::api::listing::Wanted;
 use crate::api::route::{Field as BodyField, Gives, Kind, Param};
 use crate::api::{Access, Answer, Ask, Failure, Group, Operation, Route, login};
 use crate::health::{self, CLUSTER_NAME};
+use crate::history::Subject;
 use crate::views::Row;
 use crate::{Facts, Listener, ListenerKind};
 
@@ -107,8 +110,10 @@ fn overview(ask: &Ask<'_>) -> Result<Answer, Failure> {
     if !disable_stats {
         objects.insert("channels".to_owned(), json!(totals.channels));
         objects.insert("consumers".to_owned(), json!(totals.consumers));
-        row.insert("message_stats".to_owned(), json!({}));
-        row.insert("churn_rates".to_owned(), json!({}));
+        let counters = if ask.may_monitor() { ask.node().counters() } else { own_counters(ask) };
+        row.insert("message_stats".to_owned(), statistics::messages(&counters));
+        let churn = if ask.may_monitor() { statistics::churn(ask) } else { Row::new() };
+        row.insert("churn_rates".to_owned(), Value::Object(churn));
         row.insert("queue_totals".to_owned(), queues);
         row.insert("statistics_db_event_queue".to_owned(), json!(0));
     }
@@ -120,7 +125,21 @@ fn overview(ask: &Ask<'_>) -> Result<Answer, Failure> {
             row.insert("contexts".to_owned(), json!(contexts(ask, Some(&facts.node_name))));
         }
     }
+    // What a user sees of it in part has no past of its own.
+    if ask.may_monitor() {
+        ask.add_details(&Subject::Overview, &mut row);
+    }
     Ok(Answer::json(&Wanted::read(ask.query().get("columns")).cut(row)))
+}
+
+/// What happened in the vhosts that a user may open.
+fn own_counters(ask: &Ask<'_>) -> Counters {
+    let mut sum = Counters::default();
+    for vhost in ask.open_vhosts() {
+        // One that was deleted meanwhile has none.
+        sum += ask.node().vhost_counters(&vhost).unwrap_or_default();
+    }
+    sum
 }
 
 /// What does not depend on who is asking.

@@ -11,6 +11,7 @@ use crate::api::listing::{Listing, Placed, Wanted, placed_name};
 use crate::api::rights::{NOBODY, Rights};
 use crate::api::route::{Field, Gives, Kind, Param};
 use crate::api::{Access, Answer, Ask, Failure, Group, Operation, Route};
+use crate::history::Subject;
 use crate::views::{BindingsOf, Columns, Row};
 use crate::wait;
 
@@ -144,7 +145,7 @@ impl Shape {
     /// The row of a queue, as long as it is there.
     fn row(self, ask: &Ask<'_>, vhost: &str, name: &str, columns: &Columns) -> Option<Row> {
         if self == Self::Whole {
-            return ask.view(columns).queue(vhost, name).ok();
+            return row(ask, vhost, name, columns).ok();
         }
         let columns = match columns {
             Columns::All => Columns::of(self.columns()),
@@ -161,9 +162,16 @@ impl Shape {
     }
 }
 
+fn row(ask: &Ask<'_>, vhost: &str, name: &str, columns: &Columns) -> Result<Row, Error> {
+    let queue = ask.node().listed_queue(vhost, name)?;
+    let mut row = ask.view(columns).listed_queue(&queue)?;
+    ask.add_details(&Subject::Queue(queue.id), &mut row);
+    Ok(row)
+}
+
 fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
     let (vhost, name, wanted) = (ask.vhost()?, ask.part("name"), Wanted::read(ask.query().get("columns")));
-    let mut row = ask.view(wanted.roots()).queue(&vhost, name)?;
+    let mut row = row(ask, &vhost, name, wanted.roots())?;
     let consumers = ask.view(&Columns::All).consumers_of(&vhost, name)?;
     row.insert("consumer_details".to_owned(), consumers.into_iter().map(Value::Object).collect());
     // Told only where statistics are kept in detail, which they are not.

@@ -4,6 +4,7 @@ use leveret_broker::Name;
 use leveret_broker::access::Permissions;
 use leveret_broker::topology::{Change, Protection, VhostMetadata, VhostUpdate};
 
+use super::statistics::ByVhost;
 use crate::api::body::Members;
 use crate::api::listing;
 use crate::api::route::{Field, Gives, Kind};
@@ -63,13 +64,26 @@ const VHOST: &[Field] = &[
 fn list(ask: &Ask<'_>) -> Result<Answer, Failure> {
     let vhosts = ask.visible_vhosts();
     let view = ask.view(&Columns::All);
-    let rows = vhosts.iter().filter_map(|vhost| view.vhost(vhost).ok()).collect();
-    listing::of_rows(ask, rows)
+    let counted = (!ask.disables_stats()).then(|| ByVhost::read(ask));
+    let row = |vhost: &Name| {
+        let mut row = view.vhost(vhost).ok()?;
+        if let Some(counted) = &counted {
+            counted.add(ask, vhost, &mut row);
+        }
+        Some(row)
+    };
+    listing::of_rows(ask, vhosts.iter().filter_map(row).collect())
 }
 
 fn get(ask: &Ask<'_>) -> Result<Answer, Failure> {
     let vhost = ask.vhost()?;
-    ask.one(|view| view.vhost(&vhost))
+    ask.one(|view| {
+        let mut row = view.vhost(&vhost)?;
+        if !ask.disables_stats() {
+            ByVhost::read(ask).add(ask, &vhost, &mut row);
+        }
+        Ok::<_, leveret_broker::Error>(row)
+    })
 }
 
 /// What is not said of description and tags is nothing from then on, as in RabbitMQ; whatever else is not said stays.
