@@ -147,6 +147,11 @@ impl Connections {
         self.churn
     }
 
+    /// Counts what no connection did, as if one had left it behind.
+    pub(crate) fn count_apart(&mut self, counts: Counters) {
+        self.gone += counts;
+    }
+
     /// What all of them counted, those included that are gone.
     pub(crate) fn counters(&self) -> Counters {
         let mut sum = self.gone;

@@ -7,6 +7,7 @@ use crate::mailbox::Mailbox;
 use crate::message::Message;
 use crate::properties::Composed;
 use crate::queue::{Fanout, Position, QueueCell, QueueKind, ReturnCause, Returned, Taken, push_position};
+use crate::stats::ConnectionCounters;
 use crate::store::StorePosition;
 use crate::tap::{Passing, Way};
 use crate::topology::{ConnectionId, Routes, RoutingInput};
@@ -44,6 +45,8 @@ pub enum Settlement {
 pub struct Held {
     cell: Arc<QueueCell>,
     messages: Vec<(Position, Message)>,
+    /// What taking them counts for.
+    counters: ConnectionCounters,
 }
 
 impl Node {
@@ -68,7 +71,8 @@ impl Node {
             now: self.now(),
         };
         let routed = self.route(caller.vhost, exchange, &input, &mut Routes::default())?;
-        let Routed { queues, delays, due, is_withheld, .. } = routed;
+        let Routed { queues, delays, due, is_withheld, counters, .. } = routed;
+        counters.add(1, queues.len() as u64);
         let replies: Vec<Name> = replies.into_iter().map(Name::from).collect();
         self.tap(caller, message, Way::Published { queues: &queues, replies: &replies });
         let mut published = Published {
@@ -92,6 +96,7 @@ impl Node {
         for cell in delays {
             published.stored = published.stored.max(cell.hold(&mut vec![message.held_until(due)]).stored);
         }
+        self.count_publish(caller.vhost, message, &published);
         self.deliver_dead_letters();
         Ok(published)
     }
@@ -102,17 +107,24 @@ impl Node {
         if cell.has_single_active_consumer() && cell.kind() == QueueKind::Quorum {
             return Err(Error::SingleActive { queue: cell.resource() });
         }
-        Ok(Held { cell, messages: Vec::new() })
+        Ok(Held { cell, messages: Vec::new(), counters: ConnectionCounters::default() })
     }
 
     /// Takes the first message that waits, and says how many wait behind it. One that is on disk only cannot be taken yet: the mailbox
     /// is told when it is worth another try.
     pub fn take(&self, caller: &Caller<'_>, held: &mut Held, mailbox: &Arc<Mailbox>) -> Result<(Taken, usize), Error> {
         let (taken, waiting) = held.cell.take(false, mailbox)?;
-        if let Taken::Message(position, message, redelivered) = &taken {
-            let way = Way::Delivered { queue: &held.cell.info().name, redelivered: *redelivered };
-            self.tap(caller, message, way);
-            held.messages.push((*position, message.clone()));
+        let counters = held.counters.of_kind(held.cell.kind());
+        match &taken {
+            Taken::Message(position, message, redelivered) => {
+                counters.get.add(1);
+                counters.redeliver.add((*redelivered).into());
+                let way = Way::Delivered { queue: &held.cell.info().name, redelivered: *redelivered };
+                self.tap(caller, message, way);
+                held.messages.push((*position, message.clone()));
+            }
+            Taken::Nothing => counters.get_empty.add(1),
+            Taken::OnDisk => {}
         }
         // Those before it may have expired.
         self.deliver_dead_letters();
@@ -122,9 +134,25 @@ impl Node {
     /// Settles what was taken. Gives the position of the log with which that is on disk, if it has to be there.
     pub fn settle(&self, mut held: Held, settlement: Settlement) -> Option<StorePosition> {
         let messages = std::mem::take(&mut held.messages);
+        if settlement == Settlement::Done {
+            held.counters.of_kind(held.cell.kind()).ack.add(messages.len() as u64);
+        }
+        self.count_apart(&held.cell.info().vhost, &held.counters);
         let written = held.settle(messages, settlement);
         self.deliver_dead_letters();
         written
+    }
+
+    fn count_publish(&self, vhost: &str, message: &Message, published: &Published) {
+        let counters = ConnectionCounters::default();
+        let publishes = &counters.publishes;
+        publishes.published.add(1);
+        publishes.received_confirm.add(1);
+        publishes.confirmed.add((published.refused == 0).into());
+        publishes.routed.add((published.queues + published.refused) as u64);
+        publishes.dropped.add((!published.is_routed()).into());
+        counters.sizes.add(message.body_size() as u64);
+        self.count_apart(vhost, &counters);
     }
 
     fn tap(&self, caller: &Caller<'_>, message: &Message, way: Way<'_>) {

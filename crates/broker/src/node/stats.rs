@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Node;
-use crate::stats::{Churn, Counters, DeathCounts};
+use crate::stats::{Churn, ConnectionCounters, Counters, DeathCounts};
 use crate::{Error, Name};
 
 /// Queues that came and went.
@@ -39,6 +39,17 @@ impl Node {
             (Name::clone(vhost.name()), counters)
         });
         all.collect()
+    }
+
+    /// Counts what somebody without a connection did in a vhost, as if a connection had left it behind.
+    pub(super) fn count_apart(&self, vhost: &str, counters: &ConnectionCounters) {
+        let counts = counters.read();
+        let state = self.state.read();
+        // It may be gone by now.
+        if let Ok(vhost) = state.topology.vhost(vhost) {
+            vhost.counters().add(&counts);
+        }
+        self.connections.lock().count_apart(counts);
     }
 
     /// What came and went.

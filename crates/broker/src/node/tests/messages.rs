@@ -3,6 +3,7 @@
 use super::*;
 use crate::node::{Caller, Settlement};
 use crate::properties::Composed;
+use crate::stats::MessageStats;
 use crate::value::Value;
 
 struct Bench {
@@ -111,4 +112,18 @@ fn a_direct_reply_reaches_who_waits_for_it() {
     let mut inbox = Inbox::default();
     waiting.take(&mut inbox);
     assert_eq!(inbox.deliveries.iter().map(|delivery| delivery.message.body()).collect::<Vec<_>>(), [b"reply"]);
+}
+
+#[test]
+fn what_callers_do_is_counted_like_what_connections_do() {
+    let bench = Bench::new(&[]);
+    bench.publish("", "q", &[], "a").unwrap();
+    bench.publish("", "none", &[], "b").unwrap();
+    bench.take(1, Settlement::Requeue);
+    bench.take(2, Settlement::Done);
+    let in_vhost = bench.node.vhost_counters("/").unwrap().messages();
+    assert_eq!(bench.node.counters().messages(), in_vhost);
+    let MessageStats { publish, confirm, drop_unroutable, get, get_empty, redeliver, ack, .. } = in_vhost;
+    assert_eq!((publish, confirm, drop_unroutable), (2, 2, 1));
+    assert_eq!((get, get_empty, redeliver, ack), (2, 1, 1, 1));
 }
