@@ -148,8 +148,8 @@ impl Connections {
     }
 
     /// Counts what no connection did, as if one had left it behind.
-    pub(crate) fn count_apart(&mut self, counts: Counters) {
-        self.gone += counts;
+    pub(crate) fn count_apart(&mut self, counts: &Counters) {
+        self.gone += *counts;
     }
 
     /// What all of them counted, those included that are gone.

@@ -143,14 +143,14 @@ impl Node {
         written
     }
 
-    fn count_publish(&self, vhost: &str, message: &Message, published: &Published) {
+    fn count_publish(&self, vhost: &str, message: &Message, outcome: &Published) {
         let counters = ConnectionCounters::default();
         let publishes = &counters.publishes;
         publishes.published.add(1);
         publishes.received_confirm.add(1);
-        publishes.confirmed.add((published.refused == 0).into());
-        publishes.routed.add((published.queues + published.refused) as u64);
-        publishes.dropped.add((!published.is_routed()).into());
+        publishes.confirmed.add((outcome.refused == 0).into());
+        publishes.routed.add((outcome.queues + outcome.refused) as u64);
+        publishes.dropped.add((!outcome.is_routed()).into());
         counters.sizes.add(message.body_size() as u64);
         self.count_apart(vhost, &counters);
     }

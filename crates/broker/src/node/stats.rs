@@ -49,7 +49,7 @@ impl Node {
         if let Ok(vhost) = state.topology.vhost(vhost) {
             vhost.counters().add(&counts);
         }
-        self.connections.lock().count_apart(counts);
+        self.connections.lock().count_apart(&counts);
     }
 
     /// What came and went.

@@ -48,7 +48,7 @@ where
     /// The answer to a request for it, or for a page of it.
     pub(super) fn answer(mut self, ask: &Ask<'_>) -> Result<Answer, Failure> {
         let query = ask.query();
-        let Some(page) = page(query.get("page"), query.get("page_size"))? else { return self.answer_whole(ask) };
+        let Some(page) = page(query)? else { return self.answer_whole(ask) };
         let wanted = Wanted::read(query.get("columns"));
         let total = self.keys.len();
         if let Some(name) = query.get("name").filter(|name| !name.is_empty()) {
@@ -76,8 +76,9 @@ where
         })))
     }
 
-    /// The answer to a request for all of it, of which there are no pages.
+    /// The answer to a request for all of it, of which there are no pages: whoever asks for one gets all, as from RabbitMQ.
     pub(super) fn answer_whole(mut self, ask: &Ask<'_>) -> Result<Answer, Failure> {
+        page(ask.query())?;
         self.sort(ask.query())?;
         self.send(ask, &Wanted::read(ask.query().get("columns")))
     }
@@ -226,7 +227,8 @@ fn or_nothing(row: Row) -> Value {
 }
 
 /// The page that is asked for.
-fn page(page: Option<&str>, size: Option<&str>) -> Result<Option<Page>, Failure> {
+fn page(query: &Query) -> Result<Option<Page>, Failure> {
+    let (page, size) = (query.get("page"), query.get("page_size"));
     let Some(number) = page else { return Ok(None) };
     let read = |text: &str| text.parse::<i64>().map_err(|_| Failure::bad_request(INVALID_PAGE));
     let number = read(number)?;
@@ -315,19 +317,19 @@ mod tests {
     #[test]
     fn pages_are_read_or_refused() {
         let found = |number, size| Ok(Some(Page { number, size }));
-        for (number, size, expected) in [
-            (None, Some("5"), Ok(None)),
-            (Some("1"), None, found(1, 100)),
-            (Some("3"), Some("500"), found(3, 500)),
-            (Some("0"), None, Err("Invalid pagination parameters: page number 0, page size undefined")),
-            (Some("1"), Some("0"), Err("Invalid pagination parameters: page number 1, page size 0")),
-            (Some("1"), Some("501"), Err("Invalid pagination parameters: page number 1, page size 501")),
-            (Some("-1"), Some("5"), Err("Invalid pagination parameters: page number -1, page size 5")),
-            (Some("x"), None, Err("Pagination parameters are invalid")),
-            (Some("1"), Some("x"), Err("Pagination parameters are invalid")),
+        for (query, expected) in [
+            ("page_size=5", Ok(None)),
+            ("page=1", found(1, 100)),
+            ("page=3&page_size=500", found(3, 500)),
+            ("page=0", Err("Invalid pagination parameters: page number 0, page size undefined")),
+            ("page=1&page_size=0", Err("Invalid pagination parameters: page number 1, page size 0")),
+            ("page=1&page_size=501", Err("Invalid pagination parameters: page number 1, page size 501")),
+            ("page=-1&page_size=5", Err("Invalid pagination parameters: page number -1, page size 5")),
+            ("page=x", Err("Pagination parameters are invalid")),
+            ("page=1&page_size=x", Err("Pagination parameters are invalid")),
         ] {
-            let read = page(number, size).map_err(|failure| failure.reason.as_str().unwrap().to_owned());
-            assert_eq!(read, expected.map_err(str::to_owned), "{number:?} {size:?}");
+            let read = page(&Query::read(Some(query))).map_err(|failure| failure.reason.as_str().unwrap().to_owned());
+            assert_eq!(read, expected.map_err(str::to_owned), "{query}");
         }
     }
 

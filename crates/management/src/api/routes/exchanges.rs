@@ -1,7 +1,6 @@
 //! Exchanges.
 
 use leveret_broker::access::Permission;
-use leveret_broker::exchange::ExchangeKind;
 use leveret_broker::topology::{Applied, Change, Destination, Origin};
 use leveret_broker::{Error, Name};
 use serde_json::json;
@@ -21,11 +20,13 @@ pub(super) const GROUP: Group = Group {
         Route {
             path: "/api/exchanges",
             operations: &[Operation::get(Access::Management, list, "All exchanges that the user can see")
+                .query(STATS)
                 .gives(Gives::Many("Exchange"))],
         },
         Route {
             path: "/api/exchanges/{vhost}",
             operations: &[Operation::get(Access::VisibleVhost, list_vhost, "The exchanges of a vhost")
+                .query(STATS)
                 .gives(Gives::Many("Exchange"))],
         },
         Route {
@@ -65,6 +66,8 @@ pub(super) const GROUP: Group = Group {
     ],
 };
 
+const STATS: &[Param] = &[Param { name: "disable_stats", help: "`true`: only what was declared" }];
+
 /// The name of an exchange in a path: the default one is called `amq.default` there.
 pub(super) fn named(part: &str) -> &str {
     if part == "amq.default" { "" } else { part }
@@ -97,6 +100,9 @@ fn answer(ask: &Ask<'_>, keys: Vec<Placed>) -> Result<Answer, Failure> {
 
 fn row(ask: &Ask<'_>, (vhost, name): &Placed, columns: &Columns) -> Result<Row, Error> {
     let mut row = ask.view(columns).exchange(vhost, name)?;
+    if ask.query().is_true("disable_stats") {
+        row.remove("message_stats");
+    }
     ask.add_details(&Subject::Exchange(Name::clone(vhost), Name::clone(name)), &mut row);
     Ok(row)
 }
@@ -130,9 +136,6 @@ fn declare(ask: &Ask<'_>) -> Result<Answer, Failure> {
     if name.is_empty() {
         return Err(refused(Error::DefaultExchange));
     }
-    if ExchangeKind::parse(kind).is_err() {
-        return Err(Failure::bad_request(format!("invalid exchange type '{kind}'")));
-    }
     let kind = ask.node().switches().exchange_kind(kind).map_err(refused)?;
     Rights::of(ask, &vhost).declare_exchange(&name, &arguments).map_err(refused)?;
     let origin = Origin::Client;
@@ -152,12 +155,12 @@ fn delete(ask: &Ask<'_>) -> Result<Answer, Failure> {
     Ok(Answer::done())
 }
 
+/// One that is not there has no bindings.
 fn bindings_from(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    let (vhost, name) = existing(ask)?;
-    super::bindings::answer(ask, &vhost, BindingsOf::Source(&name))
+    super::bindings::answer(ask, &ask.vhost()?, BindingsOf::Source(named(ask.part("name"))))
 }
 
 fn bindings_to(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    let (vhost, name) = existing(ask)?;
-    super::bindings::answer(ask, &vhost, BindingsOf::Destination(&Destination::Exchange(name)))
+    let name = Name::from(named(ask.part("name")));
+    super::bindings::answer(ask, &ask.vhost()?, BindingsOf::Destination(&Destination::Exchange(name)))
 }

@@ -145,7 +145,10 @@ impl Shape {
     /// The row of a queue, as long as it is there.
     fn row(self, ask: &Ask<'_>, vhost: &str, name: &str, columns: &Columns) -> Option<Row> {
         if self == Self::Whole {
-            return row(ask, vhost, name, columns).ok();
+            let mut row = row(ask, vhost, name, columns).ok()?;
+            // Who owns a queue is told of one that is asked for.
+            row.remove("owner_pid_details");
+            return Some(row);
         }
         let columns = match columns {
             Columns::All => Columns::of(self.columns()),
@@ -231,9 +234,10 @@ pub(super) fn existing(ask: &Ask<'_>) -> Result<(Name, Name), Failure> {
     Ok((vhost, known?))
 }
 
+/// One that is not there has no bindings.
 fn bindings(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    let (vhost, name) = existing(ask)?;
-    super::bindings::answer(ask, &vhost, BindingsOf::Destination(&Destination::Queue(name)))
+    let destination = Destination::Queue(ask.part("name").into());
+    super::bindings::answer(ask, &ask.vhost()?, BindingsOf::Destination(&destination))
 }
 
 fn act(ask: &Ask<'_>) -> Result<Answer, Failure> {
