@@ -1,6 +1,7 @@
 //! Exchanges.
 
 use leveret_broker::access::Permission;
+use leveret_broker::exchange::ExchangeKind;
 use leveret_broker::topology::{Applied, Change, Destination, Origin};
 use leveret_broker::{Error, Name};
 use serde_json::json;
@@ -136,6 +137,9 @@ fn declare(ask: &Ask<'_>) -> Result<Answer, Failure> {
     if name.is_empty() {
         return Err(refused(Error::DefaultExchange));
     }
+    if ExchangeKind::parse(kind).is_err() {
+        return Err(Failure::bad_request(format!("invalid exchange type '{kind}'")));
+    }
     let kind = ask.node().switches().exchange_kind(kind).map_err(refused)?;
     Rights::of(ask, &vhost).declare_exchange(&name, &arguments).map_err(refused)?;
     let origin = Origin::Client;
@@ -155,12 +159,12 @@ fn delete(ask: &Ask<'_>) -> Result<Answer, Failure> {
     Ok(Answer::done())
 }
 
-/// One that is not there has no bindings.
 fn bindings_from(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    super::bindings::answer(ask, &ask.vhost()?, BindingsOf::Source(named(ask.part("name"))))
+    let (vhost, name) = existing(ask)?;
+    super::bindings::answer(ask, &vhost, BindingsOf::Source(&name))
 }
 
 fn bindings_to(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    let name = Name::from(named(ask.part("name")));
-    super::bindings::answer(ask, &ask.vhost()?, BindingsOf::Destination(&Destination::Exchange(name)))
+    let (vhost, name) = existing(ask)?;
+    super::bindings::answer(ask, &vhost, BindingsOf::Destination(&Destination::Exchange(name)))
 }

@@ -234,10 +234,9 @@ pub(super) fn existing(ask: &Ask<'_>) -> Result<(Name, Name), Failure> {
     Ok((vhost, known?))
 }
 
-/// One that is not there has no bindings.
 fn bindings(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    let destination = Destination::Queue(ask.part("name").into());
-    super::bindings::answer(ask, &ask.vhost()?, BindingsOf::Destination(&destination))
+    let (vhost, name) = existing(ask)?;
+    super::bindings::answer(ask, &vhost, BindingsOf::Destination(&Destination::Queue(name)))
 }
 
 fn act(ask: &Ask<'_>) -> Result<Answer, Failure> {

@@ -18,7 +18,7 @@ pub(super) const GROUP: Group = Group {
     routes: &[
         Route {
             path: "/api/users",
-            operations: &[Operation::get(Access::Administrator, list, "All users").gives(Gives::All("User"))],
+            operations: &[Operation::get(Access::Administrator, list, "All users").gives(Gives::Many("User"))],
         },
         Route {
             path: "/api/users/without-permissions",
@@ -59,7 +59,7 @@ const USER: &[Field] = &[
 ];
 
 fn list(ask: &Ask<'_>) -> Result<Answer, Failure> {
-    listing::whole(ask, ask.view(&Columns::All).users())
+    listing::of_rows(ask, ask.view(&Columns::All).users())
 }
 
 fn list_without(ask: &Ask<'_>) -> Result<Answer, Failure> {
