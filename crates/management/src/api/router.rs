@@ -39,12 +39,29 @@ impl Router {
 
     /// The route of a path as it was sent, and what its names stand for. A `/` at its end counts for nothing.
     pub(super) fn find(&self, path: &str) -> Option<(&'static Route, Parts)> {
-        let path = path.strip_suffix('/').unwrap_or(path);
-        let found = self.tree.at(path).ok()?;
+        let path = name_default_exchange(path.strip_suffix('/').unwrap_or(path));
+        let found = self.tree.at(&path).ok()?;
         let decode = |text: &str| percent_decode_str(text).decode_utf8().map(Cow::into_owned);
         let parts = found.params.iter().map(|(name, text)| Some((name.to_owned(), decode(text).ok()?)));
         Some((found.value, parts.collect::<Option<_>>()?))
     }
+}
+
+/// Some clients leave the part of a path empty that is the name of the default exchange, as it is.
+fn name_default_exchange(path: &str) -> Cow<'_, str> {
+    if !path.contains("//") {
+        return Cow::Borrowed(path);
+    }
+    let mut parts: Vec<&str> = path.split('/').collect();
+    let place = match parts.get(2) {
+        Some(&"exchanges") => 4,
+        Some(&"bindings") => 5,
+        _ => return Cow::Borrowed(path),
+    };
+    if let Some(part) = parts.get_mut(place).filter(|part| part.is_empty()) {
+        *part = "amq.default";
+    }
+    Cow::Owned(parts.join("/"))
 }
 
 #[cfg(test)]
@@ -54,10 +71,26 @@ mod tests {
     #[test]
     fn every_route_of_the_table_can_be_found() {
         let router = Router::new();
+        let mut seen = std::collections::HashSet::new();
         for route in GROUPS.iter().flat_map(|group| group.routes) {
+            assert!(seen.insert(route.path), "{} is there twice", route.path);
             let path = route.path.replace('{', "%7B").replace('}', "%7D");
             let (found, _) = router.find(&path).unwrap_or_else(|| panic!("{} leads nowhere", route.path));
             assert_eq!(found.path, route.path);
+        }
+    }
+
+    #[test]
+    fn the_default_exchange_may_go_without_a_name() {
+        for (path, expected) in [
+            ("/api/exchanges/%2F//publish", "/api/exchanges/%2F/amq.default/publish"),
+            ("/api/bindings/v/e//q/x", "/api/bindings/v/e/amq.default/q/x"),
+            ("/api/bindings/v/e/x/e//", "/api/bindings/v/e/x/e//"),
+            ("/api/queues///q", "/api/queues///q"),
+            ("/api/exchanges//", "/api/exchanges//amq.default"),
+            ("/api/exchanges/v/x", "/api/exchanges/v/x"),
+        ] {
+            assert_eq!(name_default_exchange(path), expected, "{path}");
         }
     }
 

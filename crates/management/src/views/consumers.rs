@@ -55,7 +55,9 @@ impl<'a> View<'a> {
                     .add("channel_pid", || self.pids.channel(*connection, *channel));
             }
             Form::Api => {
-                row.add("queue", || json!({ "name": &*queue.name, "vhost": &*queue.vhost }))
+                // Typed clients want a number; 0 is for ever.
+                row.add("consumer_timeout", || queue.cell.consumer_timeout_ms().unwrap_or(0))
+                    .add("queue", || json!({ "name": &*queue.name, "vhost": &*queue.vhost }))
                     .add("channel_details", || self.channel_details(&consumer.subscriber));
             }
         }

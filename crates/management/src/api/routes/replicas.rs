@@ -43,15 +43,6 @@ pub(super) const GROUP: Group = Group {
                 "Deletes the replicas on a node; the last one of a queue stays",
             )],
         },
-        Route {
-            path: "/api/rebalance/queues",
-            operations: &[Operation::post(
-                Access::Administrator,
-                // All leaders are where they can be.
-                |_| Ok(Answer::done()),
-                "Spreads the leaders of queues over the nodes",
-            )],
-        },
     ],
 };
 
