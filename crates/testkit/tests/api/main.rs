@@ -15,6 +15,7 @@
 #![allow(clippy::indexing_slicing, reason = "an index out of bounds fails the test, as it should")]
 
 mod answer;
+mod beyond;
 #[path = "../cli/client.rs"]
 mod client;
 mod compare;

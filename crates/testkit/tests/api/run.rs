@@ -83,7 +83,7 @@ fn own(act: &str, node: &Node, clients: &mut Clients) -> Answer {
 }
 
 /// The request as it is sent.
-fn complete(request: &Request, node: &Node) -> Request {
+pub(crate) fn complete(request: &Request, node: &Node) -> Request {
     let mut request = request.clone();
     if let Some((user, password)) = &request.login {
         let login = format!("Basic {}", base64(format!("{user}:{password}").as_bytes()));

@@ -100,7 +100,9 @@ const KNOWN: [&str; 25] = [
 fn asks(columns: &Columns) -> bool {
     match columns {
         Columns::All => true,
-        Columns::Some(names) => names.iter().any(|name| !KNOWN.contains(&name.as_str())),
+        Columns::Some(names) => {
+            names.iter().map(|name| name.strip_suffix("_details").unwrap_or(name)).any(|name| !KNOWN.contains(&name))
+        }
     }
 }
 
@@ -299,6 +301,8 @@ mod tests {
             (Columns::of(["name", "user", "ssl"]), false),
             (Columns::of(["name", "state"]), true),
             (Columns::of(["recv_oct"]), false),
+            (Columns::of(["recv_oct_details"]), false),
+            (Columns::of(["reductions_details"]), true),
         ] {
             assert_eq!(asks(&columns), expected, "{columns:?}");
         }
