@@ -116,16 +116,18 @@ impl Api {
             method => find(route.operations, method),
         };
         let Some(operation) = operation else { return Ok(whole(other_method(&head.method, route.operations))) };
-        let app = self.host.app().ok_or_else(|| Failure::unavailable("the broker is stopped"))?;
+        // Not kept while a body comes, which may take its time: whoever holds the broker keeps it from being freed.
+        let app = || self.host.app().ok_or_else(|| Failure::unavailable("the broker is stopped"));
         let is_public = match operation.access {
             Access::Anybody => true,
             Access::Reader => !self.settings.private_pages,
             _ => false,
         };
-        let user = if is_public { None } else { Some(self.admit(operation, &head.headers, peer, &app).await?) };
+        let user = if is_public { None } else { Some(self.admit(operation, &head.headers, peer, &app()?).await?) };
         let max = usize::try_from(self.settings.body_max).unwrap_or(usize::MAX);
         let max = if user.is_none() { max.min(UNKNOWN_BODY_MAX) } else { max };
         let body = self.read(body, max).await?;
+        let app = app()?;
         self.run(operation, head, Asked { app, user, parts, peer: peer.clone(), body }).await
     }
 

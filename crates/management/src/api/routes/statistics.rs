@@ -85,6 +85,10 @@ impl ByVhost {
     pub(super) fn add(&self, ask: &Ask<'_>, vhost: &Name, row: &mut Row) {
         let (ready, unsettled) = self.lengths.get(vhost).copied().unwrap_or_default();
         let counters = self.counters.get(vhost).copied().unwrap_or_default();
+        // RabbitMQ says nothing of a vhost that nobody ever used.
+        if ready + unsettled == 0 && counters == Counters::default() {
+            return;
+        }
         let counts = [
             ("messages", json!(ready + unsettled)),
             ("messages_ready", json!(ready)),
