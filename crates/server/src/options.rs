@@ -354,7 +354,8 @@ impl Settings<'_> {
                 self.push(origin, "management.tcp.port", address.port().to_string());
             }
         }
-        self.replace(&["management.tcp"]);
+        // How long connections stay is another matter.
+        self.replace(&["management.tcp$", "management.tcp.ip", "management.tcp.port"]);
     }
 
     fn listen(&mut self, places: &[Place]) {

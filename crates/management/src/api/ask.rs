@@ -20,7 +20,7 @@ use super::listing::Wanted;
 use super::query::Query;
 use super::reply::Reply;
 use super::router::Parts;
-use super::{Access, Answer, ApiSettings, Failure, Operation};
+use super::{Access, Answer, ApiSettings, Failure, Operation, media};
 use crate::asking::ask;
 use crate::history::{Ages, History, Subject};
 use crate::views::{Columns, Form, Row, View};
@@ -271,6 +271,14 @@ impl Ask<'_> {
             // One without a vhost in its path has none to be kept out of; one that is not there is found out later.
             Ok(_) | Err(_) => Ok(()),
         }
+    }
+
+    /// Fails if the client does not take what the operation gives, or calls its body what the operation does not take. A vhost that
+    /// is not there is worse.
+    pub(super) fn check_media(&self, operation: &Operation) -> Result<(), Failure> {
+        let is_missing = || self.parts.iter().any(|(name, _)| name == "vhost") && self.vhost().is_err();
+        let checked = media::check(operation, &self.headers);
+        checked.map_err(|failure| if is_missing() { Failure::not_found() } else { failure })
     }
 
     /// The way of the answer, for those that come piece by piece.

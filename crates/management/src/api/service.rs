@@ -25,7 +25,7 @@ use super::cors::Cors;
 use super::query::Query;
 use super::reply::{Head, Pieces, Reply};
 use super::router::{Parts, Router, is_encoded};
-use super::{Access, Answer, ApiSettings, Ask, Failure, Operation, media};
+use super::{Access, Answer, ApiSettings, Ask, Failure, Operation};
 use crate::control::Lines;
 use crate::history::{self, Ages, History};
 use crate::{App, Host};
@@ -233,7 +233,7 @@ impl Api {
                 ages,
                 reply,
             };
-            let may = ask.admit(operation).and_then(|()| media::check(operation, &ask.headers));
+            let may = ask.admit(operation).and_then(|()| ask.check_media(operation));
             let result = may.and_then(|()| (operation.run)(&ask));
             let mut reply = ask.reply.into_inner();
             match result {

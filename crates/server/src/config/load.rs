@@ -45,7 +45,7 @@ pub struct Given {
     pub value: Zeroizing<String>,
     /// The option, or the variable that stands for it.
     pub origin: Origin,
-    /// Keys that files may have set, and those that begin with them: they no longer count.
+    /// Keys that files may have set, and those that begin with them: they no longer count. One with a `$` behind it is meant alone.
     pub replaces: &'static [&'static str],
 }
 
@@ -206,7 +206,10 @@ impl Merged {
 
     fn given(&mut self, options: &[Given], places: &mut Places) {
         for prefix in options.iter().flat_map(|option| option.replaces) {
-            self.entries.retain(|key, _| !begins_with(key, prefix));
+            self.entries.retain(|key, _| match prefix.strip_suffix('$') {
+                Some(whole) => key.join(".") != whole,
+                None => !begins_with(key, prefix),
+            });
         }
         for Given { key, value, origin, .. } in options {
             let place = places.add(origin.clone());

@@ -35,6 +35,12 @@ pub(crate) fn python() -> Result<Command, String> {
     Ok(Command::new(python_environment("python", "requirements.txt")?.join("python")))
 }
 
+/// The Python interpreter of an environment of that name, with what a requirements file names.
+#[allow(dead_code, reason = "not every test program needs one of its own")]
+pub(crate) fn python_with(name: &str, requirements: &str) -> Result<Command, String> {
+    Ok(Command::new(python_environment(name, requirements)?.join("python")))
+}
+
 /// The Node.js interpreter, set up to find the client library.
 pub(crate) fn node() -> Result<Command, String> {
     let bin = if node_on_path() { None } else { Some(python_environment("node-runtime", "requirements-node.txt")?) };

@@ -14,6 +14,7 @@ mod limits;
 mod messages;
 mod nodes;
 mod overview;
+mod pages;
 mod parameters;
 mod permissions;
 mod policies;
@@ -47,4 +48,5 @@ pub(super) const GROUPS: &[&Group] = &[
     &statistics::GROUP,
     &connections::GROUP,
     &channels::GROUP,
+    &pages::GROUP,
 ];
