@@ -48,6 +48,7 @@ groups! {
     asking: Yes,
     bindings: Yes,
     connections: No,
+    counts: Yes,
     definitions: Yes,
     exchanges: No,
     health: Yes,

@@ -7,24 +7,34 @@
 //! % c bind QUEUE EXCHANGE KEY {"x-match":"all"}
 //! % c bind_exchange DESTINATION SOURCE KEY {}
 //! % c publish EXCHANGE KEY BODY {"persistent":true}
+//! % c send EXCHANGE KEY BODY {"mandatory":true}
+//! % c returned
 //! % c consume QUEUE {"tag":"t","no_ack":false,"exclusive":false,"arguments":{}}
 //! % c deliveries 2
-//! % c get QUEUE
+//! % c cancel TAG
+//! % c get QUEUE {"no_ack":true}
+//! % c get_empty QUEUE
+//! % c ack 1
+//! % c reject 2 {"requeue":true}
 //! % c qos 10
 //! % c confirm
 //! % c tx
+//! % c commit
+//! % c rollback
 //! % c closed
 //! % close c
 //! ```
 //!
-//! What is in braces, and the braces, may be left out. `confirm` awaits that all that was published is in its queues.
+//! What is in braces, and the braces, may be left out. `publish` awaits that what is published is in its queues; `send` is for
+//! channels that confirm nothing.
 //! `closed` awaits that the server closes the connection, and answers with why.
 
 use std::collections::{BTreeMap, HashMap};
 
 use leveret_protocol::amqp091::method::{
-    BasicConsume, ConnectionClose, ConnectionCloseOk, ExchangeBind, ExchangeBindOk, ExchangeDeclare, ExchangeDeclareOk,
-    QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, TxSelect, TxSelectOk,
+    BasicAck, BasicConsume, BasicGet, BasicPublish, BasicReject, ConnectionClose, ConnectionCloseOk, Encode, ExchangeBind,
+    ExchangeBindOk, ExchangeDeclare, ExchangeDeclareOk, QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, TxCommit,
+    TxCommitOk, TxRollback, TxRollbackOk, TxSelect, TxSelectOk,
 };
 use leveret_protocol::amqp091::{Properties, Table, TableWriter, Value};
 use leveret_testkit::amqp091::{Channel, Connection};
@@ -119,8 +129,25 @@ impl Client {
                 channel.next_confirm();
             }
             ["consume", queue] => consume(channel, queue, fields),
+            ["send", exchange, routing_key, body] => {
+                let mandatory = fields.flag("mandatory", false);
+                let publish = BasicPublish { ticket: 0, exchange, routing_key, mandatory, immediate: false };
+                channel.send_content(&publish, &Properties::default(), body.as_bytes());
+                channel.round_trip();
+            }
+            ["returned"] => drop(channel.next_return()),
+            ["cancel", tag] => channel.cancel(tag),
             ["deliveries", count] => (0..number(count)).for_each(|_| drop(channel.next_delivery())),
-            ["get", queue] => drop(channel.get(queue).unwrap_or_else(|| panic!("nothing in {queue}"))),
+            ["get", queue] => {
+                let get = BasicGet { ticket: 0, queue, no_ack: fields.flag("no_ack", false) };
+                drop(channel.get_with(&get).unwrap_or_else(|| panic!("nothing in {queue}")));
+            }
+            ["get_empty", queue] => assert!(channel.get(queue).is_none(), "something in {queue}"),
+            ["ack", tag] => settle(channel, &BasicAck { delivery_tag: number(tag).into(), multiple: false }),
+            ["reject", tag] => {
+                let requeue = fields.flag("requeue", false);
+                settle(channel, &BasicReject { delivery_tag: number(tag).into(), requeue });
+            }
             ["qos", count] => channel.qos(number(count)),
             ["confirm"] => {
                 channel.confirm_select();
@@ -128,6 +155,12 @@ impl Client {
             }
             ["tx"] => {
                 let _: TxSelectOk = channel.call(&TxSelect {});
+            }
+            ["commit"] => {
+                let _: TxCommitOk = channel.call(&TxCommit {});
+            }
+            ["rollback"] => {
+                let _: TxRollbackOk = channel.call(&TxRollback {});
             }
             _ => panic!("a client cannot {words:?}"),
         }
@@ -177,6 +210,12 @@ fn consume(channel: &Channel, queue: &str, fields: &Fields<'_>) {
         no_wait: false,
         arguments: Table::parse(&octets).unwrap(),
     });
+}
+
+/// Settles something, and waits until the broker knows.
+fn settle(channel: &Channel, method: &impl Encode) {
+    channel.send(method);
+    channel.round_trip();
 }
 
 fn number(word: &str) -> u16 {
