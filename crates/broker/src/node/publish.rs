@@ -32,10 +32,10 @@ impl Published {
 }
 
 impl Node {
-    /// Publishes a message to the exchange that it names, be it an internal one. To be called without a lock.
+    /// Publishes a message to the exchange that it names, be it an internal one. It counts nowhere: what is counted is what clients
+    /// publish. To be called without a lock.
     pub fn publish(&self, vhost: &str, message: &Message) -> Result<Published, Error> {
-        let Routed { queues, delays, due, counters, .. } = self.route_own(vhost, message)?;
-        counters.add(1, queues.len() as u64);
+        let Routed { queues, delays, due, .. } = self.route_own(vhost, message)?;
         let mut published = Published { is_delayed: !delays.is_empty(), ..Published::default() };
         let fanout = if queues.len() > 1 { Fanout::Many } else { Fanout::One };
         for cell in queues {

@@ -5,6 +5,7 @@ mod dead_letters;
 mod leaving;
 mod messages;
 mod operations;
+mod stats;
 mod time;
 
 use super::*;
