@@ -32,9 +32,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use leveret_protocol::amqp091::method::{
-    BasicAck, BasicConsume, BasicGet, BasicPublish, BasicReject, ConnectionClose, ConnectionCloseOk, Encode, ExchangeBind,
-    ExchangeBindOk, ExchangeDeclare, ExchangeDeclareOk, QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, TxCommit,
-    TxCommitOk, TxRollback, TxRollbackOk, TxSelect, TxSelectOk,
+    BasicAck, BasicConsume, BasicGet, BasicPublish, BasicReject, ConnectionClose, ConnectionCloseOk, Encode,
+    ExchangeBind, ExchangeBindOk, ExchangeDeclare, ExchangeDeclareOk, QueueBind, QueueBindOk, QueueDeclare,
+    QueueDeclareOk, TxCommit, TxCommitOk, TxRollback, TxRollbackOk, TxSelect, TxSelectOk,
 };
 use leveret_protocol::amqp091::{Properties, Table, TableWriter, Value};
 use leveret_testkit::amqp091::{Channel, Connection};

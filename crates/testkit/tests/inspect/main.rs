@@ -7,6 +7,7 @@
 mod closing;
 mod connections;
 mod holdings;
+mod stats;
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
