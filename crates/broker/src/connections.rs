@@ -217,6 +217,11 @@ impl Connections {
         Ok(())
     }
 
+    /// The user of an open connection.
+    pub(crate) fn user_of(&self, id: ConnectionId) -> Option<Name> {
+        self.all.get(&id)?.open.as_ref().map(|open| Name::clone(&open.user))
+    }
+
     /// Lets an open connection have one more channel, unless that would be one too many.
     pub(crate) fn open_channel(&mut self, id: ConnectionId, limits: UserLimits) -> Result<(), Error> {
         let Some(open) = self.all.get_mut(&id).and_then(|connection| connection.open.as_mut()) else { return Ok(()) };
@@ -242,11 +247,17 @@ impl Connections {
         }
     }
 
-    pub(crate) fn remove(&mut self, id: ConnectionId) {
-        let Some(Connection { open, counters, .. }) = self.all.remove(&id) else { return };
+    /// When a connection was made.
+    pub(crate) fn connected_at(&self, id: ConnectionId) -> Option<Timestamp> {
+        self.all.get(&id).map(|connection| connection.since)
+    }
+
+    /// Says whether it was there.
+    pub(crate) fn remove(&mut self, id: ConnectionId) -> bool {
+        let Some(Connection { open, counters, .. }) = self.all.remove(&id) else { return false };
         let counts = counters.read().left_behind();
         self.gone += counts;
-        let Some(open) = open else { return };
+        let Some(open) = open else { return true };
         open.vhost_counters.add(&counts);
         self.churn.connections_closed += 1;
         self.churn.channels_closed += open.channels;
@@ -265,6 +276,7 @@ impl Connections {
                 self.of_user.remove(&open.user);
             }
         }
+        true
     }
 }
 

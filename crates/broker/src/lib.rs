@@ -11,6 +11,7 @@ pub mod dedup;
 pub mod delay;
 pub mod entropy;
 pub mod error;
+pub mod events;
 pub mod exchange;
 #[cfg(test)]
 mod fake_store;

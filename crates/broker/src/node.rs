@@ -9,6 +9,7 @@ mod batch;
 mod connections;
 mod dead_letters;
 mod delays;
+mod events;
 mod history;
 mod inspect;
 mod leaving;
@@ -21,6 +22,7 @@ mod taps;
 
 pub use batch::{Batch, BatchError};
 pub use connections::Opening;
+pub use events::AlarmSource;
 pub use inspect::{ConnectionsOf, ListedQueue, QueueList, Totals};
 pub use messages::{Caller, Held, Settlement};
 pub use operations::{MoveTo, Moved};
@@ -40,6 +42,7 @@ use crate::dedup::SeenLog;
 use crate::delay::DelayCell;
 use crate::entropy::Entropy;
 use crate::error::Resource;
+use crate::events::{Before, Bus, INTERNAL, Order};
 use crate::firehose::Firehose;
 use crate::hash::Map;
 use crate::journal::{Journal, JournalPosition, Written};
@@ -136,6 +139,8 @@ pub struct Node {
     switches: Switches,
     /// Who looks on while messages come and go. Its lock comes after the topology's.
     taps: Mutex<Taps>,
+    /// Who hears of what happens.
+    events: Bus,
 }
 
 /// What a node needs of the world.
@@ -295,6 +300,7 @@ impl Node {
             seen_log: OnceLock::new(),
             switches: Switches::default(),
             taps: Mutex::new(Taps::new(Arc::new(Firehose))),
+            events: Bus::default(),
         }
     }
 
@@ -346,6 +352,11 @@ impl Node {
 
     /// Makes a change, with all that follows from it for the queues.
     pub fn apply(&self, change: Change) -> Result<Changed, Error> {
+        self.apply_as(change, INTERNAL)
+    }
+
+    /// The same for somebody: a user, or the tools.
+    pub fn apply_as(&self, change: Change, actor: &str) -> Result<Changed, Error> {
         let is_policy =
             matches!(change, Change::SetPolicy { .. } | Change::ClearPolicy { .. } | Change::PauseQueue { .. });
         let _in_order = is_policy.then(|| self.reconfiguring.lock());
@@ -365,7 +376,11 @@ impl Node {
         let begun = seen::begun(&change);
         let ends = history::Ends::of(&change);
         let ended = if let Change::DeleteVhost { vhost } = &change { Some(Name::clone(vhost)) } else { None };
+        let told = self.events.is_heard().then(|| (change.clone(), Before::of(&change, &state.topology)));
         let applied = state.topology.apply(change)?;
+        if let Some((change, before)) = told {
+            self.telling(&state.topology, actor).change(&change, before, &applied);
+        }
         let mut recalled = history::Batches::new();
         if matches!(applied, Applied::QueueDeclared { .. } | Applied::QueueExists { .. }) {
             state.churn.declared += 1;
@@ -578,7 +593,8 @@ impl Node {
         {
             return Err(Error::UnconditionalDelete { queue: cell.resource(), flag });
         }
-        self.remove(&mut state, vhost, name, id, condition)
+        let actor = self.user_of(asking);
+        self.remove(&mut state, vhost, (name, id), condition, &actor)
     }
 
     /// Deletes an auto-delete queue that lost its last consumer, unless it has one again.
@@ -590,16 +606,16 @@ impl Node {
         let info = cell.info();
         let mut state = self.state.write();
         // Refused if the condition does not hold any more or it is gone already; both are fine.
-        let _ = self.remove(&mut state, &info.vhost, &info.name, info.id, condition);
+        let _ = self.remove(&mut state, &info.vhost, (&info.name, info.id), condition, INTERNAL);
     }
 
     fn remove(
         &self,
         state: &mut State,
         vhost: &Name,
-        name: &str,
-        id: QueueId,
+        (name, id): (&str, QueueId),
         condition: CloseCondition,
+        actor: &str,
     ) -> Result<Deleted, Error> {
         let messages = match state.cells.get(&id) {
             Some(cell) => cell.close(condition)?,
@@ -611,6 +627,9 @@ impl Node {
         self.generation.store(state.topology.generation(), Ordering::Release);
         if let Ok(Applied::Deleted(removed)) = applied {
             Self::close_removed(state, &removed);
+            if self.events.is_heard() {
+                self.telling(&state.topology, actor).removed(vhost, &removed, Order::BindingsFirst);
+            }
         }
         Ok(Deleted { messages, written: self.write_down(state) })
     }
@@ -632,7 +651,7 @@ impl Node {
             })
             .unwrap_or_default();
         for (name, id) in owned {
-            let _ = self.remove(&mut state, vhost, &name, id, CloseCondition::default());
+            let _ = self.remove(&mut state, vhost, (&name, id), CloseCondition::default(), INTERNAL);
         }
     }
 

@@ -15,6 +15,7 @@ use super::history::{Batches, Ends};
 use super::{Node, State, seen};
 use crate::Name;
 use crate::dedup::SeenRecord;
+use crate::events::TOOLS;
 use crate::journal::JournalPosition;
 use crate::queue::QueueCell;
 use crate::topology::{Draft, Effect, QueueId, Reconfigured, Removed, Together, Topology};
@@ -78,6 +79,7 @@ impl Node {
     ) -> Result<Batch<T>, BatchError<E>> {
         for _ in 0..TRIES {
             let mut draft = self.draft();
+            self.watch(&mut draft);
             let planned = plan(&mut draft)?;
             let changes = draft.changes();
             if changes == 0 {
@@ -94,6 +96,7 @@ impl Node {
         let _in_order = self.reconfiguring.lock();
         let state = self.state.upgradable_read();
         let mut draft = Draft::of(&state.topology);
+        self.watch(&mut draft);
         let planned = plan(&mut draft)?;
         let changes = draft.changes();
         if changes == 0 {
@@ -102,6 +105,13 @@ impl Node {
         let prepared = self.prepare(draft)?;
         let written = self.commit(RwLockUpgradableReadGuard::upgrade(state), prepared);
         Ok(Batch { planned, changes, written })
+    }
+
+    /// Keeps what is done in a draft, for those who listen.
+    fn watch(&self, draft: &mut Draft) {
+        if self.events.is_heard() {
+            draft.keep_told();
+        }
     }
 
     /// It was so already, but perhaps not on disk yet.
@@ -148,7 +158,8 @@ impl Node {
 
     /// Does what was prepared. Nothing here can fail.
     fn commit(&self, mut state: RwLockWriteGuard<'_, State>, prepared: Prepared) -> Option<JournalPosition> {
-        let Prepared { draft, steps, records } = prepared;
+        let Prepared { mut draft, steps, records } = prepared;
+        let told = draft.take_told();
         let replaced = draft.put_in_place_of(&mut state.topology);
         let (mut begun, mut recalled) = (Vec::new(), Batches::new());
         let (mut reconfigured, mut news): (Vec<Reconfigured>, Vec<News>) = (Vec::new(), Vec::new());
@@ -165,6 +176,8 @@ impl Node {
                 Step::Tell(told) => news.push(told),
             }
         }
+        let telling = self.telling(&state.topology, TOOLS);
+        told.iter().for_each(|(change, before, applied)| telling.change(change, *before, applied));
         self.write_seen(begun);
         self.add_delays(&mut state);
         // In this order: who sees the new generation must not find a route permitted by answers from before.

@@ -6,6 +6,7 @@ use std::task::Waker;
 
 use super::Node;
 use crate::access::Peer;
+use crate::clock::Timestamp;
 use crate::connections::{Connections, Entered};
 use crate::mailbox::{CloseReason, Event, Mailbox};
 use crate::stats::ConnectionCounters;
@@ -66,9 +67,14 @@ impl Node {
         id
     }
 
-    /// Forgets a connection.
-    pub fn disconnect(&self, id: ConnectionId) {
-        self.connections.lock().remove(id);
+    /// Forgets a connection; says whether it was known.
+    pub fn disconnect(&self, id: ConnectionId) -> bool {
+        self.connections.lock().remove(id)
+    }
+
+    /// When a connection was made, if it is there.
+    pub fn connected_at(&self, id: ConnectionId) -> Option<Timestamp> {
+        self.connections.lock().connected_at(id)
     }
 
     /// Refuses what [`Node::open_connection`] would refuse, whatever the user may do.

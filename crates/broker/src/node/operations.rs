@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Deleted, Node};
+use crate::events::TOOLS;
 use crate::message::Message;
 use crate::queue::{Browsed, CloseCondition, Fanout, Position, QueueCell, push_position};
 use crate::store::StorePosition;
@@ -66,7 +67,7 @@ impl Node {
         if durable {
             self.check_journal()?;
         }
-        self.remove(&mut state, vhost, queue, id, condition)
+        self.remove(&mut state, vhost, (queue, id), condition, TOOLS)
     }
 
     /// Deletes the first messages of a queue, so many at most; says how many that were. May wait for the disk.

@@ -1,6 +1,7 @@
 //! A copy of a topology, on which changes are tried before all of them are made at once.
 
 use super::{Applied, Change, QueueId, Reconfigured, Removed, Topology, clean_name};
+use crate::events::Before;
 use crate::exchange::ExchangeKind;
 use crate::{Error, Name};
 
@@ -13,6 +14,8 @@ pub struct Draft {
     revision: u64,
     effects: Vec<Effect>,
     changes: usize,
+    /// All changes and what they did, if somebody wants to be told.
+    told: Option<Vec<(Change, Before, Applied)>>,
 }
 
 /// What a change means beyond the topology.
@@ -30,7 +33,7 @@ pub(crate) enum Effect {
 
 impl Draft {
     pub(crate) fn of(topology: &Topology) -> Self {
-        Self { topology: topology.clone(), revision: topology.revision, effects: Vec::new(), changes: 0 }
+        Self { topology: topology.clone(), revision: topology.revision, effects: Vec::new(), changes: 0, told: None }
     }
 
     /// The copy, with the changes so far.
@@ -54,9 +57,13 @@ impl Draft {
             _ => None,
         };
         let kept = self.concerns_others(&change).then(|| change.clone());
+        let told = self.told.is_some().then(|| (change.clone(), Before::of(&change, &self.topology)));
         let applied = self.topology.apply(change)?;
         if !applied.is_news() {
             return Ok(applied);
+        }
+        if let (Some(all), Some((change, before))) = (&mut self.told, told) {
+            all.push((change, before, applied.clone()));
         }
         self.changes += 1;
         match (&applied, declared, kept) {
@@ -79,6 +86,16 @@ impl Draft {
     /// Whether what it was copied from is still the same.
     pub(crate) const fn is_of(&self, topology: &Topology) -> bool {
         self.revision == topology.revision
+    }
+
+    /// Keeps all changes from now on, for [`Draft::take_told`].
+    pub(crate) fn keep_told(&mut self) {
+        self.told.get_or_insert_default();
+    }
+
+    /// The changes that were kept.
+    pub(crate) fn take_told(&mut self) -> Vec<(Change, Before, Applied)> {
+        self.told.take().unwrap_or_default()
     }
 
     pub(crate) fn take_effects(&mut self) -> Vec<Effect> {

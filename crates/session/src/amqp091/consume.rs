@@ -108,7 +108,9 @@ impl Session {
         let key = self.sources.add(number, Name::clone(&tag), consume.no_ack, SourceKind::Consumer { queue, id });
         self.sources.set_timeout(key, timeout_ms);
         channel.consumers.push((Name::clone(&tag), key));
+        let prefetch = channel.prefetch;
         self.count_clients();
+        self.tell_consumer(key, prefetch, consume);
         // The first delivery may be in the mailbox by now; it is encoded after this.
         if !consume.no_wait {
             frame::write_method(out, number, &BasicConsumeOk { consumer_tag: &tag });
@@ -143,6 +145,7 @@ impl Session {
             }
             // What the queue had handed over goes out before the answer, and nothing after it.
             self.deliver(out);
+            self.tell_consumer_gone(key);
             if let Some(source) = self.sources.get_mut(key) {
                 source.live = false;
                 source.hand_over = hand_over;

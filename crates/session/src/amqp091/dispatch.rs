@@ -142,6 +142,7 @@ impl Session {
     fn forget_channel(&mut self, number: u16) {
         self.channels.remove(number);
         self.node.close_channels(self.id, 1);
+        self.tell_channel_closed(number);
     }
 
     fn frame_on_unopened_channel(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) -> Result<(), ((u16, u16), Fault)> {
@@ -162,6 +163,7 @@ impl Session {
                 }
                 self.node.open_channel(self.id, &self.user).map_err(|error| (NO_METHOD, error.into()))?;
                 self.channels.open(frame.channel);
+                self.tell_channel_opened(frame.channel);
                 frame::write_method(out, frame.channel, &ChannelOpenOk { channel_id: b"" });
                 Ok(())
             }

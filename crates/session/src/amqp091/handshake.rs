@@ -173,6 +173,7 @@ impl Session {
         match result {
             Ok(identity) => {
                 self.set_identity(identity);
+                self.tell_logged_in();
                 self.phase = Phase::Tuning;
                 let (frame_max, channel_max) = (self.settings.frame_max, self.settings.channel_max);
                 let tune = ConnectionTune { channel_max, frame_max, heartbeat: self.settings.heartbeat_seconds };
@@ -180,6 +181,7 @@ impl Session {
             }
             Err(failure) => {
                 self.log_refused(&failure);
+                self.tell_refused(&failure);
                 if self.capabilities.authentication_failure_close {
                     let explanation = format!(
                         "Login was refused using authentication mechanism {}. For details see the broker logfile.",
@@ -247,6 +249,7 @@ impl Session {
             self.find_taps(self.node.generation());
             frame::write_method(out, 0, &ConnectionOpenOk { known_hosts: "" });
             self.log_open();
+            self.tell_open();
             return Ok(());
         }
     }
@@ -279,7 +282,7 @@ impl Session {
         self.parking.is_muted = false;
         self.close_channels(out);
         frame::write_method(out, 0, &ConnectionCloseOk {});
-        self.node.disconnect(self.id);
+        self.disconnect();
         self.log_end();
         // Some clients have acks on their way that they sent behind this. Hanging up on them would make the system throw away
         // the answer before they have read it.

@@ -21,6 +21,13 @@ pub(super) struct Told {
     pub(super) secret_reason: String,
 }
 
+impl Told {
+    /// Whether the client sent anything.
+    pub(super) const fn is_accepted(&self) -> bool {
+        self.is_accepted
+    }
+}
+
 /// How a connection came to an end that nobody asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loss {

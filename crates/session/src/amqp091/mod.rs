@@ -15,6 +15,7 @@ mod consume;
 mod deaths;
 mod deliver;
 mod dispatch;
+mod events;
 mod exchange;
 pub mod fault;
 mod handshake;
@@ -448,8 +449,15 @@ impl Session {
         self.close_channels(&mut Vec::new());
         self.node.deliver_dead_letters();
         self.phase = Phase::Over;
-        self.node.disconnect(self.id);
+        self.disconnect();
         self.log_end();
+    }
+
+    /// Has the node forget the connection.
+    fn disconnect(&self) {
+        if self.node.disconnect(self.id) && self.told.is_accepted() {
+            self.tell_closed();
+        }
     }
 
     /// Ends the connection after an error of its octets or methods.
@@ -527,9 +535,12 @@ impl Session {
         if !is || !source.live {
             return;
         }
-        source.live = false;
         let number = source.channel;
         let tag = Name::clone(&source.tag);
+        self.tell_consumer_gone(key);
+        if let Some(source) = self.sources.get_mut(key) {
+            source.live = false;
+        }
         if let Some(channel) = self.channels.get_mut(number) {
             channel.consumers.retain(|(_, consumer)| *consumer != key);
             if self.capabilities.consumer_cancel_notify {

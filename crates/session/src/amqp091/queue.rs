@@ -46,16 +46,19 @@ impl Session {
                 // The prefix has done what it is for.
                 arguments = arguments.iter().filter(|(name, _)| &**name != PREFIX_ARGUMENT).cloned().collect();
             }
-            let changed = self.node.apply(Change::DeclareQueue {
-                vhost: Name::clone(&self.vhost),
-                name: Name::clone(&name),
-                durable: declare.durable,
-                exclusive: declare.exclusive.then_some(self.id),
-                auto_delete: declare.auto_delete,
-                arguments,
-                origin,
-                id: None,
-            })?;
+            let changed = self.node.apply_as(
+                Change::DeclareQueue {
+                    vhost: Name::clone(&self.vhost),
+                    name: Name::clone(&name),
+                    durable: declare.durable,
+                    exclusive: declare.exclusive.then_some(self.id),
+                    auto_delete: declare.auto_delete,
+                    arguments,
+                    origin,
+                    id: None,
+                },
+                &self.user,
+            )?;
             written = changed.written;
         }
         let queue = self.node.queue(&self.vhost, &name, self.id)?;
@@ -131,14 +134,17 @@ impl Session {
 
     pub(super) fn queue_bind(&mut self, number: u16, bind: &QueueBind<'_>, out: &mut Vec<u8>) -> Handled {
         let (queue, routing_key) = self.binding_ends(number, bind.queue, bind.routing_key)?;
-        let bound = self.node.apply(Change::Bind {
-            vhost: Name::clone(&self.vhost),
-            source: clean_name(bind.exchange).into(),
-            destination: Destination::Queue(queue),
-            routing_key,
-            arguments: table::to_broker(bind.arguments),
-            asking: Some(self.id),
-        })?;
+        let bound = self.node.apply_as(
+            Change::Bind {
+                vhost: Name::clone(&self.vhost),
+                source: clean_name(bind.exchange).into(),
+                destination: Destination::Queue(queue),
+                routing_key,
+                arguments: table::to_broker(bind.arguments),
+                asking: Some(self.id),
+            },
+            &self.user,
+        )?;
         self.answer_once_written(
             number,
             bound.written.map(Wait::Journal),
@@ -149,14 +155,17 @@ impl Session {
 
     pub(super) fn queue_unbind(&mut self, number: u16, unbind: &QueueUnbind<'_>, out: &mut Vec<u8>) -> Handled {
         let (queue, routing_key) = self.binding_ends(number, unbind.queue, unbind.routing_key)?;
-        let unbound = self.node.apply(Change::Unbind {
-            vhost: Name::clone(&self.vhost),
-            source: clean_name(unbind.exchange).into(),
-            destination: Destination::Queue(queue),
-            routing_key,
-            arguments: table::to_broker(unbind.arguments),
-            asking: Some(self.id),
-        })?;
+        let unbound = self.node.apply_as(
+            Change::Unbind {
+                vhost: Name::clone(&self.vhost),
+                source: clean_name(unbind.exchange).into(),
+                destination: Destination::Queue(queue),
+                routing_key,
+                arguments: table::to_broker(unbind.arguments),
+                asking: Some(self.id),
+            },
+            &self.user,
+        )?;
         self.answer_once_written(number, unbound.written.map(Wait::Journal), Some(&QueueUnbindOk {}), out)
     }
 

@@ -148,6 +148,7 @@ impl Session {
     pub(super) fn stop_sources(&mut self, keys: &[u32]) -> Vec<Arc<QueueCell>> {
         let mut unused = Vec::new();
         for key in keys {
+            self.tell_consumer_gone(*key);
             let Some(source) = self.sources.get_mut(*key) else { continue };
             let was_live = std::mem::take(&mut source.live);
             if source.hand_over == HandOver::OnceSettled {
@@ -201,6 +202,7 @@ impl Session {
         for &number in &numbers {
             self.give_back_held(number);
             self.channels.remove(number);
+            self.tell_channel_closed(number);
         }
         self.node.close_channels(self.id, numbers.len());
         self.hand_over(&keys);
