@@ -5,6 +5,7 @@ mod asking;
 mod closing;
 pub mod control;
 pub mod definitions;
+pub mod events;
 mod flags;
 mod health;
 mod history;

@@ -174,7 +174,9 @@ impl Telling<'_> {
         let Ok(vhost) = self.topology.vhost(name) else { return };
         let mut exchanges: Vec<&Name> = vhost.exchanges().map(crate::exchange::Exchange::name).collect();
         exchanges.sort_unstable();
-        exchanges.into_iter().for_each(|exchange| self.exchange_created(name, exchange));
+        for exchange in exchanges {
+            self.exchange_created(name, exchange);
+        }
         let metadata = vhost.metadata();
         let state = Table::from_iter([(Name::clone(self.node), Value::text("running"))]);
         let queue_type = metadata.default_queue_type.as_deref().unwrap_or("undefined");

@@ -177,7 +177,9 @@ impl Node {
             }
         }
         let telling = self.telling(&state.topology, TOOLS);
-        told.iter().for_each(|(change, before, applied)| telling.change(change, *before, applied));
+        for (change, before, applied) in &told {
+            telling.change(change, *before, applied);
+        }
         self.write_seen(begun);
         self.add_delays(&mut state);
         // In this order: who sees the new generation must not find a route permitted by answers from before.

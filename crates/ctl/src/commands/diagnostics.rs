@@ -286,17 +286,6 @@ pub(super) const COMMANDS: &[Command] = &[
         refuse("there is no Mnesia in Leveret, so there are no tables of its schema; see metadata_store_status")
     })
     .takes("[<column> ...] [--timeout <timeout>]", &[Positional::any("column", "not used")], &[]),
-    refused(
-        "consume_event_stream",
-        Section::Monitoring,
-        DIAGNOSTICS,
-        "Fails: events are not streamed",
-        |_| refuse("events are not streamed in this version; log_tail_stream shows connections come and go"),
-    )
-    .takes("[--duration|-d <seconds>] [--pattern <pattern>] [--timeout <timeout>]", &[], &[
-        Flag::with("duration", Takes::Number("seconds"), "not used").short('d'),
-        Flag::with("pattern", Takes::Text("pattern"), "not used"),
-    ]),
     refused("message_size_stats", Section::Monitoring, DIAGNOSTICS, "Fails: message sizes are not counted", |_| {
         refuse("the sizes of messages are not counted in this version")
     })

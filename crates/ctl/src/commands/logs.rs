@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::Line;
 use crate::failure::{Exit, Failure};
@@ -38,6 +38,26 @@ pub(super) const COMMANDS: &[Command] = &[
             let number = call.number("number").unwrap_or(50);
             Some(format!("Last {number} log lines on node {} ...", call.node()))
         }),
+    Command::new(
+        "consume_event_stream",
+        Section::Monitoring,
+        "Streams internal events from a running node. Output is jq-compatible.",
+        consume_event_stream,
+    )
+    .takes(
+        "[--duration|-d <seconds>] [--pattern <pattern>] [--timeout <timeout>]",
+        &[],
+        &[
+            Flag::with("duration", Takes::Number("seconds"), "how long; until it is stopped, if not given").short('d'),
+            Flag::with(
+                "pattern",
+                Takes::Text("pattern"),
+                "a regular expression that the names of events have to match",
+            ),
+        ],
+    )
+    // Nothing stands before the lines, so that programs can read them.
+    .tools(DIAGNOSTICS),
     Command::new(
         "log_tail_stream",
         Section::Monitoring,
@@ -100,10 +120,20 @@ fn log_tail(call: &Invocation) -> Result<Answer, Failure> {
 }
 
 fn log_tail_stream(call: &Invocation) -> Result<Answer, Failure> {
+    stream(call, "log_stream", &json!({ "seconds": call.number("duration") }))
+}
+
+fn consume_event_stream(call: &Invocation) -> Result<Answer, Failure> {
+    let arguments = json!({ "seconds": call.number("duration"), "pattern": call.value("pattern") });
+    stream(call, "event_stream", &arguments)
+}
+
+/// Prints what comes until there is no more.
+fn stream(call: &Invocation, operation: &str, arguments: &Value) -> Result<Answer, Failure> {
     let seconds = call.number("duration");
     // The node ends it; whoever says how long the node may take means the answer, not the stream.
     let limit = seconds.map(|seconds| Duration::from_secs(seconds.saturating_add(30)));
-    call.call_within("log_stream", &json!({ "seconds": seconds }), limit, &mut |line| match line {
+    call.call_within(operation, arguments, limit, &mut |line| match line {
         Line::Note(text) => {
             let mut out = std::io::stdout();
             output::write(&mut out, &text)?;

@@ -3,6 +3,7 @@
 mod access;
 mod connections;
 mod definitions;
+mod events;
 mod flags;
 mod health;
 mod listings;
@@ -33,7 +34,7 @@ pub struct Operation {
 }
 
 /// Those that take as long as their callers like, and do nothing meanwhile.
-const WAITING: [&str; 3] = ["await_startup", "log_stream", "thread_stats"];
+const WAITING: [&str; 4] = ["await_startup", "event_stream", "log_stream", "thread_stats"];
 
 impl Operation {
     /// Whether it only waits for something.
@@ -47,6 +48,7 @@ const GROUPS: &[&[Operation]] = &[
     &access::OPERATIONS,
     &connections::OPERATIONS,
     &definitions::OPERATIONS,
+    &events::OPERATIONS,
     &flags::OPERATIONS,
     &health::OPERATIONS,
     &listings::OPERATIONS,
