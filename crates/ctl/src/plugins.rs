@@ -11,10 +11,21 @@ pub struct BuiltIn {
     pub description: &'static str,
     /// What it does not work without.
     pub needs: &'static [&'static str],
+    /// Whether it is on where nobody says which ones are.
+    pub unlisted: Unlisted,
+}
+
+/// What a part is where there is no list of those that are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unlisted {
+    /// It is on: who does not use it does not notice.
+    On,
+    /// It is off: it does something without being asked.
+    Off,
 }
 
 /// All of them, in the order of their names.
-pub const BUILT_IN: [BuiltIn; 14] = [
+pub const BUILT_IN: [BuiltIn; 15] = [
     BuiltIn::alone("rabbitmq_auth_backend_cache", "Remembers what another authentication back end says"),
     BuiltIn::alone("rabbitmq_auth_backend_http", "Asks a service over HTTP who may log in and what one may do"),
     BuiltIn::alone("rabbitmq_auth_backend_ldap", "Asks LDAP servers who may log in and what one may do"),
@@ -22,10 +33,12 @@ pub const BUILT_IN: [BuiltIn; 14] = [
     BuiltIn::alone("rabbitmq_auth_mechanism_ssl", "Lets clients log in with their TLS certificate (EXTERNAL)"),
     BuiltIn::alone("rabbitmq_consistent_hash_exchange", "Exchanges of the type x-consistent-hash"),
     BuiltIn::alone("rabbitmq_delayed_message_exchange", "Exchanges of the type x-delayed-message"),
+    BuiltIn::asked_for("rabbitmq_event_exchange", "Publishes what happens to the exchange amq.rabbitmq.event"),
     BuiltIn {
         name: "rabbitmq_management",
         description: "The management listener, for tools on other machines",
         needs: &["rabbitmq_management_agent", "rabbitmq_web_dispatch"],
+        unlisted: Unlisted::On,
     },
     BuiltIn::alone("rabbitmq_management_agent", "What the management listener needs of the node"),
     BuiltIn::alone("rabbitmq_message_deduplication", "Exchanges of the type x-message-deduplication"),
@@ -37,7 +50,11 @@ pub const BUILT_IN: [BuiltIn; 14] = [
 
 impl BuiltIn {
     const fn alone(name: &'static str, description: &'static str) -> Self {
-        Self { name, description, needs: &[] }
+        Self { name, description, needs: &[], unlisted: Unlisted::On }
+    }
+
+    const fn asked_for(name: &'static str, description: &'static str) -> Self {
+        Self { name, description, needs: &[], unlisted: Unlisted::Off }
     }
 
     /// The one of that name.

@@ -22,5 +22,5 @@ pub use host::{
     App, CertificateFile, Facts, Host, HostError, Listener, ListenerKind, LogLevel, Logs, MemoryUse, Phase, Plugin,
     PluginChange, Setting,
 };
-pub use write::{WriteError, apply, wait};
+pub use write::{WriteError, apply, apply_as, wait};
 pub(crate) use write::{pause, wait_stored};

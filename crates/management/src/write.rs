@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread;
 
 use leveret_broker::Error;
+use leveret_broker::events::TOOLS;
 use leveret_broker::journal::{JournalPosition, Written};
 use leveret_broker::mailbox::{Inbox, Mailbox};
 use leveret_broker::node::Node;
@@ -23,9 +24,14 @@ pub enum WriteError {
     NotWritten,
 }
 
-/// Makes a change and waits until it is on disk.
+/// Makes a change for the tools and waits until it is on disk.
 pub fn apply(node: &Node, change: Change) -> Result<Applied, WriteError> {
-    let changed = node.apply(change)?;
+    apply_as(node, change, TOOLS)
+}
+
+/// Makes a change for somebody and waits until it is on disk.
+pub fn apply_as(node: &Node, change: Change, actor: &str) -> Result<Applied, WriteError> {
+    let changed = node.apply_as(change, actor)?;
     wait(node, changed.written)?;
     Ok(changed.applied)
 }

@@ -20,6 +20,7 @@ use leveret_auth::hash::Hashing;
 use leveret_broker::switches::Switch;
 use leveret_management::api::Api;
 use leveret_management::control::Control;
+use leveret_management::events::EventExchange;
 use leveret_management::pid::Pids;
 use leveret_management::{App, Host, HostError, ListenerKind, Phase};
 use parking_lot::{Mutex, MutexGuard};
@@ -33,7 +34,7 @@ use crate::data_dir::DataDir;
 use crate::error::StartError;
 use crate::http_listener::{Bound, HttpListener, Services};
 use crate::logging::Logs;
-use crate::plugins::{MANAGEMENT, Plugins, Start};
+use crate::plugins::{EVENT_EXCHANGE, MANAGEMENT, Plugins, Start};
 use crate::running::{self, Running};
 use crate::tls::Context;
 
@@ -97,6 +98,10 @@ struct State {
     about: About,
     plugins: Option<Plugins>,
     management: ManagementListeners,
+    /// What publishes what happens, while it does.
+    events: Option<EventExchange>,
+    /// In which vhost.
+    event_vhost: String,
 }
 
 /// The management listener, in any form it has.
@@ -152,6 +157,8 @@ impl Keeper {
                 about: About::default(),
                 plugins: None,
                 management: ManagementListeners::default(),
+                events: None,
+                event_vhost: String::new(),
             }),
         });
         let control = Arc::new(Control::new(Arc::clone(&shared) as Arc<dyn Host>));
@@ -225,6 +232,21 @@ impl Drop for Keeper {
     }
 }
 
+impl State {
+    /// Begins to publish what happens, if it is to be; gives back what is to end.
+    fn tell_events(&mut self) -> Option<EventExchange> {
+        let is_wanted = self.plugins.as_ref().is_some_and(|plugins| plugins.on().contains(EVENT_EXCHANGE));
+        let Some(running) = self.running.as_ref().filter(|_| is_wanted) else { return self.events.take() };
+        if self.events.is_none() {
+            match EventExchange::start(running.node(), &self.pids, &self.event_vhost) {
+                Ok(events) => self.events = Some(events),
+                Err(error) => tracing::error!("{error}"),
+            }
+        }
+        None
+    }
+}
+
 impl Shared {
     /// The right to start, stop or change something, unless somebody has it for long.
     fn turn(&self) -> Result<MutexGuard<'_, ()>, HostError> {
@@ -266,6 +288,7 @@ impl Shared {
         // Before anything is read, which may take long.
         let bound = if plugins.on().contains(MANAGEMENT) { bind(&config.management)? } else { Vec::new() };
         let running = running::begin(&config, None, &plugins.off_parts())?;
+        self.outside.logs.serve(running.node(), &config.access.default_user.vhost);
         let management: Vec<_> = bound.iter().map(Bound::address).collect();
         let (addresses, tls_addresses) = (running.addresses().to_vec(), running.tls_addresses().to_vec());
         let mut state = self.state.lock();
@@ -285,7 +308,9 @@ impl Shared {
         // No two starts have the same, however short they are.
         state.creation = unix_seconds().max(state.creation + 1);
         state.pids = Arc::new(Pids::new(self.node_name.as_str().into(), state.creation));
+        state.event_vhost = config.event_vhost;
         state.running = Some(running);
+        state.tell_events();
         state.phase = Phase::Running;
         drop(state);
         let open = self.serve(bound);
@@ -316,8 +341,10 @@ impl Shared {
         let Some(running) = state.running.take() else { return };
         state.phase = Phase::Stopping;
         let open = std::mem::take(&mut state.management).open;
+        let events = state.events.take();
         drop(state);
         readiness::status("stopping");
+        drop(events);
         for listener in open {
             listener.close(&self.runtime);
         }
@@ -362,6 +389,7 @@ impl Shared {
             }
         }
         state.plugins = Some(plugins);
+        let events = state.tell_events();
         state.management.open.extend(opened);
         let closed = if wanted {
             Vec::new()
@@ -370,6 +398,7 @@ impl Shared {
             std::mem::take(&mut state.management.open)
         };
         drop(state);
+        drop(events);
         for listener in closed {
             listener.close(&self.runtime);
         }

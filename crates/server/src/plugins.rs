@@ -1,6 +1,6 @@
 //! Which parts of the node are on, under the names of `RabbitMQ`'s plugins.
 //!
-//! Without a file `enabled_plugins`, everything is on. With one, what it lists is, and what that needs, and the back ends that
+//! Without a file `enabled_plugins`, everything is on that does nothing by itself. With one, what it lists is, and what that needs, and the back ends that
 //! the configuration names.
 
 use std::collections::BTreeSet;
@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use leveret_auth::{BackendSettings, LinkSettings};
 use leveret_broker::switches::Part;
 use leveret_ctl::enabled_plugins::{self, FileError};
-use leveret_ctl::plugins::{BUILT_IN, BuiltIn, with_needs};
+use leveret_ctl::plugins::{BUILT_IN, BuiltIn, Unlisted, with_needs};
 use leveret_management::{HostError, Plugin};
 
 use crate::config::{AccessSettings, PluginSettings};
 
 /// The plugin that is the management listener.
 pub(crate) const MANAGEMENT: &str = "rabbitmq_management";
+/// The plugin that publishes what happens.
+pub(crate) const EVENT_EXCHANGE: &str = "rabbitmq_event_exchange";
 /// What stands for all of them where the configuration names plugins.
 const ALL: &str = "ALL";
 
@@ -92,7 +94,7 @@ impl Plugins {
     /// Those that are on.
     pub(crate) fn on(&self) -> BTreeSet<&'static str> {
         match &self.listed {
-            None => BUILT_IN.iter().map(|part| part.name).collect(),
+            None => unlisted().map(|part| part.name).collect(),
             Some(listed) => with_needs(listed.iter().map(String::as_str).chain(self.named.iter().copied())),
         }
     }
@@ -135,7 +137,8 @@ impl Plugins {
     pub(crate) fn rows(&self, is_running: impl Fn(&str) -> bool) -> Vec<Plugin> {
         let on = self.on();
         let row = |part: &BuiltIn| {
-            let explicit = self.listed.as_ref().is_none_or(|listed| listed.contains(part.name));
+            let explicit =
+                self.listed.as_ref().map_or(part.unlisted == Unlisted::On, |listed| listed.contains(part.name));
             Plugin {
                 name: part.name,
                 description: part.description,
@@ -148,6 +151,11 @@ impl Plugins {
         };
         BUILT_IN.iter().map(row).collect()
     }
+}
+
+/// What is on without a list.
+fn unlisted() -> impl Iterator<Item = &'static BuiltIn> {
+    BUILT_IN.iter().filter(|part| part.unlisted == Unlisted::On)
 }
 
 /// The names that the configuration gives.
@@ -217,15 +225,18 @@ mod tests {
     fn every_part_of_the_broker_is_a_plugin() {
         assert!(PARTS.iter().all(|(name, _)| BuiltIn::find(name).is_some()));
         assert!(BuiltIn::find(MANAGEMENT).is_some());
+        assert!(BuiltIn::find(EVENT_EXCHANGE).is_some());
     }
 
     #[test]
-    fn without_a_file_everything_is_on_and_with_one_what_it_lists() {
+    fn without_a_file_all_that_waits_to_be_used_is_on_and_with_one_what_it_lists() {
         let folder = tempfile::tempdir().unwrap();
         let all = open(folder.path(), None);
-        assert_eq!(all.on().len(), BUILT_IN.len());
+        assert_eq!(all.on().len(), BUILT_IN.len() - 1);
+        assert!(!all.on().contains(EVENT_EXCHANGE));
         assert!(all.off_parts().is_empty());
-        assert!(all.rows(|_| true).iter().all(|row| row.explicit && row.running));
+        let is_on = |row: &Plugin| row.explicit && row.running;
+        assert!(all.rows(|_| true).iter().all(|row| is_on(row) == (row.name != EVENT_EXCHANGE)));
         let listed = open(folder.path(), Some("[rabbitmq_management,rabbitmq_shovel]."));
         let on = ["rabbitmq_management", "rabbitmq_management_agent", "rabbitmq_web_dispatch"];
         assert!(listed.on().into_iter().eq(on));

@@ -8,6 +8,7 @@ use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName};
 use leveret_broker::access::{Answer as Verdict, Identity, Peer, Permission, Question};
 use leveret_broker::error::Resource;
+use leveret_broker::events::INTERNAL;
 use leveret_broker::node::Node;
 use leveret_broker::topology::{Applied, Change};
 use leveret_broker::{Error, Name};
@@ -191,7 +192,8 @@ impl Ask<'_> {
 
     /// Makes a change and waits until it is on disk.
     pub(super) fn change(&self, change: Change) -> Result<Applied, Failure> {
-        Ok(write::apply(self.node(), change)?)
+        let actor = self.user.as_ref().map_or(INTERNAL, |user| &*user.name);
+        Ok(write::apply_as(self.node(), change, actor)?)
     }
 
     /// Whether the user may do what a question asks about; back ends may be asked, and waited for.

@@ -155,6 +155,8 @@ pub struct Config {
     pub log: LogSettings,
     /// The listener of the management interface.
     pub management: ManagementSettings,
+    /// The vhost in which what happens is published, if it is.
+    pub event_vhost: String,
 }
 
 impl fmt::Display for SyncMode {
@@ -238,6 +240,7 @@ impl Default for Config {
             definitions: DefinitionsSettings::default(),
             log: LogSettings::default(),
             management: ManagementSettings::default(),
+            event_vhost: "/".to_owned(),
         }
     }
 }

@@ -19,6 +19,7 @@ use super::{Config, SyncMode};
 mod backends;
 mod certificate;
 mod definitions;
+mod events;
 mod http;
 mod ignored;
 mod ldap;
@@ -233,6 +234,7 @@ const GROUPS: &[&[Group]] = &[
         users::GROUP,
         definitions::GROUP,
         log::GROUP,
+        events::GROUP,
         management::GROUP,
     ],
     &[backends::GROUP, http::GROUP, ldap::GROUP],

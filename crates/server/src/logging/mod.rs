@@ -5,6 +5,7 @@
 //! records show their fields in text, too.
 
 mod calendar;
+mod exchange;
 mod file;
 mod format;
 mod layer;
@@ -21,10 +22,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use leveret_broker::node::Node;
 use tracing::subscriber::SetGlobalDefaultError;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry;
 
+use self::exchange::LogExchange;
 use self::file::RotatingFile;
 use self::format::Formatter;
 use self::layer::Distributor;
@@ -78,6 +81,7 @@ struct Hub {
     wishes: Wishes,
     plan: ArcSwap<Plan>,
     recent: Recent,
+    exchange: Arc<LogExchange>,
 }
 
 /// Who takes which records.
@@ -101,21 +105,28 @@ impl Logs {
     }
 
     fn new(wishes: Wishes) -> Result<Self, LogError> {
-        let plan = Plan::new(&wishes, &LogSettings::default(), "", Path::new(""))?;
-        Ok(Self { hub: Arc::new(Hub { wishes, plan: ArcSwap::from_pointee(plan), recent: Recent::default() }) })
+        let exchange = Arc::default();
+        let plan = Plan::new(&wishes, &LogSettings::default(), ("", Path::new("")), &exchange)?;
+        let (plan, recent) = (ArcSwap::from_pointee(plan), Recent::default());
+        Ok(Self { hub: Arc::new(Hub { wishes, plan, recent, exchange }) })
     }
 
     /// Does as settings say from here on. Files have the node's name if they have none of their own, and are in the data folder
     /// if nothing says where. Nothing changes if a file cannot be opened.
     pub fn configure(&self, settings: &LogSettings, node_name: &str, data_dir: &Path) -> Result<(), LogError> {
-        let plan = Plan::new(&self.hub.wishes, settings, node_name, data_dir)?;
+        let plan = Plan::new(&self.hub.wishes, settings, (node_name, data_dir), &self.hub.exchange)?;
         let before = self.hub.plan.swap(Arc::new(plan));
         before.stop();
         tracing::callsite::rebuild_interest_cache();
-        if settings.exchange.enabled {
-            tracing::warn!("log.exchange has no effect: there is no exchange amq.rabbitmq.log here");
-        }
         Ok(())
+    }
+
+    /// Publishes to the exchange `amq.rabbitmq.log` in this vhost, if settings say so, as long as the node is there.
+    pub fn serve(&self, node: &Arc<Node>, vhost: &str) {
+        let is_wanted = self.hub.plan.load().outputs.iter().any(|output| output.place == Place::Exchange);
+        if is_wanted && let Err(error) = self.hub.exchange.serve(node, vhost) {
+            tracing::error!("the log does not go to an exchange: {error}");
+        }
     }
 
     /// Leaves out what is below this level from now on, everywhere or in one category.
@@ -136,10 +147,11 @@ impl Logs {
     /// Where records go: files, and `<stdout>` or `<stderr>`.
     pub fn locations(&self) -> Vec<String> {
         let plan = self.hub.plan.load();
-        let places = plan.outputs.iter().map(|output| match &output.place {
-            Place::Stdout => "<stdout>".to_owned(),
-            Place::Stderr => "<stderr>".to_owned(),
-            Place::File(path) => path.display().to_string(),
+        let places = plan.outputs.iter().filter_map(|output| match &output.place {
+            Place::Stdout => Some("<stdout>".to_owned()),
+            Place::Stderr => Some("<stderr>".to_owned()),
+            Place::File(path) => Some(path.display().to_string()),
+            Place::Exchange => None,
         });
         places.collect()
     }
@@ -174,7 +186,12 @@ impl Logs {
 }
 
 impl Plan {
-    fn new(wishes: &Wishes, settings: &LogSettings, node_name: &str, data_dir: &Path) -> Result<Self, LogError> {
+    fn new(
+        wishes: &Wishes,
+        settings: &LogSettings,
+        (node_name, data_dir): (&str, &Path),
+        exchange: &Arc<LogExchange>,
+    ) -> Result<Self, LogError> {
         let folder = settings.folder.clone().unwrap_or_else(|| data_dir.join("log"));
         let level = |own: Option<_>| wishes.filter.level().or(own.map(Severity::from)).unwrap_or(Severity::Info);
         let now = SystemTime::now();
@@ -218,6 +235,13 @@ impl Plan {
             let output = Output::start(place, sink, level(settings.console.level), CATEGORIES.to_vec(), formatter);
             outputs.push(output.map_err(LogError::Thread)?);
         }
+        if settings.exchange.enabled {
+            let (sink, formatter) =
+                (Sink::Exchange(Arc::clone(exchange)), Formatter::new(&settings.exchange.formatter));
+            let level = level(settings.exchange.level);
+            let output = Output::start(Place::Exchange, sink, level, CATEGORIES.to_vec(), formatter);
+            outputs.push(output.map_err(LogError::Thread)?);
+        }
         let levels = Levels::new(wishes.filter.clone(), |category| settings.categories.get(&category)?.level);
         let has_fields = plain.has_fields() || outputs.iter().any(|output| output.formatter.has_fields());
         Ok(Self { levels, outputs, has_fields, formatter: plain })
@@ -227,7 +251,7 @@ impl Plan {
     fn main_file(&self) -> Option<&Path> {
         self.outputs.iter().find_map(|output| match &output.place {
             Place::File(path) if output.categories.contains(&LogCategory::Default) => Some(path.as_path()),
-            Place::File(_) | Place::Stdout | Place::Stderr => None,
+            Place::File(_) | Place::Stdout | Place::Stderr | Place::Exchange => None,
         })
     }
 
@@ -249,7 +273,7 @@ fn is_terminal(place: &Place) -> bool {
     let is_terminal = match place {
         Place::Stdout => io::stdout().is_terminal(),
         Place::Stderr => io::stderr().is_terminal(),
-        Place::File(_) => false,
+        Place::File(_) | Place::Exchange => false,
     };
     is_terminal && std::env::var_os("NO_COLOR").is_none()
 }

@@ -1,4 +1,4 @@
-//! Where records go: the console, or a file. Each output has a thread that formats and writes, so that whoever logs waits for
+//! Where records go: the console, a file, or an exchange. Each output has a thread that formats and writes, so that whoever logs waits for
 //! neither a disk nor a terminal that somebody halted.
 
 use std::io::{self, Write};
@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::exchange::{self, LogExchange};
 use super::file::RotatingFile;
 use super::format::Formatter;
 use super::level::{Severity, Threshold};
@@ -28,6 +29,7 @@ pub(super) enum Sink {
     Stdout,
     Stderr,
     File(Box<RotatingFile>),
+    Exchange(Arc<LogExchange>),
 }
 
 /// An output at work.
@@ -48,6 +50,7 @@ pub(super) enum Place {
     Stdout,
     Stderr,
     File(PathBuf),
+    Exchange,
 }
 
 impl Output {
@@ -79,6 +82,9 @@ impl Output {
 
     /// Takes a record to be written.
     pub(super) fn push(&self, record: &Arc<Record>, octets: usize) {
+        if self.place == Place::Exchange && exchange::is_publishing() {
+            return;
+        }
         self.queue.push(record, octets);
     }
 
@@ -183,6 +189,10 @@ impl Writer {
             }
             let count = records.len() as u64;
             for record in &records {
+                if let Sink::Exchange(exchange) = &self.sink {
+                    exchange.publish(record, &self.formatter);
+                    continue;
+                }
                 self.formatter.write(record, &mut buffer);
                 // A file that is full ends with a whole record.
                 if let Sink::File(file) = &self.sink
@@ -194,7 +204,11 @@ impl Writer {
             if lost > 0 {
                 let text =
                     format!("{lost} log records are missing here, as they came faster than they could be written");
-                self.formatter.write(&Record::own(Severity::Warning, now, text), &mut buffer);
+                let record = Record::own(Severity::Warning, now, text);
+                match &self.sink {
+                    Sink::Exchange(exchange) => exchange.publish(&record, &self.formatter),
+                    Sink::Stdout | Sink::Stderr | Sink::File(_) => self.formatter.write(&record, &mut buffer),
+                }
             }
             self.write(&mut buffer, now);
             let mut state = self.queue.state.lock();
@@ -234,6 +248,8 @@ impl Writer {
             Sink::Stdout => to_console(&mut io::stdout().lock(), octets),
             Sink::Stderr => to_console(&mut io::stderr().lock(), octets),
             Sink::File(file) => file.write(octets, now),
+            // Its records go one by one.
+            Sink::Exchange(_) => Ok(()),
         };
         self.note(result);
         buffer.clear();

@@ -81,13 +81,19 @@ impl Client {
     /// The payload of the next method frame; `None` once the broker is gone.
     pub(crate) fn try_payload(&mut self) -> Option<Vec<u8>> {
         loop {
+            if let (FrameKind::Method, payload) = self.try_frame()? {
+                return Some(payload);
+            }
+        }
+    }
+
+    /// The next frame, of whatever kind; `None` once the broker is gone.
+    pub(crate) fn try_frame(&mut self) -> Option<(FrameKind, Vec<u8>)> {
+        loop {
             if let Some((frame, used)) = Frame::decode(&self.unread, usize::MAX).unwrap() {
                 let (kind, payload) = (frame.kind, frame.payload.to_vec());
                 self.unread.drain(..used);
-                if kind == FrameKind::Method {
-                    return Some(payload);
-                }
-                continue;
+                return Some((kind, payload));
             }
             let mut octets = [0; 4096];
             match self.stream.read(&mut octets) {

@@ -174,7 +174,7 @@ fn whose(ask: &Ask<'_>) -> Result<Whose, Error> {
 
 /// Makes a change of what a user may do. It says in one word if user or vhost are missing.
 fn change(ask: &Ask<'_>, change: Change) -> Result<(), Failure> {
-    match write::apply(ask.node(), change) {
+    match write::apply_as(ask.node(), change, &ask.user()?.name) {
         Ok(_) => Ok(()),
         Err(WriteError::Refused(error)) => Err(missing(error)),
         Err(error) => Err(error.into()),

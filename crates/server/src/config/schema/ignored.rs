@@ -55,7 +55,7 @@ pub(super) const IGNORED: &[Ignored] = &[
     Ignored { because: "there are no shovels and no federation yet", keys: &["shovel.**", "federation.**"] },
     Ignored {
         because: "there is no such plugin",
-        keys: &["trust_store.**", "tracing.**", "event_exchange.**", "http_dispatch.**", "web_dispatch.**"],
+        keys: &["trust_store.**", "tracing.**", "http_dispatch.**", "web_dispatch.**"],
     },
     Ignored {
         because: "there is no log but to files, the console and an exchange",
