@@ -1,3 +1,5 @@
+//! What changes are told as.
+
 use super::*;
 use crate::access::{PasswordHash, Permissions};
 use crate::exchange::ExchangeKind;

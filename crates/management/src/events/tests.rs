@@ -1,3 +1,5 @@
+//! Events as headers and lines, and the bound of those that wait.
+
 use std::sync::Arc;
 
 use leveret_broker::clock::Timestamp;

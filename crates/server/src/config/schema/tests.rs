@@ -150,6 +150,11 @@ const DEFINITIONS: &[Example] = &[
 /// Has an example change nothing.
 const UNCHANGED: &str = "# Unchanged";
 
+const EVENTS: &[Example] = &[
+    refuse("event_exchange.vhost", "events", "''", "expected a name, which is not empty"),
+    ("event_exchange.protocol", "amqp_0_9_1", Some(("mqtt", "expected amqp_0_9_1 or amqp_1_0")), UNCHANGED),
+];
+
 const LOG: &[Example] = &[
     example("log.dir", "/var/log/rabbitmq"),
     refuse("log.file", "false", "''", "expected a name, which is not empty"),
@@ -338,6 +343,7 @@ fn examples() -> Vec<(String, &'static str, Wrong, String)> {
         ("", USERS, ""),
         ("", NODE, ""),
         ("", DEFINITIONS, ""),
+        ("", EVENTS, ""),
         ("", LOG, ""),
         ("", MANAGEMENT, ""),
         ("", BACKENDS, ""),
