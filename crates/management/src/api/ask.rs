@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName};
-use leveret_broker::access::{Answer as Verdict, Identity, Peer, Permission, Question};
-use leveret_broker::error::Resource;
+use leveret_broker::access::{Answer as Verdict, Identity, Peer, Question};
 use leveret_broker::events::INTERNAL;
 use leveret_broker::node::Node;
 use leveret_broker::topology::{Applied, Change};
@@ -208,16 +207,6 @@ impl Ask<'_> {
     /// Whether the user may open a vhost.
     pub(super) fn may_open(&self, vhost: &Name) -> bool {
         self.may(&Question::Vhost { vhost: Name::clone(vhost) })
-    }
-
-    /// Fails unless the user has a permission for a queue or an exchange. The default exchange is called `amq.default`.
-    pub(super) fn need(&self, resource: Resource, permission: Permission) -> Result<(), Failure> {
-        self.need_answer(Question::Resource { resource, permission })
-    }
-
-    /// Fails unless the user may do what a question asks about.
-    pub(super) fn need_answer(&self, question: Question) -> Result<(), Failure> {
-        Ok(self.permit(question)?)
     }
 
     /// Fails with the broker's refusal unless the user may do what a question asks about.

@@ -121,11 +121,6 @@ impl Failure {
         self
     }
 
-    /// 405: what there is may not be used in this way.
-    pub(super) fn method_not_allowed(reason: impl Into<Value>) -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", reason)
-    }
-
     /// 503: not now.
     pub(super) fn unavailable(reason: impl Into<Value>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason)

@@ -5,8 +5,6 @@
 //! the handler run on a thread that may wait. The handler gets an [`Ask`], reads through [`views`](crate::views) and changes through
 //! [`write`](crate::write), and gives an [`Answer`] or a [`Failure`].
 
-#![allow(dead_code, reason = "the table of routes uses all of it once it is complete")]
-
 mod access;
 mod answer;
 mod ask;

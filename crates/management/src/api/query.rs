@@ -18,11 +18,6 @@ impl Query {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// All values of a name.
-    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
     /// Whether a name is said to be true.
     pub(super) fn is_true(&self, name: &str) -> bool {
         self.get(name) == Some("true")
@@ -40,7 +35,6 @@ mod tests {
         assert_eq!(query.get("name"), Some("a+b c"));
         assert_eq!(query.get("empty"), Some(""));
         assert_eq!(query.get("nothing"), None);
-        assert_eq!(query.all("family").collect::<Vec<_>>(), ["a", "b"]);
         assert!(query.is_true("use_regex") && !query.is_true("page"));
     }
 }
