@@ -101,7 +101,7 @@ fn answer(ask: &Ask<'_>, keys: Vec<Placed>) -> Result<Answer, Failure> {
 
 fn row(ask: &Ask<'_>, (vhost, name): &Placed, columns: &Columns) -> Result<Row, Error> {
     let mut row = ask.view(columns).exchange(vhost, name)?;
-    if ask.query().is_true("disable_stats") {
+    if ask.disables_stats() {
         row.remove("message_stats");
     }
     ask.add_details(&Subject::Exchange(Name::clone(vhost), Name::clone(name)), &mut row);

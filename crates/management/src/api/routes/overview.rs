@@ -259,7 +259,6 @@ pub(super) fn contexts(ask: &Ask<'_>, node: Option<&str>) -> Vec<Value> {
             ListenerKind::Amqp | ListenerKind::Amqps => return None,
         };
         let mut row = object(json!({
-            "ssl_opts": [],
             "description": "RabbitMQ Management",
             "path": path,
             "ip": address.ip().to_string(),
@@ -269,6 +268,7 @@ pub(super) fn contexts(ask: &Ask<'_>, node: Option<&str>) -> Vec<Value> {
             row.insert("ssl".to_owned(), json!("true"));
         }
         if let Some(node) = node {
+            row.insert("ssl_opts".to_owned(), json!([]));
             row.insert("node".to_owned(), json!(node));
         }
         Some(Value::Object(row))

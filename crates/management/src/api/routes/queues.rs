@@ -130,7 +130,7 @@ enum Shape {
 
 impl Shape {
     fn of(ask: &Ask<'_>) -> Self {
-        match (ask.query().is_true("disable_stats"), ask.query().is_true("enable_queue_totals")) {
+        match (ask.disables_stats(), ask.enables_queue_totals()) {
             (false, _) => Self::Whole,
             (true, false) => Self::Declared,
             (true, true) => Self::Counted,
