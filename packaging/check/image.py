@@ -15,7 +15,7 @@ DOCKERFILE = "docker/Dockerfile"
 DATA = Path("/var/lib/rabbitmq")
 KNOWN = {"FROM", "WORKDIR", "RUN", "COPY", "ENV", "VOLUME", "EXPOSE", "ENTRYPOINT", "CMD"}
 # The ports of the image `rabbitmq` that something listens to here.
-PORTS = {"5671", "5672", "15671", "15672"}
+PORTS = {"5671", "5672", "15671", "15672", "15691", "15692"}
 # Another address than that on which a broker for its own machine listens.
 ELSEWHERE = "127.0.0.2"
 PASSWORD = "an unusual password"
@@ -150,7 +150,7 @@ def variables(image):
         for words in (["ping"], ["status"], ["check_running"], ["check_local_alarms"], ["check_port_connectivity"]):
             container.execute("rabbitmq-diagnostics", "-q", *words)
         ports = container.execute("rabbitmq-diagnostics", "-q", "listeners")
-        expect("port: 5672" in ports and "port: 15672" in ports, ports)
+        expect(all(f"port: {port}," in ports for port in (5672, 15672, 15692)), ports)
         expect(speaks_amqp(5672, ELSEWHERE), "AMQP is spoken on this machine only")
         expect(PASSWORD not in container.log.read_text(), "the password is in the log")
         expect("no effect" not in container.log.read_text(), container.log.read_text())

@@ -136,6 +136,7 @@ def runs(folder, temporary):
         # Others may use the usual ports.
         "LEVERET_LISTEN": "127.0.0.1:0",
         "LEVERET_MANAGEMENT_LISTEN": "none",
+        "LEVERET_PROMETHEUS_LISTEN": "none",
     }
     for setting in service["Environment"]:
         name, value = setting.split("=", 1)

@@ -25,7 +25,7 @@ pub enum Unlisted {
 }
 
 /// All of them, in the order of their names.
-pub const BUILT_IN: [BuiltIn; 15] = [
+pub const BUILT_IN: [BuiltIn; 16] = [
     BuiltIn::alone("rabbitmq_auth_backend_cache", "Remembers what another authentication back end says"),
     BuiltIn::alone("rabbitmq_auth_backend_http", "Asks a service over HTTP who may log in and what one may do"),
     BuiltIn::alone("rabbitmq_auth_backend_ldap", "Asks LDAP servers who may log in and what one may do"),
@@ -42,6 +42,12 @@ pub const BUILT_IN: [BuiltIn; 15] = [
     },
     BuiltIn::alone("rabbitmq_management_agent", "What the management listener needs of the node"),
     BuiltIn::alone("rabbitmq_message_deduplication", "Exchanges of the type x-message-deduplication"),
+    BuiltIn {
+        name: "rabbitmq_prometheus",
+        description: "The metrics of the node, for Prometheus",
+        needs: &["rabbitmq_management_agent", "rabbitmq_web_dispatch"],
+        unlisted: Unlisted::On,
+    },
     BuiltIn::alone("rabbitmq_random_exchange", "Exchanges of the type x-random"),
     BuiltIn::alone("rabbitmq_recent_history_exchange", "Exchanges of the type x-recent-history"),
     BuiltIn::alone("rabbitmq_sharding", "Exchanges of the type x-modulus-hash"),

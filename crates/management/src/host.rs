@@ -12,6 +12,7 @@ use leveret_auth::hash::Hashing;
 use leveret_broker::node::Node;
 use tokio::sync::mpsc;
 
+use crate::figures::Figures;
 use crate::pid::Pids;
 
 /// The broker within the process, as long as it runs. Whoever keeps one keeps it from being freed, so nobody does.
@@ -77,6 +78,10 @@ pub enum ListenerKind {
     Http,
     /// The same over TLS.
     Https,
+    /// The metrics.
+    Prometheus,
+    /// The same over TLS.
+    PrometheusTls,
 }
 
 /// Where connections are taken.
@@ -275,6 +280,8 @@ pub trait Host: Debug + Send + Sync {
     fn facts(&self) -> Facts;
     /// What takes memory.
     fn memory(&self) -> Vec<MemoryUse>;
+    /// What its parts count of themselves.
+    fn figures(&self) -> Figures;
     /// The certificates in use.
     fn certificates(&self) -> Vec<CertificateFile>;
 }

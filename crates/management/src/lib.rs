@@ -6,6 +6,7 @@ mod closing;
 pub mod control;
 pub mod definitions;
 pub mod events;
+mod figures;
 mod flags;
 mod health;
 mod history;
@@ -14,10 +15,12 @@ pub mod json;
 mod limits;
 mod park;
 pub mod pid;
+pub mod prometheus;
 pub mod views;
 mod write;
 
 pub use closing::{CloseMany, close_connections};
+pub use figures::{Figures, Histogram, LogFigures, LogSpace, StorageFigures};
 pub use host::{
     App, CertificateFile, Facts, Host, HostError, Listener, ListenerKind, LogLevel, Logs, MemoryUse, Phase, Plugin,
     PluginChange, Setting,

@@ -18,11 +18,12 @@ use leveret_broker::access::Secret;
 use leveret_broker::node::{Node, Surroundings};
 use leveret_broker::topology::Change;
 use leveret_management::definitions::{
-    self, Definitions, Import, ImportError, Lines, Origin, Progress, Report, Scope, Source,
+    self, ClusterId, Definitions, Import, ImportError, Lines, Origin, Progress, Report, Scope, Source,
 };
 use serde_json::{Value, json};
 
-const ORIGIN: Origin<'_> = Origin { advertised_version: "4.1.0", version: "0.1.0", node_name: "rabbit@here" };
+const ORIGIN: Origin<'_> =
+    Origin { advertised_version: "4.1.0", version: "0.1.0", node_name: "rabbit@here", cluster_id: ClusterId::Told };
 
 /// A node with nothing at all on it.
 fn empty() -> Node {

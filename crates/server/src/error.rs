@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::http_listener::Purpose;
 use crate::tls::TlsError;
 
 /// Why a node did not start.
@@ -120,13 +121,13 @@ pub enum StartError {
     )]
     NoCertificate,
 
-    /// The management listener cannot be opened.
-    #[error(
-        "cannot listen on {address} for management: {} (choose another with management.tcp.port and management.tcp.ip, \
-         or --management-listen; `none` does without)",
-        listening(source)
-    )]
-    ManagementListen {
+    /// A listener of the management or of the metrics cannot be opened.
+    #[error("cannot listen on {address} for {purpose}: {} ({choose})", listening(source))]
+    HttpListen {
+        /// What it is for.
+        purpose: &'static str,
+        /// How to choose another place.
+        choose: &'static str,
         /// Where it was to be.
         address: SocketAddr,
         /// What the system said.
@@ -188,9 +189,17 @@ impl StartError {
         }
     }
 
-    /// The management listener cannot be opened at `address`.
-    pub(crate) const fn listen_for_management(address: SocketAddr, source: io::Error) -> Self {
-        Self::ManagementListen { address, source }
+    /// A listener for HTTP cannot be opened at `address`.
+    pub(crate) const fn listen_for_http(purpose: Purpose, address: SocketAddr, source: io::Error) -> Self {
+        let choose = match purpose {
+            Purpose::Management => {
+                "choose another with management.tcp.port and management.tcp.ip, or --management-listen; `none` does without"
+            }
+            Purpose::Prometheus => {
+                "choose another with prometheus.tcp.port and prometheus.tcp.ip; prometheus.tcp.listener = none does without"
+            }
+        };
+        Self::HttpListen { purpose: purpose.name(), choose, address, source }
     }
 
     /// The data folder at `path` cannot be made.

@@ -1,11 +1,13 @@
 //! What the system says of this process and of the machine.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use leveret_management::MemoryUse;
 use rustix::fs::statvfs;
-use rustix::param::page_size;
+use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
 
 /// Open files, how many there may be, and how many of them are sockets.
@@ -68,6 +70,29 @@ fn number_in(path: &str, find: impl Fn(&str) -> Option<u64>) -> u64 {
     fs::read_to_string(path).ok().and_then(|text| find(&text)).unwrap_or(0)
 }
 
+/// The time that the threads of the process have worked, by their names, in order.
+pub(crate) fn threads() -> Vec<(String, Duration)> {
+    let ticks = clock_ticks_per_second().max(1);
+    let mut threads = BTreeMap::<String, u64>::new();
+    for entry in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let Ok(text) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        if let Some((name, worked)) = thread(&text) {
+            *threads.entry(name.to_owned()).or_default() += worked;
+        }
+    }
+    threads.into_iter().map(|(name, worked)| (name, Duration::from_millis(worked * 1000 / ticks))).collect()
+}
+
+/// Name and ticks of work in what the kernel says of a thread.
+fn thread(stat: &str) -> Option<(&str, u64)> {
+    // The name may have anything in it, parentheses included.
+    let (before, behind) = stat.rsplit_once(')')?;
+    let (_, name) = before.split_once('(')?;
+    let mut fields = behind.split_whitespace().skip(11).map(str::parse::<u64>);
+    let (user, system) = (fields.next()?.ok()?, fields.next()?.ok()?);
+    Some((name, user + system))
+}
+
 /// What takes memory; `messages` are the octets of those in memory.
 pub(crate) fn breakdown(messages: u64) -> Vec<MemoryUse> {
     let (resident, files) = memory();
@@ -128,6 +153,16 @@ mod tests {
         assert!(context_switches() > 0);
         let before = disk_io();
         assert!(disk_io() >= before);
+    }
+
+    #[test]
+    fn threads_say_how_long_they_have_worked() {
+        let stat = "12 (a) b) S 1 2 3 4 5 6 7 8 9 10 30 12 0 0 20 0 9";
+        assert_eq!(thread(stat), Some(("a) b", 42)));
+        for text in ["", "12 (a) S 1", "12 a S"] {
+            assert_eq!(thread(text), None, "{text}");
+        }
+        assert!(!threads().is_empty());
     }
 
     #[test]

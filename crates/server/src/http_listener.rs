@@ -1,4 +1,4 @@
-//! The management listener: what operators do from other machines, over HTTP.
+//! Listeners for HTTP: that of the management, where operators come in from other machines, and that of the metrics.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,6 +13,7 @@ use leveret_broker::access::Peer;
 use leveret_management::ListenerKind;
 use leveret_management::api::{self, Api};
 use leveret_management::control::Control;
+use leveret_management::prometheus::{self, Exporter};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -39,18 +40,71 @@ const WRITE_PATIENCE: Duration = Duration::from_mins(5);
 /// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Who answers at the management listeners.
+/// What a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// What operators do.
+    Management,
+    /// What the node counts.
+    Prometheus,
+}
+
+impl Purpose {
+    /// All there are.
+    pub(crate) const ALL: [Self; 2] = [Self::Management, Self::Prometheus];
+
+    /// The plugin that it is.
+    pub(crate) const fn plugin(self) -> &'static str {
+        match self {
+            Self::Management => "rabbitmq_management",
+            Self::Prometheus => "rabbitmq_prometheus",
+        }
+    }
+
+    /// What it is called in the log.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Management => "management",
+            Self::Prometheus => "metrics",
+        }
+    }
+}
+
+/// Who answers at a listener.
 #[derive(Debug, Clone)]
-pub(crate) struct Services {
-    /// What everybody knows.
-    pub api: Arc<Api>,
-    /// What the tools ask for.
-    pub control: Arc<Control>,
+pub(crate) enum Service {
+    /// At those of the management.
+    Management {
+        /// What everybody knows.
+        api: Arc<Api>,
+        /// What the tools ask for.
+        control: Arc<Control>,
+    },
+    /// At those of the metrics.
+    Prometheus(Arc<Exporter>),
+}
+
+impl Service {
+    const fn purpose(&self) -> Purpose {
+        match self {
+            Self::Management { .. } => Purpose::Management,
+            Self::Prometheus(_) => Purpose::Prometheus,
+        }
+    }
+
+    /// Answers at a connection.
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, end: impl Future<Output = ()>) {
+        match self {
+            Self::Management { api, control } => api::serve(stream, peer, api, control, end).await,
+            Self::Prometheus(exporter) => prometheus::serve(stream, peer, exporter, end).await,
+        }
+    }
 }
 
 /// A socket that listens, at which nobody answers yet.
 #[derive(Debug)]
 pub(crate) struct Bound {
+    purpose: Purpose,
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<Arc<Context>>,
@@ -59,6 +113,7 @@ pub(crate) struct Bound {
 /// A listener, at which somebody answers until it is closed.
 #[derive(Debug)]
 pub(crate) struct HttpListener {
+    purpose: Purpose,
     address: SocketAddr,
     tls: Option<Arc<Context>>,
     stop: watch::Sender<bool>,
@@ -68,11 +123,16 @@ pub(crate) struct HttpListener {
 
 impl Bound {
     /// Opens the socket.
-    pub(crate) fn open(address: SocketAddr, tls: Option<Arc<Context>>) -> Result<Self, StartError> {
-        let failed = |source| StartError::listen_for_management(address, source);
+    pub(crate) fn open(purpose: Purpose, address: SocketAddr, tls: Option<Arc<Context>>) -> Result<Self, StartError> {
+        let failed = |source| StartError::listen_for_http(purpose, address, source);
         let listener = listener::bind(address, &SocketSettings::default()).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, tls })
+        Ok(Self { purpose, listener, address, tls })
+    }
+
+    /// What it is for.
+    pub(crate) const fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     /// Where it is.
@@ -81,18 +141,23 @@ impl Bound {
     }
 
     /// Begins to answer.
-    pub(crate) fn serve(self, services: &Services, runtime: &Handle) -> HttpListener {
-        let Self { listener, address, tls } = self;
+    pub(crate) fn serve(self, service: Service, runtime: &Handle) -> HttpListener {
+        let Self { purpose, listener, address, tls } = self;
         let (stop, stopped) = watch::channel(false);
         if let Some(context) = &tls {
             runtime.spawn(Arc::clone(context).watch(stopped.clone()));
         }
-        let task = runtime.spawn(accept(listener, tls.clone(), services.clone(), stopped));
-        HttpListener { address, tls, stop, task }
+        let task = runtime.spawn(accept(listener, tls.clone(), service, stopped));
+        HttpListener { purpose, address, tls, stop, task }
     }
 }
 
 impl HttpListener {
+    /// What it is for.
+    pub(crate) const fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
     /// Where it is.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
@@ -100,7 +165,12 @@ impl HttpListener {
 
     /// What it speaks.
     pub(crate) const fn kind(&self) -> ListenerKind {
-        if self.tls.is_some() { ListenerKind::Https } else { ListenerKind::Http }
+        match (self.purpose, self.tls.is_some()) {
+            (Purpose::Management, false) => ListenerKind::Http,
+            (Purpose::Management, true) => ListenerKind::Https,
+            (Purpose::Prometheus, false) => ListenerKind::Prometheus,
+            (Purpose::Prometheus, true) => ListenerKind::PrometheusTls,
+        }
     }
 
     /// The TLS that it speaks, if it does.
@@ -122,16 +192,17 @@ impl HttpListener {
     }
 }
 
-async fn accept(listener: TcpListener, tls: Option<Arc<Context>>, services: Services, mut stop: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, tls: Option<Arc<Context>>, service: Service, mut stop: watch::Receiver<bool>) {
+    let purpose = service.purpose().name();
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::error!("cannot accept connections for management: {error}");
+            tracing::error!("cannot accept connections for {purpose}: {error}");
             return;
         }
     };
     let mut connections = JoinSet::new();
-    let callers = Arc::new(Callers::default());
+    let callers = Arc::new(Callers { purpose, counts: Mutex::default() });
     loop {
         while connections.try_join_next().is_some() {}
         let has_room = connections.len() < CONNECTIONS_MAX;
@@ -141,14 +212,14 @@ async fn accept(listener: TcpListener, tls: Option<Arc<Context>>, services: Serv
             accepted = listener.accept(), if has_room => match accepted {
                 Ok((stream, address)) => {
                     let Some(place) = callers.admit(address.ip()) else { continue };
-                    let served = serve(stream, address, tls.clone(), services.clone(), stop.clone());
+                    let served = serve(stream, address, tls.clone(), service.clone(), stop.clone());
                     connections.spawn(async move {
                         let _place = place;
                         served.await;
                     });
                 }
                 Err(error) => {
-                    tracing::warn!("cannot accept a connection for management: {error}");
+                    tracing::warn!("cannot accept a connection for {purpose}: {error}");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -159,8 +230,12 @@ async fn accept(listener: TcpListener, tls: Option<Arc<Context>>, services: Serv
 }
 
 /// How many connections each address has.
-#[derive(Debug, Default)]
-struct Callers(Mutex<HashMap<IpAddr, usize>>);
+#[derive(Debug)]
+struct Callers {
+    /// What they come for.
+    purpose: &'static str,
+    counts: Mutex<HashMap<IpAddr, usize>>,
+}
 
 /// A connection's place among those of its address, until it is dropped.
 #[derive(Debug)]
@@ -173,15 +248,16 @@ impl Callers {
     /// A place for one more connection, unless the address has as many as it may.
     fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let address = network(address);
-        let mut known = self.0.lock();
+        let mut known = self.counts.lock();
         let count = known.entry(address).or_default();
         if *count >= CONNECTIONS_OF_ONE_MAX {
-            tracing::debug!(%address, "too many connections for management");
+            tracing::debug!(%address, "too many connections for {}", self.purpose);
             return None;
         }
         *count += 1;
         if *count == CONNECTIONS_OF_ONE_MAX {
-            tracing::warn!("{address} has {CONNECTIONS_OF_ONE_MAX} connections for management, and gets no more");
+            let purpose = self.purpose;
+            tracing::warn!("{address} has {CONNECTIONS_OF_ONE_MAX} connections for {purpose}, and gets no more");
         }
         Some(Place { callers: Arc::clone(self), address })
     }
@@ -189,7 +265,7 @@ impl Callers {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut known = self.callers.0.lock();
+        let mut known = self.callers.counts.lock();
         if let Entry::Occupied(mut count) = known.entry(self.address) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -211,17 +287,17 @@ async fn serve(
     stream: TcpStream,
     address: SocketAddr,
     tls: Option<Arc<Context>>,
-    services: Services,
+    service: Service,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut peer = Peer::plain(canonical(address));
     let end = async move {
         let _ = stop.wait_for(|stop| *stop).await;
     };
-    let Services { api, control } = services;
+    let purpose = service.purpose().name();
     let stream = Patient::new(stream);
     let Some(context) = tls else {
-        api::serve(stream, peer, api, control, end).await;
+        service.serve(stream, peer, end).await;
         return;
     };
     match timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(context.config()).accept(stream)).await {
@@ -229,14 +305,14 @@ async fn serve(
             match context.peer(stream.get_ref().1) {
                 Ok(known) => peer.tls = Some(known),
                 Err(error) => {
-                    tracing::warn!(peer = %peer.address, "TLS handshake for management failed: {error}");
+                    tracing::warn!(peer = %peer.address, "TLS handshake for {purpose} failed: {error}");
                     return;
                 }
             }
-            api::serve(stream, peer, api, control, end).await;
+            service.serve(stream, peer, end).await;
         }
-        Ok(Err(error)) => tracing::warn!(peer = %peer.address, "TLS handshake for management failed: {error}"),
-        Err(_) => tracing::warn!(peer = %peer.address, "TLS handshake for management took too long"),
+        Ok(Err(error)) => tracing::warn!(peer = %peer.address, "TLS handshake for {purpose} failed: {error}"),
+        Err(_) => tracing::warn!(peer = %peer.address, "TLS handshake for {purpose} took too long"),
     }
 }
 
@@ -293,7 +369,7 @@ mod tests {
 
     #[test]
     fn no_address_gets_more_than_its_share() {
-        let callers = Arc::new(Callers::default());
+        let callers = Arc::new(Callers { purpose: "management", counts: Mutex::default() });
         let admit = |address: &str| callers.admit(address.parse().unwrap());
         let mut places: Vec<_> =
             (0..CONNECTIONS_OF_ONE_MAX).map(|_| admit("2001:db8::1").expect("there is room")).collect();
@@ -305,6 +381,6 @@ mod tests {
         places.pop();
         assert!(admit("2001:db8::2").is_some());
         places.clear();
-        assert!(callers.0.lock().is_empty());
+        assert!(callers.counts.lock().is_empty());
     }
 }

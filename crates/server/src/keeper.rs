@@ -5,6 +5,8 @@
 //! of the state, within which nothing waits for long.
 
 mod host;
+mod http;
+mod identity;
 mod logs;
 mod readiness;
 mod reset;
@@ -18,25 +20,23 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use leveret_auth::hash::Hashing;
 use leveret_broker::switches::Switch;
-use leveret_management::api::Api;
 use leveret_management::control::Control;
 use leveret_management::events::EventExchange;
 use leveret_management::pid::Pids;
-use leveret_management::{App, Host, HostError, ListenerKind, Phase};
+use leveret_management::{App, Host, HostError, Phase};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use self::http::{HttpListeners, HttpSettings};
 use self::readiness::PidFile;
-use crate::config::management::ManagementSettings;
 use crate::config::{Config, Effective, Loaded};
 use crate::control_socket::ControlSocket;
 use crate::data_dir::DataDir;
 use crate::error::StartError;
-use crate::http_listener::{Bound, HttpListener, Services};
+use crate::http_listener::{Bound, HttpListener, Purpose};
 use crate::logging::Logs;
-use crate::plugins::{EVENT_EXCHANGE, MANAGEMENT, Plugins, Start};
+use crate::plugins::{EVENT_EXCHANGE, Plugins, Start};
 use crate::running::{self, Running};
-use crate::tls::Context;
 
 /// Threads for what operators ask for; what takes time waits on threads of its own.
 const THREADS: usize = 1;
@@ -97,20 +97,11 @@ struct State {
     /// What the configuration said when it was read last.
     about: About,
     plugins: Option<Plugins>,
-    management: ManagementListeners,
+    http: HttpListeners,
     /// What publishes what happens, while it does.
     events: Option<EventExchange>,
     /// In which vhost.
     event_vhost: String,
-}
-
-/// The management listener, in any form it has.
-#[derive(Debug, Default)]
-struct ManagementListeners {
-    settings: ManagementSettings,
-    open: Vec<HttpListener>,
-    /// Where they were, if they were suspended.
-    suspended: Vec<(SocketAddr, Option<Arc<Context>>)>,
 }
 
 /// What of the configuration operators may want to know.
@@ -156,7 +147,7 @@ impl Keeper {
                 creation: 0,
                 about: About::default(),
                 plugins: None,
-                management: ManagementListeners::default(),
+                http: HttpListeners::default(),
                 events: None,
                 event_vhost: String::new(),
             }),
@@ -188,7 +179,12 @@ impl Keeper {
 
     /// Where the management listener is.
     pub fn management_addresses(&self) -> Vec<SocketAddr> {
-        self.shared.state.lock().management.open.iter().map(HttpListener::address).collect()
+        self.shared.state.lock().http.addresses(Purpose::Management)
+    }
+
+    /// Where the metrics are.
+    pub fn prometheus_addresses(&self) -> Vec<SocketAddr> {
+        self.shared.state.lock().http.addresses(Purpose::Prometheus)
     }
 
     /// What the node is called.
@@ -286,10 +282,19 @@ impl Shared {
             tracing::warn!("{warning}");
         }
         // Before anything is read, which may take long.
-        let bound = if plugins.on().contains(MANAGEMENT) { bind(&config.management)? } else { Vec::new() };
+        let http = HttpSettings { management: config.management.clone(), prometheus: config.prometheus.clone() };
+        let mut bound = Vec::new();
+        for purpose in Purpose::ALL {
+            if plugins.on().contains(purpose.plugin()) {
+                bound.extend(http.bind(purpose)?);
+            }
+        }
         let running = running::begin(&config, None, &plugins.off_parts())?;
         self.outside.logs.serve(running.node(), &config.access.default_user.vhost);
-        let management: Vec<_> = bound.iter().map(Bound::address).collect();
+        identity::ensure(running.node());
+        let of = |purpose| bound.iter().filter(move |bound| bound.purpose() == purpose).map(Bound::address);
+        let management: Vec<_> = of(Purpose::Management).collect();
+        let prometheus: Vec<_> = of(Purpose::Prometheus).collect();
         let (addresses, tls_addresses) = (running.addresses().to_vec(), running.tls_addresses().to_vec());
         let mut state = self.state.lock();
         state.about = About {
@@ -304,7 +309,7 @@ impl Shared {
         };
         let plugins_on = plugins.on().len();
         state.plugins = Some(plugins);
-        state.management = ManagementListeners { settings: config.management, ..ManagementListeners::default() };
+        state.http = HttpListeners { settings: http, ..HttpListeners::default() };
         // No two starts have the same, however short they are.
         state.creation = unix_seconds().max(state.creation + 1);
         state.pids = Arc::new(Pids::new(self.node_name.as_str().into(), state.creation));
@@ -315,24 +320,37 @@ impl Shared {
         drop(state);
         let open = self.serve(bound);
         for listener in &open {
-            let kind = if listener.kind() == ListenerKind::Https { "HTTPS" } else { "HTTP (non-TLS)" };
-            tracing::info!("Management plugin: {kind} listener started on {}", listener.address());
+            let kind = if listener.tls().is_some() { "HTTPS" } else { "HTTP (non-TLS)" };
+            match listener.purpose() {
+                Purpose::Management => {
+                    tracing::info!("Management plugin: {kind} listener started on {}", listener.address());
+                }
+                Purpose::Prometheus => {
+                    tracing::info!("Prometheus metrics: {kind} listener started on {}", listener.address());
+                }
+            }
         }
-        self.state.lock().management.open = open;
+        self.state.lock().http.open = open;
         tracing::info!("Server startup complete; {plugins_on} plugins started.");
         let data_dir = self.data_dir.display();
-        tracing::info!(?addresses, ?tls_addresses, ?management, %data_dir, "started");
+        tracing::info!(?addresses, ?tls_addresses, ?management, ?prometheus, %data_dir, "started");
         Ok(())
     }
 
     /// Answers at sockets that listen.
-    fn serve(&self, bound: Vec<Bound>) -> Vec<HttpListener> {
+    fn serve(&self, mut bound: Vec<Bound>) -> Vec<HttpListener> {
         let Some(me) = self.me.upgrade() else { return Vec::new() };
-        // Not the one of the control socket: who comes over the network must not use up what those on the machine need.
-        let control = Arc::new(Control::new(Arc::clone(&me) as Arc<dyn Host>));
-        let settings = self.state.lock().management.settings.for_api();
-        let services = Services { api: Arc::new(Api::new(me as Arc<dyn Host>, settings, &self.runtime)), control };
-        bound.into_iter().map(|bound| bound.serve(&services, &self.runtime)).collect()
+        let host = me as Arc<dyn Host>;
+        let settings = self.state.lock().http.settings.clone();
+        let mut open = Vec::new();
+        for purpose in Purpose::ALL {
+            let of_purpose: Vec<_> = bound.extract_if(.., |bound| bound.purpose() == purpose).collect();
+            if !of_purpose.is_empty() {
+                let service = settings.service(purpose, &host, &self.runtime);
+                open.extend(of_purpose.into_iter().map(|bound| bound.serve(service.clone(), &self.runtime)));
+            }
+        }
+        open
     }
 
     /// Stops the broker, if it runs. The caller has the turn.
@@ -340,7 +358,7 @@ impl Shared {
         let mut state = self.state.lock();
         let Some(running) = state.running.take() else { return };
         state.phase = Phase::Stopping;
-        let open = std::mem::take(&mut state.management).open;
+        let open = std::mem::take(&mut state.http).open;
         let events = state.events.take();
         drop(state);
         readiness::status("stopping");
@@ -368,16 +386,24 @@ impl Shared {
     /// Switches the parts of a running broker to what `plugins` say. The caller has the turn.
     fn switch(&self, plugins: Plugins) -> Result<(), HostError> {
         let failed = |error: &dyn fmt::Display| HostError::Failed(error.to_string());
-        let wanted = plugins.on().contains(MANAGEMENT);
-        let missing = {
+        let is_on = |purpose: Purpose| plugins.on().contains(purpose.plugin());
+        let missing: Vec<_> = {
             let state = self.state.lock();
-            let is_off = state.management.open.is_empty() && state.management.suspended.is_empty();
-            (wanted && is_off && state.running.is_some()).then(|| state.management.settings.clone())
+            let missing = Purpose::ALL.into_iter().filter(|purpose| is_on(*purpose) && !state.http.has(*purpose));
+            if state.running.is_some() {
+                missing.map(|purpose| (purpose, state.http.settings.clone())).collect()
+            } else {
+                Vec::new()
+            }
         };
         // First what may fail.
-        let bound = missing.as_ref().map(bind).transpose().map_err(|error| failed(&error))?;
+        let mut bound = Vec::new();
+        for (purpose, settings) in &missing {
+            bound.extend(settings.bind(*purpose).map_err(|error| failed(&error))?);
+        }
         plugins.save().map_err(|error| failed(&error))?;
-        let opened = self.serve(bound.unwrap_or_default());
+        let opened = self.serve(bound);
+        let unwanted: Vec<_> = Purpose::ALL.into_iter().filter(|purpose| !is_on(*purpose)).collect();
         let mut state = self.state.lock();
         if let Some(running) = &state.running {
             let (before, after) = (state.plugins.as_ref().map(Plugins::off_parts), plugins.off_parts());
@@ -390,13 +416,8 @@ impl Shared {
         }
         state.plugins = Some(plugins);
         let events = state.tell_events();
-        state.management.open.extend(opened);
-        let closed = if wanted {
-            Vec::new()
-        } else {
-            state.management.suspended.clear();
-            std::mem::take(&mut state.management.open)
-        };
+        state.http.open.extend(opened);
+        let closed: Vec<_> = unwanted.into_iter().flat_map(|purpose| state.http.take(purpose)).collect();
         drop(state);
         drop(events);
         for listener in closed {
@@ -408,24 +429,4 @@ impl Shared {
 
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Opens the sockets of the management listener.
-fn bind(settings: &ManagementSettings) -> Result<Vec<Bound>, StartError> {
-    let mut bound = Vec::new();
-    if let Some(address) = settings.listen {
-        match Bound::open(address, None) {
-            Ok(open) => bound.push(open),
-            // Somebody who starts a second node to look at it must not have to know of this.
-            Err(error) if !settings.is_listen_set => {
-                tracing::warn!("there is no management listener, which nobody asked for: {error}");
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    if let Some(address) = settings.listen_tls {
-        let tls = settings.tls.as_ref().ok_or(StartError::NoCertificate)?;
-        bound.push(Bound::open(address, Some(Context::open(tls)?))?);
-    }
-    Ok(bound)
 }

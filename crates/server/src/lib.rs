@@ -11,6 +11,7 @@ mod descriptors;
 mod entrance;
 mod error;
 mod facts;
+mod figures;
 mod http_listener;
 mod keeper;
 mod listener;
@@ -34,6 +35,7 @@ pub use config::log::{
     LogLevel, LogSettings, LogStyle, Rotation, RotationDate, TimeFormat,
 };
 pub use config::management::{MANAGEMENT_PORT, MANAGEMENT_TLS_PORT, ManagementSettings};
+pub use config::prometheus::{PROMETHEUS_PORT, PROMETHEUS_TLS_PORT, PrometheusSettings};
 pub use config::{
     AMQP_PORT, AMQPS_PORT, AccessSettings, Changes, Config, ConfigError, Effective, Environment, Fault, Given, Loaded,
     Origin, PluginSettings, Reload, SocketSettings, Sources, SyncMode, everywhere, reference,

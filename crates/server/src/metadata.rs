@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use leveret_broker::journal::{Journal, JournalPosition, Written};
 use leveret_broker::mailbox::{Event, Mailbox};
 use leveret_broker::node::Node;
 use leveret_broker::topology::{Record, Together, Topology};
+use leveret_management::LogFigures;
 use leveret_storage::disk::RealDisk;
 use leveret_storage::metadata::{AppendError, CommitError, SnapshotError};
 use leveret_storage::{MetadataLog, Report};
@@ -22,6 +23,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::changes::Changes;
 use crate::error::StartError;
+use crate::figures::LogCounters;
 
 /// The folder of the metadata log within the data folder.
 pub const FOLDER: &str = "metadata";
@@ -45,6 +47,7 @@ struct Shared {
     synced: AtomicU64,
     failed: AtomicBool,
     node: OnceLock<Weak<Node>>,
+    counters: LogCounters,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +85,7 @@ pub(crate) fn open(data_dir: &Path) -> Result<(Topology, MetadataJournal), Start
         synced: AtomicU64::new(0),
         failed: AtomicBool::new(false),
         node: OnceLock::new(),
+        counters: LogCounters::new(),
     });
     let to_thread = Arc::clone(&shared);
     let thread = std::thread::Builder::new()
@@ -103,6 +107,11 @@ impl MetadataJournal {
     /// Makes the node known whose durable state a snapshot is taken of.
     pub(crate) fn serve(&self, node: &Arc<Node>) {
         let _ = self.shared.node.set(Arc::downgrade(node));
+    }
+
+    /// What its thread counts.
+    pub(crate) fn figures(&self) -> LogFigures {
+        self.shared.counters.read("metadata", None)
     }
 
     /// Whether a position is on disk.
@@ -201,6 +210,9 @@ impl Shared {
 
     /// Writes records and syncs, in as few goes as the log allows; `None` if the node stops while the disk is full.
     fn write(&self, log: &mut MetadataLog, pending: &[(u64, Vec<u8>)]) -> Option<Result<(), String>> {
+        let octets: u64 = pending.iter().map(|(_, octets)| octets.len() as u64).sum();
+        self.counters.given_bytes.add(octets);
+        self.counters.written.add(pending.len() as u64);
         for (_, octets) in pending {
             let mut appended = log.append([octets.as_slice()]);
             if let Err(AppendError::Full) = appended {
@@ -220,8 +232,15 @@ impl Shared {
     fn commit(&self, log: &mut MetadataLog) -> Option<Result<(), String>> {
         let mut is_told = false;
         loop {
+            let (began, before) = (Instant::now(), log.file_bytes());
             match log.commit() {
-                Ok(_) => return Some(Ok(())),
+                Ok(_) => {
+                    let written = log.file_bytes().saturating_sub(before);
+                    self.counters.synced_since(began);
+                    self.counters.groups.record(written);
+                    self.counters.written_bytes.add(written);
+                    return Some(Ok(()));
+                }
                 Err(CommitError::Full) => {}
                 Err(error) => return Some(Err(error.to_string())),
             }
@@ -263,6 +282,7 @@ impl Shared {
             octets
         });
         log.snapshot(octets)?;
+        self.counters.written_bytes.add(log.file_bytes());
         // What was handed over meanwhile and is part of the snapshot need not be written again.
         self.state.lock().pending.retain(|(pending, _)| *pending > position);
         Ok(position)

@@ -12,7 +12,9 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, Parser, Subcommand, ValueEnum};
 use leveret_ctl::Shell;
 use leveret_server::logging::{Filter, Wishes};
-use leveret_server::{AMQP_PORT, Environment, Given, LogStyle, MANAGEMENT_PORT, Origin, Sources, SyncMode, everywhere};
+use leveret_server::{
+    AMQP_PORT, Environment, Given, LogStyle, MANAGEMENT_PORT, Origin, PROMETHEUS_PORT, Sources, SyncMode, everywhere,
+};
 use zeroize::Zeroizing;
 
 use self::tls::TlsOptions;
@@ -146,6 +148,18 @@ pub(crate) struct ServerOptions {
         value_parser = management_address,
     )]
     management_listen: Option<Place>,
+
+    /// Have Prometheus fetch metrics here, over HTTP; `all` stands for every address of this machine, `none` for no
+    /// metrics [default: 127.0.0.1:15692]
+    #[arg(
+        long,
+        value_name = "ADDR[:PORT]",
+        env = "LEVERET_PROMETHEUS_LISTEN",
+        hide_env_values = true,
+        help_heading = "Network",
+        value_parser = prometheus_address,
+    )]
+    prometheus_listen: Option<Place>,
 
     /// Heartbeat interval offered to clients; 0 offers none [default: 60]
     #[arg(long, value_name = "SECONDS", env = "LEVERET_HEARTBEAT", hide_env_values = true, help_heading = "Network")]
@@ -282,6 +296,7 @@ impl ServerOptions {
         let mut given = Settings { matches, given: Vec::new() };
         given.listen(&self.listen);
         given.listen_for_management(self.management_listen);
+        given.listen_for_prometheus(self.prometheus_listen);
         given.flag("proxy_protocol", "proxy_protocol", self.proxy_protocol);
         self.tls.add_to(&mut given)?;
         given.add("heartbeat", "heartbeat", self.heartbeat);
@@ -358,6 +373,19 @@ impl Settings<'_> {
         self.replace(&["management.tcp$", "management.tcp.ip", "management.tcp.port"]);
     }
 
+    fn listen_for_prometheus(&mut self, place: Option<Place>) {
+        let Some(Place(address)) = place else { return };
+        let origin = self.origin("prometheus_listen");
+        match address {
+            None => self.push(origin, "prometheus.tcp.listener", "none"),
+            Some(address) => {
+                self.push(origin.clone(), "prometheus.tcp.ip", address.ip().to_string());
+                self.push(origin, "prometheus.tcp.port", address.port().to_string());
+            }
+        }
+        self.replace(&["prometheus.tcp"]);
+    }
+
     fn listen(&mut self, places: &[Place]) {
         if places.is_empty() {
             return;
@@ -386,6 +414,11 @@ fn listen_address(text: &str) -> Result<Place, String> {
 /// Reads where to listen for management.
 fn management_address(text: &str) -> Result<Place, String> {
     if text == "none" { Ok(Place(None)) } else { address(text, MANAGEMENT_PORT).map(|address| Place(Some(address))) }
+}
+
+/// Reads where to listen for metrics.
+fn prometheus_address(text: &str) -> Result<Place, String> {
+    if text == "none" { Ok(Place(None)) } else { address(text, PROMETHEUS_PORT).map(|address| Place(Some(address))) }
 }
 
 /// Reads `ADDR[:PORT]`: an IPv4 address, an IPv6 address with or without brackets, `localhost` or `all`.

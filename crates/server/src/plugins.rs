@@ -14,8 +14,6 @@ use leveret_management::{HostError, Plugin};
 
 use crate::config::{AccessSettings, PluginSettings};
 
-/// The plugin that is the management listener.
-pub(crate) const MANAGEMENT: &str = "rabbitmq_management";
 /// The plugin that publishes what happens.
 pub(crate) const EVENT_EXCHANGE: &str = "rabbitmq_event_exchange";
 /// What stands for all of them where the configuration names plugins.
@@ -209,6 +207,7 @@ mod tests {
     use leveret_auth::CacheLimits;
 
     use super::*;
+    use crate::http_listener::Purpose;
 
     fn set(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
@@ -224,7 +223,9 @@ mod tests {
     #[test]
     fn every_part_of_the_broker_is_a_plugin() {
         assert!(PARTS.iter().all(|(name, _)| BuiltIn::find(name).is_some()));
-        assert!(BuiltIn::find(MANAGEMENT).is_some());
+        for purpose in Purpose::ALL {
+            assert!(BuiltIn::find(purpose.plugin()).is_some());
+        }
         assert!(BuiltIn::find(EVENT_EXCHANGE).is_some());
     }
 

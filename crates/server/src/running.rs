@@ -14,6 +14,7 @@ use leveret_broker::mailbox::CloseReason;
 use leveret_broker::node::{Node, Surroundings};
 use leveret_broker::store::MessageStore;
 use leveret_broker::switches::{Part, Switch};
+use leveret_management::StorageFigures;
 use leveret_session::amqp091::BasicProperties;
 use tokio::sync::watch;
 
@@ -265,6 +266,11 @@ impl Running {
     /// Octets of messages in memory.
     pub(crate) fn message_memory(&self) -> u64 {
         self.store.memory()
+    }
+
+    /// What its logs on disk count.
+    pub(crate) fn storage(&self) -> StorageFigures {
+        self.store.figures(self.journal.figures())
     }
 
     /// What keeps it from normal work, in a sentence each.

@@ -22,12 +22,14 @@ use leveret_broker::node::Node;
 use leveret_broker::queue::{Loaded, Restored};
 use leveret_broker::store::{Area, MemoryPressure, MessageStore, StorePace, StorePosition};
 use leveret_broker::topology::{QueueId, QueueRecord, Topology};
+use leveret_management::{LogFigures, StorageFigures};
 use leveret_storage::disk::RealDisk;
 use leveret_storage::messages::{Group, MessageLog, Options, Payload, QueueKey, Recovered};
 use parking_lot::{Condvar, Mutex};
 
 use crate::config::Config;
 use crate::error::StartError;
+use crate::figures::LogCounters;
 use crate::metadata::{self, MetadataJournal};
 use memory::Memory;
 use reader::{Loads, Wanted};
@@ -92,6 +94,7 @@ struct Side {
     written: AtomicU64,
     /// Up to which position nobody has to wait: the log is synced, the page-out area written.
     done: AtomicU64,
+    counters: LogCounters,
 }
 
 /// What the area's thread has yet to take.
@@ -119,7 +122,7 @@ impl Side {
             is_stopping: false,
         };
         let (written, done) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { pending: Mutex::new(pending), changed: Condvar::new(), written, done }
+        Self { pending: Mutex::new(pending), changed: Condvar::new(), written, done, counters: LogCounters::new() }
     }
 
     /// Puts something into the pending group; says its position, and how many octets of messages are in the group.
@@ -284,6 +287,26 @@ impl Store {
     /// Octets of messages in memory.
     pub(crate) fn memory(&self) -> u64 {
         self.shared.memory.used()
+    }
+
+    /// What it counts; `journal` is what the metadata log does.
+    pub(crate) fn figures(&self, journal: LogFigures) -> StorageFigures {
+        let Shared { log, page_out, memory, loads, state, .. } = &*self.shared;
+        let (log_space, page_out_space) = loads.space();
+        let counts = &loads.counts;
+        StorageFigures {
+            logs: vec![
+                log.counters.read("messages", Some(log_space)),
+                page_out.counters.read("page_out", Some(page_out_space)),
+                journal,
+            ],
+            reads: counts.reads.load(Ordering::Relaxed),
+            read_messages: counts.messages.load(Ordering::Relaxed),
+            read_bytes: counts.octets.load(Ordering::Relaxed),
+            read_time: Duration::from_micros(counts.micros.load(Ordering::Relaxed)),
+            memory: memory.used(),
+            is_full: matches!(*state.lock(), StoreState::Full(_)),
+        }
     }
 
     /// What keeps it from taking messages.

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Every option of the broker with its variable.
-const OPTIONS: [(&str, &str); 25] = [
+const OPTIONS: [(&str, &str); 26] = [
     ("--config", "LEVERET_CONFIG_FILE"),
     ("--listen", "LEVERET_LISTEN"),
     ("--proxy-protocol", "LEVERET_PROXY_PROTOCOL"),
@@ -30,6 +30,7 @@ const OPTIONS: [(&str, &str); 25] = [
     ("--tls-fail-if-no-peer-cert", "LEVERET_TLS_FAIL_IF_NO_PEER_CERT"),
     ("--tls-min-version", "LEVERET_TLS_MIN_VERSION"),
     ("--management-listen", "LEVERET_MANAGEMENT_LISTEN"),
+    ("--prometheus-listen", "LEVERET_PROMETHEUS_LISTEN"),
     ("--heartbeat", "LEVERET_HEARTBEAT"),
     ("--threads", "LEVERET_THREADS"),
     ("--data-dir", "LEVERET_DATA_DIR"),
@@ -66,7 +67,7 @@ impl Program {
         }
         // Brokers of several tests run at the same time.
         if arguments.first() != Some(&"config") {
-            command.env("LEVERET_MANAGEMENT_LISTEN", "none");
+            command.env("LEVERET_MANAGEMENT_LISTEN", "none").env("LEVERET_PROMETHEUS_LISTEN", "none");
         }
         command.args(arguments).envs(variables.iter().copied());
         let mut child = command

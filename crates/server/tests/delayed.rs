@@ -34,6 +34,7 @@ impl Broker {
     fn start(folder: &Path) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_leveret"))
             .env("LEVERET_MANAGEMENT_LISTEN", "none")
+            .env("LEVERET_PROMETHEUS_LISTEN", "none")
             .args(["--listen", "127.0.0.1:0", "--log-level", "off", "--data-dir"])
             .arg(folder)
             .stdout(Stdio::piped())

@@ -290,6 +290,7 @@ impl Process {
     fn start_with(folder: &Path, options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_leveret"))
             .env("LEVERET_MANAGEMENT_LISTEN", "none")
+            .env("LEVERET_PROMETHEUS_LISTEN", "none")
             .args(["--listen", "127.0.0.1:0", "--log-level", "off", "--data-dir"])
             .arg(folder)
             .args(options)

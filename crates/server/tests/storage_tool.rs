@@ -36,7 +36,7 @@ impl Broker {
     fn start(folder: &Path) -> Self {
         let mut program = Command::new(env!("CARGO_BIN_EXE_leveret"));
         program.args(["--listen", "127.0.0.1:0", "--log-level", "off", "--data-dir"]).arg(folder);
-        program.env("LEVERET_MANAGEMENT_LISTEN", "none");
+        program.env("LEVERET_MANAGEMENT_LISTEN", "none").env("LEVERET_PROMETHEUS_LISTEN", "none");
         let mut child = program.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let line = BufReader::new(stdout).lines().map(Result::unwrap).find(|line| line.contains("AMQP"));

@@ -224,6 +224,7 @@ fn no_password_stays_in_memory() {
     let folder = tempfile::tempdir().unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_leveret"))
         .env("LEVERET_MANAGEMENT_LISTEN", "none")
+        .env("LEVERET_PROMETHEUS_LISTEN", "none")
         .args(["--listen", "127.0.0.1:0", "--log-level", "off", "--data-dir"])
         .arg(folder.path())
         .stdout(Stdio::piped())

@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 pub use format::VERSION;
 pub use group::Group;
-pub use log::{MessageLog, Stats, Wrote};
+pub use log::{MessageLog, Space, Stats, Wrote};
 pub use reader::{Loaded, Reader};
 pub use report::{Damage, Recovered, RecoveredQueue, Report, TornTail};
 

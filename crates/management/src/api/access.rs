@@ -74,13 +74,13 @@ pub(super) fn may_manage(user: &Identity) -> bool {
 }
 
 /// Whether a user may see all vhosts.
-pub(super) fn may_monitor(user: &Identity) -> bool {
+pub(crate) fn may_monitor(user: &Identity) -> bool {
     user.has_tag(tags::MONITORING) || user.has_tag(tags::ADMINISTRATOR)
 }
 
 /// What somebody shows to get in.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Credentials {
+pub(crate) enum Credentials {
     /// A name and a password.
     Basic(String, Secret),
     /// A token.
@@ -89,7 +89,7 @@ pub(super) enum Credentials {
 
 impl Credentials {
     /// Reads an `Authorization` header; none if it cannot be one.
-    pub(super) fn read(header: &[u8]) -> Option<Self> {
+    pub(crate) fn read(header: &[u8]) -> Option<Self> {
         let (scheme, rest) = std::str::from_utf8(header).ok()?.split_once(' ')?;
         let rest = rest.trim();
         if scheme.eq_ignore_ascii_case("bearer") {
@@ -105,7 +105,7 @@ impl Credentials {
     }
 
     /// Asks whose they are; the reason if they are nobody's.
-    pub(super) async fn check(self, logins: &Chain, peer: &Peer) -> Result<Identity, String> {
+    pub(crate) async fn check(self, logins: &Chain, peer: &Peer) -> Result<Identity, String> {
         let (name, secret, mechanism) = match self {
             Self::Basic(name, secret) => (name, secret, "PLAIN"),
             Self::Bearer(secret) => (String::new(), secret, "BEARER"),

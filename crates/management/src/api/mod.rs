@@ -28,8 +28,12 @@ mod schemas;
 mod service;
 mod settings;
 
+pub(crate) use self::access::{Credentials, may_monitor};
 pub use self::connection::serve;
+pub(crate) use self::query::Query;
 pub use self::reply::Pieces;
+pub(crate) use self::reply::{Head, Reply, Stream};
+pub(crate) use self::service::takes_gzip;
 pub use self::service::{AnswerBody, Api};
 pub use self::settings::ApiSettings;
 

@@ -13,7 +13,7 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::sync::{mpsc, oneshot};
 
 /// Pieces of an answer that wait to be sent.
-pub(super) const PIECES: usize = 8;
+pub(crate) const PIECES: usize = 8;
 /// Octets that a piece has.
 const PIECE: usize = 64 * 1024;
 /// Octets of an answer that is worth compressing.
@@ -21,15 +21,15 @@ const COMPRESS_MIN: usize = 1024;
 
 /// What an answer begins with. Without a body, pieces follow.
 #[derive(Debug)]
-pub(super) struct Head {
-    pub(super) status: StatusCode,
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(super) body: Option<Bytes>,
+pub(crate) struct Head {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) body: Option<Bytes>,
 }
 
 /// Where an answer goes.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(crate) struct Reply {
     head: Option<oneshot::Sender<Head>>,
     pieces: mpsc::Sender<io::Result<Bytes>>,
     /// Whether the client takes gzip.
@@ -38,14 +38,14 @@ pub(super) struct Reply {
 
 impl Reply {
     /// The ends of a way: that of the handler, and those of the connection.
-    pub(super) fn new(takes_gzip: bool) -> (Self, oneshot::Receiver<Head>, Pieces) {
+    pub(crate) fn new(takes_gzip: bool) -> (Self, oneshot::Receiver<Head>, Pieces) {
         let (to_head, head) = oneshot::channel();
         let (to_pieces, pieces) = mpsc::channel(PIECES);
         (Self { head: Some(to_head), pieces: to_pieces, takes_gzip }, head, Pieces(pieces))
     }
 
     /// Sends an answer that is there as a whole.
-    pub(super) fn send(&mut self, mut head: Head) {
+    pub(crate) fn send(&mut self, mut head: Head) {
         if let Some(body) = head.body.as_mut()
             && self.takes_gzip
             && body.len() >= COMPRESS_MIN
@@ -65,7 +65,7 @@ impl Reply {
     }
 
     /// Begins an answer of this type that comes piece by piece.
-    pub(super) fn begin(&mut self, kind: &'static str) -> Stream {
+    pub(crate) fn begin(&mut self, kind: &'static str) -> Stream {
         let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static(kind))];
         if self.takes_gzip {
             headers.push((CONTENT_ENCODING, HeaderValue::from_static("gzip")));
@@ -78,26 +78,26 @@ impl Reply {
     }
 
     /// Breaks off an answer that was begun, so that the client sees that it is not whole.
-    pub(super) fn break_off(&self) {
+    pub(crate) fn break_off(&self) {
         let _ = self.pieces.blocking_send(Err(io::ErrorKind::Interrupted.into()));
     }
 
     /// Whether it was begun, so that nothing else can be said.
-    pub(super) const fn has_begun(&self) -> bool {
+    pub(crate) const fn has_begun(&self) -> bool {
         self.head.is_none()
     }
 }
 
 /// An answer that is being sent. Writing fails once nobody waits for it any more.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Plain(Chunks),
     Gzip(GzEncoder<Chunks>),
 }
 
 impl Stream {
     /// Ends it.
-    pub(super) fn finish(self) -> io::Result<()> {
+    pub(crate) fn finish(self) -> io::Result<()> {
         match self {
             Self::Plain(mut chunks) => chunks.flush(),
             Self::Gzip(encoder) => encoder.finish()?.flush(),
@@ -123,7 +123,7 @@ impl Write for Stream {
 
 /// Gathers octets to pieces.
 #[derive(Debug)]
-pub(super) struct Chunks {
+pub(crate) struct Chunks {
     to: mpsc::Sender<io::Result<Bytes>>,
     chunk: Vec<u8>,
 }

@@ -319,7 +319,7 @@ const fn needed(access: Access) -> &'static str {
 }
 
 /// Whether a client takes gzip.
-fn takes_gzip(headers: &HeaderMap) -> bool {
+pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
     let listed = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
     listed.split(',').any(|coding| {
         let mut parts = coding.split(';').map(str::trim);

@@ -18,6 +18,8 @@ use crate::json;
 
 /// The parameter that has the name of the cluster.
 const CLUSTER_NAME: &str = "cluster_name";
+/// The parameter that tells a cluster from all others, whatever they are called.
+pub(crate) const CLUSTER_ID: &str = "internal_cluster_id";
 
 /// Whose definitions they are.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +30,17 @@ pub struct Origin<'a> {
     pub version: &'a str,
     /// The name of the node, if the cluster has none.
     pub node_name: &'a str,
+    /// Whether the id of the cluster is in them.
+    pub cluster_id: ClusterId,
+}
+
+/// Whether the id of the cluster is in its definitions. RabbitMQ's HTTP API puts it there, its tool does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClusterId {
+    /// It is.
+    Told,
+    /// It is not, so that another cluster may have them.
+    LeftOut,
 }
 
 /// Writes the definitions of a node or of one vhost as JSON. Nobody waits for that: they are copied first.
@@ -72,7 +85,8 @@ impl File<'_> {
         };
         self.list("parameters", vhosts.iter().flat_map(|vhost| parameters(vhost)))?;
         if whole == Place::Named {
-            let global = topology.global_parameters();
+            let is_told = |name: &Name| origin.cluster_id == ClusterId::Told || **name != *CLUSTER_ID;
+            let global = topology.global_parameters().filter(|(name, _)| is_told(name));
             self.list(
                 "global_parameters",
                 global.map(|(name, value)| vec![("name", json!(&**name)), ("value", json::value(value))]),

@@ -10,7 +10,8 @@ mod read;
 mod report;
 mod sections;
 
-pub use export::{Origin, export};
+pub(crate) use export::CLUSTER_ID;
+pub use export::{ClusterId, Origin, export};
 pub use import::{Import, ImportError, OnProgress, Progress, Scope, Source, import, preview};
 pub use read::{ReadError, read, read_value};
 pub use report::{Counts, Lines, Report};

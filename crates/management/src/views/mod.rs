@@ -12,7 +12,7 @@ mod exchanges;
 mod policies;
 mod properties_key;
 mod queue_fields;
-mod queues;
+pub(crate) mod queues;
 mod stats;
 mod tls;
 mod users;

@@ -1,6 +1,6 @@
 //! Queues.
 
-use leveret_broker::node::ListedQueue;
+use leveret_broker::node::{ListedQueue, Node};
 use leveret_broker::properties::Property;
 use leveret_broker::queue::{ConsumerInfo, QueueKind, QueueReport};
 use leveret_broker::report::KnownConnection;
@@ -97,7 +97,10 @@ impl<'a> View<'a> {
             .add("single_active_consumer_pid", || single.map(pid))
             .name("single_active_consumer_tag", single.map(|consumer| &consumer.tag));
         for name in ["consumer_utilisation", "consumer_capacity"] {
-            row.add(name, || capacity(report));
+            row.add(name, || match report.consumers {
+                0 => json!(0),
+                _ => json!(capacity(report)),
+            });
         }
     }
 
@@ -116,32 +119,38 @@ impl<'a> View<'a> {
             .add("message_bytes_ready", || octets.ready)
             .add("message_bytes_unacknowledged", || octets.unsettled)
             .add("message_bytes_ram", || octets.in_memory)
-            .add("message_bytes_paged_out", || octets.in_memory.zip(octets.all).map(|(memory, all)| all - memory))
+            .add("message_bytes_paged_out", || octets.paged_out())
             .add("message_bytes_persistent", || octets.persistent)
-            .add("head_message_timestamp", || self.first_timestamp(report))
+            .add("head_message_timestamp", || first_timestamp(self.node, report))
             .add("disk_reads", || (kind == QueueKind::Classic).then_some(report.disk_reads))
             .add("disk_writes", || (kind == QueueKind::Classic).then_some(report.disk_writes));
     }
+}
 
-    fn first_timestamp(self, report: &QueueReport) -> Option<u64> {
-        let first = report.first.as_ref()?;
-        let seconds = self.node.properties().property(first, Property::Timestamp)?;
-        std::str::from_utf8(&seconds).ok()?.parse().ok()
-    }
+/// When the first message that waits was made, if it says so and is in memory, in seconds since 1970.
+pub(crate) fn first_timestamp(node: &Node, report: &QueueReport) -> Option<u64> {
+    let first = report.first.as_ref()?;
+    let seconds = node.properties().property(first, Property::Timestamp)?;
+    std::str::from_utf8(&seconds).ok()?.parse().ok()
 }
 
 /// Octets of the bodies of messages, as far as they are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Octets {
-    ready: Option<u64>,
-    unsettled: Option<u64>,
-    all: Option<u64>,
-    in_memory: Option<u64>,
-    persistent: Option<u64>,
+pub(crate) struct Octets {
+    pub(crate) ready: Option<u64>,
+    pub(crate) unsettled: Option<u64>,
+    pub(crate) all: Option<u64>,
+    pub(crate) in_memory: Option<u64>,
+    pub(crate) persistent: Option<u64>,
 }
 
 impl Octets {
-    fn of(report: &QueueReport) -> Self {
+    /// Those of the messages that are on disk only.
+    pub(crate) fn paged_out(&self) -> Option<u64> {
+        self.in_memory.zip(self.all).map(|(memory, all)| all - memory)
+    }
+
+    pub(crate) fn of(report: &QueueReport) -> Self {
         let ready = if report.ready == 0 { Some(0) } else { report.ready_body_octets };
         let unsettled = (report.unsettled == 0).then_some(0);
         let all = ready.zip(unsettled).map(|(ready, unsettled)| ready + unsettled);
@@ -158,11 +167,11 @@ impl Octets {
 
 /// How much of the time consumers could take messages. Nobody measures that over time; but a queue in which nothing waits while
 /// its consumers can take more has handed out everything at once.
-fn capacity(report: &QueueReport) -> Json {
+pub(crate) fn capacity(report: &QueueReport) -> Option<f64> {
     match report {
-        QueueReport { consumers: 0, .. } => json!(0),
-        QueueReport { ready: 0, is_served: true, .. } => json!(1.0),
-        _ => Json::Null,
+        QueueReport { consumers: 0, .. } => Some(0.0),
+        QueueReport { ready: 0, is_served: true, .. } => Some(1.0),
+        _ => None,
     }
 }
 
@@ -237,7 +246,7 @@ mod tests {
     #[test]
     fn capacity_is_what_can_be_said_without_measuring() {
         for (consumers, ready, is_served, expected) in
-            [(0, 5, false, json!(0)), (1, 0, true, json!(1.0)), (1, 5, false, Json::Null), (1, 0, false, Json::Null)]
+            [(0, 5, false, Some(0.0)), (1, 0, true, Some(1.0)), (1, 5, false, None), (1, 0, false, None)]
         {
             assert_eq!(capacity(&QueueReport { ready, consumers, is_served, ..EMPTY }), expected);
         }

@@ -13,6 +13,7 @@ mod load;
 pub(crate) mod log;
 pub(crate) mod management;
 mod place;
+pub(crate) mod prometheus;
 mod schema;
 mod sources;
 
@@ -32,6 +33,7 @@ pub use self::load::{ConfigError, Given, Loaded, Sources};
 use self::log::LogSettings;
 use self::management::ManagementSettings;
 pub use self::place::{Fault, Origin};
+use self::prometheus::PrometheusSettings;
 pub use self::schema::{Reload, reference};
 use crate::memory;
 use crate::tls::{TlsSettings, Verify};
@@ -157,6 +159,8 @@ pub struct Config {
     pub management: ManagementSettings,
     /// The vhost in which what happens is published, if it is.
     pub event_vhost: String,
+    /// The listener of the metrics.
+    pub prometheus: PrometheusSettings,
 }
 
 impl fmt::Display for SyncMode {
@@ -241,6 +245,7 @@ impl Default for Config {
             log: LogSettings::default(),
             management: ManagementSettings::default(),
             event_vhost: "/".to_owned(),
+            prometheus: PrometheusSettings::default(),
         }
     }
 }

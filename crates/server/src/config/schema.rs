@@ -29,6 +29,7 @@ mod log;
 mod management;
 mod node;
 mod oauth2;
+mod prometheus;
 mod reference;
 mod tls;
 mod users;
@@ -202,6 +203,7 @@ pub(super) struct Draft {
     listeners: listeners::Draft,
     tls: tls::Draft,
     management: management::Draft,
+    prometheus: prometheus::Draft,
     users: users::Draft,
     backends: backends::Draft,
     /// The back ends, whoever asks them.
@@ -236,6 +238,7 @@ const GROUPS: &[&[Group]] = &[
         log::GROUP,
         events::GROUP,
         management::GROUP,
+        prometheus::GROUP,
     ],
     &[backends::GROUP, http::GROUP, ldap::GROUP],
     &oauth2::GROUPS,
@@ -249,6 +252,7 @@ impl Draft {
             listeners: listeners::Draft::default(),
             tls: tls::Draft::default(),
             management: management::Draft::default(),
+            prometheus: prometheus::Draft::default(),
             users: users::Draft::default(),
             backends: backends::Draft::default(),
             http_settings: HttpSettings::default(),
@@ -286,6 +290,7 @@ impl Draft {
         tls::finish(&mut self);
         // Behind the listeners' TLS, whose certificate it may have.
         management::finish(&mut self);
+        prometheus::finish(&mut self);
         users::finish(&mut self);
         http::finish(&mut self);
         ldap::finish(&mut self);

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use leveret_management::{
-    App, CertificateFile, Facts, Host, HostError, Listener, ListenerKind, Logs, MemoryUse, Phase, Plugin, PluginChange,
-    Setting,
+    App, CertificateFile, Facts, Figures, Host, HostError, Listener, ListenerKind, Logs, MemoryUse, Phase, Plugin,
+    PluginChange, Setting,
 };
 
 use super::{Shared, State, readiness, reset};
 use crate::config::{Changes, Effective, Loaded};
 use crate::facts;
-use crate::http_listener::{Bound, HttpListener};
+use crate::http_listener::{Bound, HttpListener, Purpose};
 use crate::memory;
-use crate::plugins::{MANAGEMENT, Plugins};
+use crate::plugins::Plugins;
 use crate::running::Running;
 
 impl Host for Shared {
@@ -67,7 +67,7 @@ impl Host for Shared {
             listeners.extend(running.addresses().iter().map(of(ListenerKind::Amqp)));
             listeners.extend(running.tls_addresses().iter().map(of(ListenerKind::Amqps)));
         }
-        let http = state.management.open.iter();
+        let http = state.http.open.iter();
         listeners.extend(http.map(|listener| Listener { kind: listener.kind(), address: listener.address() }));
         listeners
     }
@@ -75,10 +75,9 @@ impl Host for Shared {
     fn suspend_listeners(&self) -> Result<(), HostError> {
         let _turn = self.turn()?;
         let mut state = self.state.lock();
-        let State { running, management, .. } = &mut *state;
+        let State { running, http, .. } = &mut *state;
         running.as_mut().ok_or_else(not_running)?.suspend();
-        let closed = std::mem::take(&mut management.open);
-        management.suspended.extend(closed.iter().map(|listener| (listener.address(), listener.tls())));
+        let closed = http.suspend();
         drop(state);
         for listener in closed {
             listener.close(&self.runtime);
@@ -90,17 +89,18 @@ impl Host for Shared {
     fn resume_listeners(&self) -> Result<(), HostError> {
         let _turn = self.turn()?;
         let mut state = self.state.lock();
-        let State { running, management, .. } = &mut *state;
+        let State { running, http, .. } = &mut *state;
         let failed = |error: crate::StartError| HostError::Failed(error.to_string());
         let running = running.as_mut().ok_or_else(not_running)?;
-        let places = management.suspended.iter().map(|(address, tls)| Bound::open(*address, tls.clone()));
+        let places = http.suspended.iter();
+        let places = places.map(|(purpose, address, tls)| Bound::open(*purpose, *address, tls.clone()));
         let bound = places.collect::<Result<Vec<_>, _>>().map_err(failed)?;
         running.resume().map_err(failed)?;
-        management.suspended.clear();
+        http.suspended.clear();
         // That looks at the state itself.
         drop(state);
         let open = self.serve(bound);
-        self.state.lock().management.open.extend(open);
+        self.state.lock().http.open.extend(open);
         tracing::info!("listeners take connections");
         Ok(())
     }
@@ -108,8 +108,8 @@ impl Host for Shared {
     fn plugins(&self) -> Vec<Plugin> {
         let state = self.state.lock();
         let is_running = state.running.is_some();
-        let has_listener = !state.management.open.is_empty() || !state.management.suspended.is_empty();
-        let runs = |name: &str| is_running && (name != MANAGEMENT || has_listener);
+        let of = |name: &str| Purpose::ALL.into_iter().find(|purpose| purpose.plugin() == name);
+        let runs = |name: &str| is_running && of(name).is_none_or(|purpose| state.http.has(purpose));
         state.plugins.as_ref().map(|plugins| plugins.rows(runs)).unwrap_or_default()
     }
 
@@ -199,11 +199,16 @@ impl Host for Shared {
         facts::breakdown(messages)
     }
 
+    fn figures(&self) -> Figures {
+        let storage = self.state.lock().running.as_ref().map(Running::storage);
+        Figures { storage, threads: facts::threads() }
+    }
+
     fn certificates(&self) -> Vec<CertificateFile> {
         let files: BTreeSet<(bool, PathBuf)> = {
             let state = self.state.lock();
             let amqp = state.running.iter().flat_map(Running::certificate_files).map(|path| (false, path));
-            let http = state.management.open.iter().filter_map(HttpListener::tls);
+            let http = state.http.open.iter().filter_map(HttpListener::tls);
             amqp.chain(http.flat_map(|context| context.certificate_files()).map(|path| (true, path))).collect()
         };
         let file = |(is_http, path): (bool, PathBuf)| {
@@ -229,7 +234,7 @@ impl Shared {
             if let Some(running) = &state.running {
                 running.reload_tls();
             }
-            for listener in &state.management.open {
+            for listener in &state.http.open {
                 listener.reload_tls();
             }
         }

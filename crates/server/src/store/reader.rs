@@ -3,16 +3,19 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use leveret_broker::message::Message;
 use leveret_broker::queue::{Loaded, Position};
 use leveret_broker::store::MemoryPressure;
 use leveret_broker::topology::QueueId;
-use leveret_storage::messages::{self, QueueKey, Reader};
+use leveret_management::LogSpace;
+use leveret_storage::messages::{self, QueueKey, Reader, Space};
 use parking_lot::{Condvar, Mutex};
 
 use super::Shared;
+use crate::figures;
 
 /// Octets that are read for a queue at a time.
 const LOAD_OCTETS: usize = 1024 * 1024;
@@ -27,6 +30,16 @@ pub(super) struct Loads {
     page_out: Reader,
     asked: Mutex<Asked>,
     changed: Condvar,
+    pub(super) counts: ReadCounts,
+}
+
+/// What was read. Whoever reads adds to it, once for each piece.
+#[derive(Debug, Default)]
+pub(super) struct ReadCounts {
+    pub(super) reads: AtomicU64,
+    pub(super) messages: AtomicU64,
+    pub(super) octets: AtomicU64,
+    pub(super) micros: AtomicU64,
 }
 
 /// Which messages of a queue are asked for.
@@ -66,7 +79,16 @@ struct Asked {
 
 impl Loads {
     pub(super) fn new(log: Reader, page_out: Reader) -> Self {
-        Self { log, page_out, asked: Mutex::default(), changed: Condvar::new() }
+        Self { log, page_out, asked: Mutex::default(), changed: Condvar::new(), counts: ReadCounts::default() }
+    }
+
+    /// What the log and the page-out area take on disk.
+    pub(super) fn space(&self) -> (LogSpace, LogSpace) {
+        let space = |reader: &Reader| {
+            let Space { files, used_bytes, live_bytes, live, damaged } = reader.space();
+            LogSpace { files, used_bytes, live_bytes, live, damaged }
+        };
+        (space(&self.log), space(&self.page_out))
     }
 
     pub(super) fn ask(&self, queue: QueueId, wanted: Wanted) {
@@ -127,6 +149,18 @@ impl Loads {
 
     /// Reads from both areas and puts the parts in order.
     fn load(&self, queue: QueueId, wanted: &Wanted, octets: usize) -> io::Result<Load> {
+        let began = Instant::now();
+        let load = self.load_both(queue, wanted, octets)?;
+        let ReadCounts { reads, messages, octets, micros } = &self.counts;
+        let read: usize = load.messages.iter().map(|(_, message)| message.octets().len()).sum();
+        for (count, number) in [(reads, 1), (messages, load.messages.len() as u64), (octets, read as u64)] {
+            count.fetch_add(number, Ordering::Relaxed);
+        }
+        micros.fetch_add(figures::micros(began.elapsed()), Ordering::Relaxed);
+        Ok(load)
+    }
+
+    fn load_both(&self, queue: QueueId, wanted: &Wanted, octets: usize) -> io::Result<Load> {
         let key = QueueKey(queue.0);
         let log = wanted.load(&self.log, key, octets)?;
         let page_out = wanted.load(&self.page_out, key, octets)?;

@@ -173,6 +173,7 @@ impl<'a> Writer<'a> {
             }
         }
         pending.is_idle = false;
+        self.side.counters.given_bytes.add(pending.group.octets() as u64);
         self.position = pending.position;
         pending.position += 1;
         if self.group.is_empty() {
@@ -215,8 +216,16 @@ impl<'a> Writer<'a> {
 
     fn write(&mut self) -> Result<(), Failure> {
         let journaled = self.journal.map_or(JournalPosition(0), Journal::last);
-        match self.log.write(&mut self.group) {
+        let began = Instant::now();
+        let written = self.log.write(&mut self.group);
+        let counters = &self.side.counters;
+        counters.wrote_since(began);
+        counters.written_bytes.set(self.log.total_written());
+        match written {
             Ok(wrote) => {
+                counters.groups.record(wrote.bytes);
+                counters.written.add(wrote.messages as u64);
+                counters.elided.add(wrote.elided as u64);
                 self.group.clear();
                 if wrote.bytes > 0 {
                     self.unsynced_since.get_or_insert_with(Instant::now);
@@ -290,7 +299,10 @@ impl<'a> Writer<'a> {
     /// Syncs. Whatever goes wrong is final: nothing may count as synced that is not.
     fn sync_log(&mut self) -> Result<(), Failure> {
         self.unsynced_since = None;
-        self.log.sync().map_err(|error| match error {
+        let began = Instant::now();
+        let synced = self.log.sync();
+        self.side.counters.synced_since(began);
+        synced.map_err(|error| match error {
             WriteError::Failed(failure) => failure,
             other => Failure { failure: other.to_string() },
         })
@@ -325,6 +337,14 @@ impl<'a> Writer<'a> {
 
     /// Gives space back, unless there is something more urgent.
     fn maintain(&mut self) -> Result<(), Failure> {
+        let maintained = self.maintain_while_idle();
+        // What was copied was written, too.
+        self.side.counters.written_bytes.set(self.log.total_written());
+        self.side.counters.copied.set(self.log.copied());
+        maintained
+    }
+
+    fn maintain_while_idle(&mut self) -> Result<(), Failure> {
         loop {
             match self.log.maintain() {
                 Ok(true) => {}

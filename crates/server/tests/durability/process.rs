@@ -53,6 +53,7 @@ impl Drop for Process {
 pub(crate) fn spawn(folder: &Path) -> Child {
     Command::new(env!("CARGO_BIN_EXE_leveret"))
         .env("LEVERET_MANAGEMENT_LISTEN", "none")
+        .env("LEVERET_PROMETHEUS_LISTEN", "none")
         .args(["--listen", "127.0.0.1:0", "--log-level", "warn", "--data-dir"])
         .arg(folder)
         .stdout(Stdio::piped())

@@ -76,6 +76,20 @@ fn the_management_listener_is_a_plugin() {
 }
 
 #[test]
+fn the_metrics_are_a_plugin() {
+    let folder = folder();
+    let variables = [("LEVERET_PROMETHEUS_LISTEN", "127.0.0.1:0")];
+    let process = Process::start_with(folder.path(), &["--listen", "127.0.0.1:0"], &variables);
+    let address = process.address("http/prometheus").unwrap();
+    TcpStream::connect(address).unwrap();
+    set(&process, &["rabbitmq_sharding"]);
+    assert_eq!(process.address("http/prometheus"), None);
+    assert!(TcpStream::connect(address).is_err());
+    set(&process, &["rabbitmq_prometheus"]);
+    TcpStream::connect(process.address("http/prometheus").unwrap()).unwrap();
+}
+
+#[test]
 fn what_is_unknown_is_refused_by_name() {
     let folder = folder();
     let process = Process::start(folder.path());

@@ -69,6 +69,7 @@ impl Process {
             .arg(&data)
             .args(arguments)
             .env("LEVERET_MANAGEMENT_LISTEN", "none")
+            .env("LEVERET_PROMETHEUS_LISTEN", "none")
             .env("RABBITMQ_PID_FILE", folder.join("pid"))
             .env_remove("RABBITMQ_ENABLED_PLUGINS_FILE")
             .envs(variables.iter().copied())

@@ -40,7 +40,7 @@ class Broker:
         self.file.touch(mode=0o600)
         self.file.write_text(configuration)
         self.secrets, self.kept = set(secrets), set(kept)
-        self.environment = {**os.environ, "LEVERET_MANAGEMENT_LISTEN": "none", **environment}
+        self.environment = {**os.environ, "LEVERET_MANAGEMENT_LISTEN": "none", "LEVERET_PROMETHEUS_LISTEN": "none", **environment}
         command = [LEVERET, "--config", self.file, "--data-dir", self.data, "--log-level", "debug"]
         self.process = subprocess.Popen(
             command, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

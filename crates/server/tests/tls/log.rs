@@ -44,6 +44,7 @@ impl Program {
         fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_leveret"))
             .env("LEVERET_MANAGEMENT_LISTEN", "none")
+            .env("LEVERET_PROMETHEUS_LISTEN", "none")
             .args(["--listen", "127.0.0.1:0", "--tls-listen", "127.0.0.1:0", "--data-dir", "data"])
             .args(["--tls-cert", "broker.crt", "--tls-key", "broker.key"])
             .args(more)
@@ -207,7 +208,17 @@ fn the_password_of_a_key_comes_by_a_variable_or_a_file() {
     fs::write(&password, "secret\n").unwrap();
     for (variable, option) in [(Some("secret"), None), (None, Some(&password)), (Some("wrong"), None)] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
-        command.args(["--listen", "none", "--tls-listen", "127.0.0.1:0", "--management-listen", "none", "--data-dir"]);
+        command.args([
+            "--listen",
+            "none",
+            "--tls-listen",
+            "127.0.0.1:0",
+            "--management-listen",
+            "none",
+            "--prometheus-listen",
+            "none",
+            "--data-dir",
+        ]);
         command.arg(folder.path().join("data")).arg("--tls-cert").arg(&certificate).arg("--tls-key").arg(&shut);
         if let Some(variable) = variable {
             command.env("LEVERET_TLS_KEY_PASSWORD", variable);

@@ -84,6 +84,21 @@ pub struct Stats {
     pub damaged: u64,
 }
 
+/// What the files take, as it is told without the thread that writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Space {
+    /// Files with messages or settlements.
+    pub files: u64,
+    /// Their bytes, up to where they are written.
+    pub used_bytes: u64,
+    /// About how many of these belong to live messages: those of a file are taken to be all of the same size.
+    pub live_bytes: u64,
+    /// Live messages; one in several queues counts in each.
+    pub live: u64,
+    /// Messages that were found damaged, once for each attempt to load.
+    pub damaged: u64,
+}
+
 /// Why something was not done.
 #[derive(Debug)]
 pub(super) enum Trouble {
@@ -201,11 +216,16 @@ impl MessageLog {
             bytes_used: state.files.values().map(|file| file.used).sum(),
             bytes_allocated: state.files.values().map(|file| file.length).chain(spare_bytes).chain(ready_bytes).sum(),
             live: state.files.values().map(|file| file.live).sum(),
-            bytes_written: self.bytes_written + self.active.as_ref().map_or(0, |active| active.written),
-            copied: self.compaction.copied,
+            bytes_written: self.total_written(),
+            copied: self.copied(),
             is_owing: self.is_owing(),
             damaged: self.shared.damaged.load(Ordering::Relaxed),
         }
+    }
+
+    /// Messages copied by compaction since the log was opened.
+    pub const fn copied(&self) -> u64 {
+        self.compaction.copied
     }
 
     /// Ends: makes durable what was written.

@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use super::QueueKey;
 use super::directory::Directory;
 use super::format::{MESSAGE, file_and_index, references};
 use super::scan::{Age, scan};
 use super::state::{Index, Shared, State};
+use super::{QueueKey, Space};
 use crate::disk::DiskFile;
 use crate::record::{self, Decoded};
 
@@ -81,6 +81,20 @@ pub(super) enum Place<'a> {
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    /// What the log takes. Looks at every file, but at none of their contents.
+    pub fn space(&self) -> Space {
+        let state = self.shared.lock();
+        let mut space = Space { damaged: self.shared.damaged.load(Ordering::Relaxed), ..Space::default() };
+        for file in state.files.values() {
+            space.files += 1;
+            space.used_bytes += file.used;
+            space.live += file.live;
+            let live_bytes = u128::from(file.used) * u128::from(file.live) / u128::from(file.references.max(1));
+            space.live_bytes += u64::try_from(live_bytes).unwrap_or(u64::MAX).min(file.used);
+        }
+        space
     }
 
     /// The live messages of a queue from the start of the range on, in order, to its end or until about `max_octets` are

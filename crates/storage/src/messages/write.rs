@@ -145,7 +145,8 @@ impl MessageLog {
         Ok(Wrote { bytes, messages, elided: elided_count, must_sync: messages > 0 })
     }
 
-    pub(super) fn total_written(&self) -> u64 {
+    /// Bytes written since the log was opened, without zeros that prepare space.
+    pub fn total_written(&self) -> u64 {
         self.bytes_written + self.active.as_ref().map_or(0, |active| active.written)
     }
 

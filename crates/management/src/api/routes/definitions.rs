@@ -76,8 +76,12 @@ fn export_vhost(ask: &Ask<'_>) -> Result<Answer, Failure> {
 
 fn export(ask: &Ask<'_>, scope: &Scope) -> Result<Answer, Failure> {
     let facts = ask.host().facts();
-    let origin =
-        Origin { advertised_version: &facts.advertised_version, version: facts.version, node_name: &facts.node_name };
+    let origin = Origin {
+        advertised_version: &facts.advertised_version,
+        version: facts.version,
+        node_name: &facts.node_name,
+        cluster_id: definitions::ClusterId::Told,
+    };
     let mut text = Vec::new();
     let written = definitions::export(ask.node(), scope, origin, &mut text)?;
     written.map_err(|error| Failure::failed(error.to_string()))?;

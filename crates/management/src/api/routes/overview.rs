@@ -253,13 +253,17 @@ fn listeners(ask: &Ask<'_>, node: &str) -> Vec<Value> {
 pub(super) fn contexts(ask: &Ask<'_>, node: Option<&str>) -> Vec<Value> {
     let path = format!("{}/", ask.settings().path_prefix);
     let http = ask.host().listeners().into_iter().filter_map(|Listener { kind, address }| {
-        let is_tls = match kind {
-            ListenerKind::Http => false,
-            ListenerKind::Https => true,
+        let management = ("RabbitMQ Management", path.as_str());
+        let prometheus = ("RabbitMQ Prometheus", "/");
+        let (is_tls, (description, path)) = match kind {
+            ListenerKind::Http => (false, management),
+            ListenerKind::Https => (true, management),
+            ListenerKind::Prometheus => (false, prometheus),
+            ListenerKind::PrometheusTls => (true, prometheus),
             ListenerKind::Amqp | ListenerKind::Amqps => return None,
         };
         let mut row = object(json!({
-            "description": "RabbitMQ Management",
+            "description": description,
             "path": path,
             "ip": address.ip().to_string(),
             "port": address.port().to_string(),

@@ -57,8 +57,12 @@ fn import_definitions(call: &Call<'_>) -> Result<Value, Failure> {
 /// The definitions of all of the broker or of `vhost`, as the text of a file.
 fn export_definitions(call: &Call<'_>) -> Result<Value, Failure> {
     let (node, facts) = (call.node()?, call.host.facts());
-    let origin =
-        Origin { advertised_version: &facts.advertised_version, version: facts.version, node_name: &facts.node_name };
+    let origin = Origin {
+        advertised_version: &facts.advertised_version,
+        version: facts.version,
+        node_name: &facts.node_name,
+        cluster_id: definitions::ClusterId::LeftOut,
+    };
     let mut text = Vec::new();
     let written = definitions::export(&node, &scope(call)?, origin, &mut text)?;
     written.map_err(|error| Failure::software(error.to_string()))?;

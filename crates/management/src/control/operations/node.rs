@@ -52,6 +52,8 @@ impl ListenerKind {
             Self::Amqps => "amqp/ssl",
             Self::Http => "http",
             Self::Https => "https",
+            Self::Prometheus => "http/prometheus",
+            Self::PrometheusTls => "https/prometheus",
         }
     }
 }

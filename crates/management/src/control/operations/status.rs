@@ -80,6 +80,8 @@ pub(super) fn listeners(host: &dyn Host, node: &str) -> Vec<Value> {
             ListenerKind::Amqps => ("amqp/ssl", "AMQP 0-9-1 over TLS"),
             ListenerKind::Http => ("http", "HTTP API"),
             ListenerKind::Https => ("https", "HTTP API over TLS (HTTPS)"),
+            ListenerKind::Prometheus => ("http/prometheus", "Prometheus exporter API over HTTP"),
+            ListenerKind::PrometheusTls => ("https/prometheus", "Prometheus exporter API over TLS (HTTPS)"),
         };
         let interface = if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() };
         json!({ "interface": interface, "node": node, "port": address.port(), "protocol": protocol, "purpose": purpose })

@@ -51,7 +51,14 @@ pub(super) const IGNORED: &[Ignored] = &[
         because: "there is no AMQP 1.0 yet",
         keys: &["amqp1_0.**", "amqp.**", "session_max_per_connection", "link_max_per_session"],
     },
-    Ignored { because: "there are no metrics for Prometheus yet", keys: &["prometheus.**"] },
+    Ignored {
+        because: "the metrics do not have it",
+        keys: &[
+            "prometheus.filter_aggregated_queue_metrics_pattern",
+            "prometheus.(tcp|ssl).(compress|inactivity_timeout|request_timeout|shutdown_timeout|max_keepalive)",
+            "prometheus.ssl.(backlog|honor_ecc_order|reuse_sessions|crl_check|dh|dhfile|log_alert|psk_identity|cert)",
+        ],
+    },
     Ignored { because: "there are no shovels and no federation yet", keys: &["shovel.**", "federation.**"] },
     Ignored {
         because: "there is no such plugin",

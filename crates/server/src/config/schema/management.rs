@@ -272,9 +272,9 @@ pub(super) struct Draft {
 
 /// Where to listen, as far as it is known.
 #[derive(Clone, Copy, Default)]
-struct Endpoint {
-    ip: Option<IpAddr>,
-    port: Option<u16>,
+pub(super) struct Endpoint {
+    pub(super) ip: Option<IpAddr>,
+    pub(super) port: Option<u16>,
 }
 
 impl Endpoint {
@@ -284,7 +284,7 @@ impl Endpoint {
     }
 
     /// All of it, if anything is known.
-    fn address(self, default_port: u16) -> Option<SocketAddr> {
+    pub(super) fn address(self, default_port: u16) -> Option<SocketAddr> {
         let is_known = self.ip.is_some() || self.port.is_some();
         let address = || SocketAddr::new(self.ip.unwrap_or_else(everywhere), self.port.unwrap_or(default_port));
         is_known.then(address)

@@ -223,6 +223,31 @@ const MANAGEMENT: &[Example] = &[
 const MANAGEMENT_CERTIFICATE: &str = "management.ssl.certfile = Cargo.toml";
 const MANAGEMENT_LISTENER: &str = "management.listener.port = 1\nmanagement.ssl.certfile = Cargo.toml";
 
+const PROMETHEUS: &[Example] = &[
+    refuse("prometheus.tcp.listener", "none", "all", "expected nothing but none"),
+    refuse("prometheus.tcp.port", "15693", "65536", "expected a whole number from 0 to 65535"),
+    refuse("prometheus.tcp.ip", "::1", "broker.example", "expected an IP address"),
+    ("prometheus.ssl.port", "1", Some(("-1", "expected a whole number")), PROMETHEUS_CERTIFICATE),
+    ("prometheus.ssl.ip", "::1", Some(("x", "expected an IP address")), PROMETHEUS_CERTIFICATE),
+    refuse("prometheus.ssl.certfile", FILE, NO_FILE, "cannot read"),
+    ("prometheus.ssl.keyfile", "src/lib.rs", CANNOT_READ, PROMETHEUS_CERTIFICATE),
+    ("prometheus.ssl.password", "a", ENCRYPTED, PROMETHEUS_CERTIFICATE),
+    ("prometheus.ssl.cacertfile", FILE, CANNOT_READ, PROMETHEUS_CERTIFICATE),
+    ("prometheus.ssl.verify", "verify_peer", Some(("peer", "expected verify_peer")), PROMETHEUS_CERTIFICATE),
+    ("prometheus.ssl.fail_if_no_peer_cert", "true", Some(("1", "expected true or false")), PROMETHEUS_CERTIFICATE),
+    ("prometheus.ssl.depth", "2", Some(("256", "expected a whole number from 0 to 255")), PROMETHEUS_CERTIFICATE),
+    ("prometheus.ssl.honor_cipher_order", "true", Some(("1", "expected true or false")), PROMETHEUS_CERTIFICATE),
+    refuse("prometheus.ssl.client_renegotiation", "false", "true", "expected nothing but false"),
+    refuse("prometheus.ssl.secure_renegotiate", "true", "false", "expected nothing but true"),
+    ("prometheus.ssl.versions.1", "tlsv1.3", Some(("1.3", "expected tlsv1.2 or tlsv1.3")), PROMETHEUS_CERTIFICATE),
+    ("prometheus.ssl.ciphers.1", "TLS_AES_256_GCM_SHA384", None, PROMETHEUS_CERTIFICATE),
+    refuse("prometheus.tcp.idle_timeout", "1000", "long", "expected milliseconds"),
+    refuse("prometheus.path", "/hares", "''", "expected a name"),
+    refuse("prometheus.return_per_object_metrics", "true", "1", "expected true or false"),
+    refuse("prometheus.authentication.enabled", "true", "1", "expected true or false"),
+];
+const PROMETHEUS_CERTIFICATE: &str = "prometheus.ssl.certfile = Cargo.toml";
+
 const HTTP: &[Example] = &[
     refuse("auth_http.http_method", "post", "put", "expected get or post"),
     refuse(
@@ -346,6 +371,7 @@ fn examples() -> Vec<(String, &'static str, Wrong, String)> {
         ("", EVENTS, ""),
         ("", LOG, ""),
         ("", MANAGEMENT, ""),
+        ("", PROMETHEUS, ""),
         ("", BACKENDS, ""),
         ("", HTTP, "http"),
         ("", LDAP, "ldap"),
@@ -452,7 +478,11 @@ fn what_is_documented_as_the_default_is() {
     const LEFT_OPEN: [&str; 2] = ["auth_oauth2.verify_aud", "auth_oauth2.discovery_endpoint_path"];
     for setting in settings().filter(|setting| !setting.default.is_empty() && !LEFT_OPEN.contains(&setting.key)) {
         let mut text = String::new();
-        for (prefix, certificate) in [("ssl_", CERTIFICATE), ("management.(ssl|", MANAGEMENT_CERTIFICATE)] {
+        for (prefix, certificate) in [
+            ("ssl_", CERTIFICATE),
+            ("management.(ssl|", MANAGEMENT_CERTIFICATE),
+            ("prometheus.ssl.", PROMETHEUS_CERTIFICATE),
+        ] {
             if setting.key.starts_with(prefix) {
                 writeln!(text, "{certificate}").unwrap();
             }

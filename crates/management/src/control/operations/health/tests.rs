@@ -17,7 +17,8 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::pid::Pids;
 use crate::{
-    App, CertificateFile, Facts, Host, HostError, Listener, Logs, MemoryUse, Phase, Plugin, PluginChange, Setting,
+    App, CertificateFile, Facts, Figures, Host, HostError, Listener, Logs, MemoryUse, Phase, Plugin, PluginChange,
+    Setting,
 };
 
 /// A process of which only the broker and the alarms matter.
@@ -209,6 +210,10 @@ impl Host for Bench {
     }
 
     fn memory(&self) -> Vec<MemoryUse> {
+        unreachable!()
+    }
+
+    fn figures(&self) -> Figures {
         unreachable!()
     }
 
