@@ -22,9 +22,10 @@ impl Session {
             }
         }
         for delivery in inbox.deliveries.drain(..) {
-            if let Some(ended) = run.add(delivery.key, delivery.redelivered) {
-                self.count_deliveries(ended);
+            if !run.is_of(delivery.key) {
+                self.count_deliveries(std::mem::replace(&mut run, Run::of(delivery.key)));
             }
+            run.add(delivery.redelivered);
             self.deliver_one(delivery, frame_max, &mut now, out);
         }
         self.count_deliveries(run);

@@ -16,13 +16,21 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Counts one on. Gives back the run before it, if it comes from another source.
+    /// The first from a source is about to be counted.
+    pub(super) fn of(source: u32) -> Self {
+        Self { source, ..Self::default() }
+    }
+
     #[inline]
-    pub(super) fn add(&mut self, source: u32, redelivered: bool) -> Option<Self> {
-        let ended = (self.source != source).then(|| std::mem::replace(self, Self { source, ..Self::default() }));
+    pub(super) const fn is_of(&self, source: u32) -> bool {
+        self.source == source
+    }
+
+    /// Counts one on.
+    #[inline]
+    pub(super) fn add(&mut self, redelivered: bool) {
         self.count += 1;
         self.redelivered += u64::from(redelivered);
-        ended
     }
 }
 
