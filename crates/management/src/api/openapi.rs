@@ -1,5 +1,6 @@
 //! The `OpenAPI` document, made of the table of routes.
 
+use hyper::Method;
 use serde_json::{Map, Value, json};
 
 use super::access::Access;
@@ -150,7 +151,11 @@ fn answers(operation: &Operation) -> Value {
     if operation.gives == Gives::One("Health") {
         add("503", "Something is not well", Some(of("Health")));
     }
-    let is_open = matches!(operation.access, Access::Anybody | Access::Reader);
+    // Whoever logs in may fail to.
+    let is_open = matches!(operation.access, Access::Anybody | Access::Reader) && operation.method == Method::GET;
+    if operation.takes != Takes::Any && operation.method != Method::GET {
+        add("415", "The body is said to be of another type", None);
+    }
     for (status, name, applies) in [
         ("400", "Refused", true),
         ("401", "NotAuthorized", !is_open),
