@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 /// The sessions take under ten seconds; the rest is for a busy machine.
 const SESSION_TIMEOUT: Duration = Duration::from_mins(2);
-const INSTALL_TIMEOUT: Duration = Duration::from_mins(5);
+/// Some of it is built, on a machine that may be slow.
+const INSTALL_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The oldest Node.js that the pinned amqplib runs on.
 const NODE_MAJOR_MIN: u32 = 18;
@@ -91,7 +92,11 @@ fn node_modules(bin: Option<&Path>) -> Result<PathBuf, String> {
 ///
 /// Tests run as threads and as processes at the same time, so a lock on a file orders them. The note of what was
 /// installed is written last: an installation that was cut short starts over.
-fn install_once(folder: &Path, sources: &[&Path], install: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+pub(crate) fn install_once(
+    folder: &Path,
+    sources: &[&Path],
+    install: impl FnOnce() -> Result<(), String>,
+) -> Result<(), String> {
     let mut wanted = String::new();
     for source in sources {
         wanted += &fs::read_to_string(source).map_err(at(source))?;
@@ -137,7 +142,7 @@ fn program(bin: Option<&Path>, name: &str) -> Result<Command, String> {
     Ok(command)
 }
 
-fn must_succeed(command: Command) -> Result<(), String> {
+pub(crate) fn must_succeed(command: Command) -> Result<(), String> {
     let shown = format!("{command:?}");
     let run = run(command, INSTALL_TIMEOUT)?;
     if run.ended_well { Ok(()) } else { Err(format!("{shown}:\n{}\n{}", run.output, run.ending)) }
@@ -200,6 +205,6 @@ pub(crate) fn clients() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/clients")
 }
 
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("test-clients")
 }
