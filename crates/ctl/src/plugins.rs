@@ -25,7 +25,7 @@ pub enum Unlisted {
 }
 
 /// All of them, in the order of their names.
-pub const BUILT_IN: [BuiltIn; 16] = [
+pub const BUILT_IN: [BuiltIn; 17] = [
     BuiltIn::alone("rabbitmq_auth_backend_cache", "Remembers what another authentication back end says"),
     BuiltIn::alone("rabbitmq_auth_backend_http", "Asks a service over HTTP who may log in and what one may do"),
     BuiltIn::alone("rabbitmq_auth_backend_ldap", "Asks LDAP servers who may log in and what one may do"),
@@ -51,6 +51,7 @@ pub const BUILT_IN: [BuiltIn; 16] = [
     BuiltIn::alone("rabbitmq_random_exchange", "Exchanges of the type x-random"),
     BuiltIn::alone("rabbitmq_recent_history_exchange", "Exchanges of the type x-recent-history"),
     BuiltIn::alone("rabbitmq_sharding", "Exchanges of the type x-modulus-hash"),
+    BuiltIn::asked_for("rabbitmq_tracing", "Writes messages that come and go to files, over the HTTP API"),
     BuiltIn::alone("rabbitmq_web_dispatch", "HTTP, for what is spoken over it"),
 ];
 

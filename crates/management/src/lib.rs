@@ -16,6 +16,7 @@ mod limits;
 mod park;
 pub mod pid;
 pub mod prometheus;
+mod traces;
 pub mod views;
 mod write;
 

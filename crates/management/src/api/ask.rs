@@ -23,6 +23,7 @@ use super::router::Parts;
 use super::{Access, Answer, ApiSettings, Failure, Operation, media};
 use crate::asking::ask;
 use crate::history::{Ages, History, Subject};
+use crate::traces::Traces;
 use crate::views::{Columns, Form, Row, View};
 use crate::{App, Host, write};
 
@@ -46,6 +47,7 @@ pub(super) struct Ask<'a> {
     /// Wiped when it is done with: there may be passwords in it.
     pub(super) body: Zeroizing<Vec<u8>>,
     pub(super) history: &'a History,
+    pub(super) traces: &'a Traces,
     /// How far back the client wants to look.
     pub(super) ages: Ages,
     pub(super) reply: RefCell<Reply>,
@@ -134,6 +136,11 @@ impl Ask<'_> {
     /// Adds the rates of all numbers in a row that has a past, and samples if the client wants to look back.
     pub(super) fn add_details(&self, subject: &Subject, row: &mut Row) {
         self.history.add_details(subject, &self.ages, row);
+    }
+
+    /// The traces of messages.
+    pub(super) const fn traces(&self) -> &Traces {
+        self.traces
     }
 
     /// The past.

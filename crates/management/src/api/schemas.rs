@@ -51,6 +51,8 @@ const fn schema(name: &'static str, about: &'static str, fields: &'static [(&'st
 
 /// All kinds.
 pub(super) const SCHEMAS: &[Schema] = &[
+    schema("Trace", "A trace of messages.", &[("vhost", Text), ("name", Text), ("format", Text), ("pattern", Text)]),
+    schema("TraceFile", "A file that a trace was written to.", &[("name", Text), ("size", Whole)]),
     schema(
         "Overview",
         "What there is on the node, in numbers. Users who may not see everything see their part.",

@@ -28,6 +28,7 @@ use super::router::{Parts, Router, is_encoded};
 use super::{Access, Answer, ApiSettings, Ask, Failure, Operation};
 use crate::control::Lines;
 use crate::history::{self, Ages, History};
+use crate::traces::Traces;
 use crate::{App, Host};
 
 /// Requests at work at the same time; others wait.
@@ -55,6 +56,7 @@ pub struct Api {
     router: Router,
     permits: Arc<Semaphore>,
     history: Arc<History>,
+    traces: Arc<Traces>,
     large: Semaphore,
 }
 
@@ -66,7 +68,15 @@ impl Api {
     pub fn new(host: Arc<dyn Host>, settings: ApiSettings, runtime: &Handle) -> Self {
         let history = history::start(Arc::clone(&host), runtime);
         let (permits, large) = (Arc::new(Semaphore::new(AT_ONCE)), Semaphore::new(LARGE_AT_ONCE));
-        Self { host, settings: Arc::new(settings), router: Router::new(), permits, large, history }
+        Self {
+            host,
+            settings: Arc::new(settings),
+            router: Router::new(),
+            permits,
+            large,
+            history,
+            traces: Arc::default(),
+        }
     }
 
     /// What it was told.
@@ -213,7 +223,7 @@ impl Api {
         let (reply, answered, pieces) = Reply::new(takes_gzip(&headers));
         let query = Query::read(head.uri.query());
         let ages = Ages::read(|name| query.get(name)).map_err(|error| Failure::bad_request(error.to_string()))?;
-        let history = Arc::clone(&self.history);
+        let (history, traces) = (Arc::clone(&self.history), Arc::clone(&self.traces));
         let (host, settings) = (Arc::clone(&self.host), Arc::clone(&self.settings));
         tokio::task::spawn_blocking(move || {
             let Asked { app, user, parts, peer, body } = asked;
@@ -230,6 +240,7 @@ impl Api {
                 query,
                 body,
                 history: &history,
+                traces: &traces,
                 ages,
                 reply,
             };

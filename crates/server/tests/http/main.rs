@@ -19,6 +19,7 @@ mod interpreters;
 mod process;
 mod request;
 mod tls;
+mod traces;
 
 use std::fs;
 use std::net::SocketAddr;

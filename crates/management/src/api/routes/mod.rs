@@ -21,6 +21,7 @@ mod policies;
 mod queues;
 mod replicas;
 mod statistics;
+mod traces;
 mod users;
 mod vhosts;
 
@@ -46,6 +47,7 @@ pub(super) const GROUPS: &[&Group] = &[
     &health::GROUP,
     &flags::GROUP,
     &statistics::GROUP,
+    &traces::GROUP,
     &connections::GROUP,
     &channels::GROUP,
     &pages::GROUP,
