@@ -60,10 +60,8 @@ pub(super) const IGNORED: &[Ignored] = &[
         ],
     },
     Ignored { because: "there are no shovels and no federation yet", keys: &["shovel.**", "federation.**"] },
-    Ignored {
-        because: "there is no such plugin",
-        keys: &["trust_store.**", "tracing.**", "http_dispatch.**", "web_dispatch.**"],
-    },
+    Ignored { because: "files of traces are in the folder traces of the data folder", keys: &["tracing.**"] },
+    Ignored { because: "there is no such plugin", keys: &["trust_store.**", "http_dispatch.**", "web_dispatch.**"] },
     Ignored {
         because: "there is no log but to files, the console and an exchange",
         keys: &[
