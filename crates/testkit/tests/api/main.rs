@@ -47,10 +47,10 @@ macro_rules! groups {
 groups! {
     asking: Yes,
     bindings: Yes,
-    connections: No,
+    connections: Yes,
     counts: Yes,
     definitions: Yes,
-    exchanges: No,
+    exchanges: Yes,
     health: Yes,
     messages: Yes,
     node: No,
@@ -61,7 +61,7 @@ groups! {
     queues: No,
     tracing: No,
     users: Yes,
-    vhosts: No,
+    vhosts: Yes,
     visibility: No,
 }
 
