@@ -62,7 +62,7 @@ groups! {
     tracing: No,
     users: Yes,
     vhosts: Yes,
-    visibility: No,
+    visibility: Yes,
 }
 
 #[test]
