@@ -33,8 +33,10 @@ pub mod topology;
 pub mod value;
 #[cfg(test)]
 mod wakes;
+mod weight;
 
 pub use error::Error;
+pub use weight::Weight;
 
 /// A name of the broker's world: vhost, exchange, queue, user, consumer tag. Shared, so that a copy is a pointer.
 pub type Name = std::sync::Arc<str>;

@@ -82,8 +82,15 @@ impl Message {
     /// Octets of the body.
     #[inline]
     pub fn body_size(&self) -> usize {
-        let front = HEAD + self.exchange_len() + self.key_len() + self.properties_len() + self.tail_len();
-        self.0.len().saturating_sub(front)
+        // It is asked of every message that waits, so the head is read at once.
+        let head = self.0.first_chunk::<HEAD>().map_or(0, |head| u64::from_le_bytes(*head));
+        let [exchange, key, flags, ..] = head.to_le_bytes();
+        let properties = (head >> u32::BITS) as u32 as usize;
+        let mut behind = self.0.len().saturating_sub(HEAD + usize::from(exchange) + usize::from(key) + properties);
+        if flags & (TIMED | DUE_LATER | HAS_HIDDEN_KEYS) != 0 {
+            behind = behind.saturating_sub(self.tail_len());
+        }
+        behind
     }
 
     /// Its priority, if its publisher gave it one.

@@ -322,7 +322,7 @@ impl Node {
 
     /// The time.
     pub fn now(&self) -> Timestamp {
-        self.context.clock.now()
+        self.context.now()
     }
 
     /// What reads and writes properties.

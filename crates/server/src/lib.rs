@@ -27,6 +27,7 @@ mod seen;
 mod store;
 mod terms;
 mod tls;
+mod weighing;
 mod worker;
 
 pub use config::definitions::{DefinitionsHash, DefinitionsSettings};

@@ -30,6 +30,7 @@ use crate::seen::{self, SeenWriter};
 use crate::store::{self, Opened, Store};
 use crate::terms::{Current, Terms};
 use crate::tls::Context;
+use crate::weighing::Weighing;
 use crate::worker::Worker;
 use crate::{descriptors, listener};
 
@@ -55,6 +56,7 @@ pub struct Running {
     store: Arc<Store>,
     clock: Arc<SystemClock>,
     seen: Arc<SeenWriter>,
+    weighing: Option<Weighing>,
     _data_dir: Option<DataDir>,
 }
 
@@ -128,6 +130,7 @@ pub(crate) fn begin(config: &Config, data_dir: Option<DataDir>, off: &[Part]) ->
         plain.chain(tls_addresses.iter().map(|address| (*address, Arc::clone(&tls_entrance)))).collect();
     let bound = plain_listeners.into_iter().chain(tls_listeners);
     let listeners = bound.zip(entrances.iter().map(|(_, entrance)| Arc::clone(entrance))).collect();
+    let weighing = Weighing::start(&node).map_err(threads)?;
     let acceptor = Acceptor::start(listeners, Arc::clone(&workers), tls.clone()).map_err(threads)?;
     for address in &addresses {
         tracing::info!("started TCP listener on {address}");
@@ -150,6 +153,7 @@ pub(crate) fn begin(config: &Config, data_dir: Option<DataDir>, off: &[Part]) ->
         store,
         clock,
         seen,
+        weighing: Some(weighing),
         _data_dir: data_dir,
     })
 }
@@ -308,6 +312,7 @@ impl Drop for Running {
                 worker.join();
             }
         }
+        self.weighing = None;
         let deadline = Instant::now() + STOP_TIMEOUT;
         // Neither of the two may go unasked.
         while (self.node.finish_moves() | self.node.settle_delays()) && Instant::now() < deadline {

@@ -6,12 +6,12 @@ use super::{Node, Published, Routed};
 use crate::mailbox::Mailbox;
 use crate::message::Message;
 use crate::properties::Composed;
-use crate::queue::{Fanout, Position, QueueCell, QueueKind, ReturnCause, Returned, Taken, push_position};
+use crate::queue::{Fanout, Position, QueueCell, QueueKind, ReturnCause, Returned, Settled, Taken, push_position};
 use crate::stats::ConnectionCounters;
 use crate::store::StorePosition;
 use crate::tap::{Passing, Way};
 use crate::topology::{ConnectionId, Routes, RoutingInput};
-use crate::{Error, Name};
+use crate::{Error, Name, Weight};
 
 /// What the tokens of direct replies begin with.
 const REPLY_PREFIX: &str = "amq.rabbitmq.reply-to.";
@@ -171,11 +171,13 @@ impl Held {
                 // A queue gives them out by priority, not in the order of their places.
                 messages.sort_unstable_by_key(|(position, _)| *position);
                 let mut positions = Vec::new();
-                for (position, _) in &messages {
+                let mut weight = Weight::default();
+                for (position, message) in &messages {
                     push_position(&mut positions, *position);
+                    weight += Weight::of(message);
                 }
-                let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
-                self.cell.settle(None, count, &positions)
+                let acknowledged = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+                self.cell.settle_all(None, Settled { acknowledged, rejected: 0, weight }, &positions)
             }
             Settlement::Requeue => {
                 self.cell.requeue(None, &mut messages);

@@ -1,6 +1,7 @@
 //! What the node counted since its start.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Node;
 use crate::stats::{Churn, ConnectionCounters, Counters, DeathCounts};
@@ -57,6 +58,20 @@ impl Node {
         let QueueChurn { declared, created, deleted } = self.state.read().churn;
         let churn = self.connections.lock().churn();
         Churn { queues_declared: declared, queues_created: created, queues_deleted: deleted, ..churn }
+    }
+
+    /// Counts the octets of messages that were on disk when the node was started, a piece at a time; `go_on` is asked between them.
+    /// Waits for the disk, and is over before all is counted where that fails.
+    pub fn count_stored(&self, mut go_on: impl FnMut() -> bool) {
+        let cells: Vec<_> = self.state.read().cells.values().map(Arc::clone).collect();
+        for cell in cells {
+            // A queue that is gone needs no counting.
+            while cell.count_stored() == Ok(true) {
+                if !go_on() {
+                    return;
+                }
+            }
+        }
     }
 
     /// How many messages died of what, and what became of them.

@@ -10,11 +10,15 @@
 //! Messages are handed out from the front only, so what comes back is older than everything that was never handed out. As long as
 //! memory suffices, `head` and `cold` are empty. Where somebody took a message out of turn, `holes` remain in `cold` and `ready`.
 
+mod parts;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use super::{Position, push_position};
+use crate::Weight;
 use crate::message::{Draft, Message};
+use parts::Parts;
 
 /// Messages that `ready` keeps room for when it is empty.
 const READY_KEPT: usize = 1024;
@@ -74,10 +78,19 @@ pub(super) struct Backlog {
     bytes: usize,
     /// Messages before this position were handed out before the node was started.
     redelivered_before: u64,
-    /// Octets of the bodies of all messages that wait, if somebody asked for it.
-    body_bytes: Option<u64>,
-    /// Of messages on disk before this position the octets are not counted yet.
-    uncounted_before: u64,
+    /// What `returned` and `head` weigh,
+    weight: Weight,
+    /// `cold`, but for what is not counted yet,
+    cold_weight: Parts,
+    /// and `ready`. What was taken from the front of its first stretch is not taken off unless somebody depends on the octets of
+    /// bodies, so that taking costs nothing; the rest of the stretch is weighed when somebody looks.
+    ready_weight: Parts,
+    /// Messages on disk at these positions were there when the node was started, and are not counted before they are read.
+    uncounted: Range<u64>,
+    /// How many they are. All of them are persistent.
+    uncounted_count: usize,
+    /// Whether somebody depends on the octets of bodies, so that none may be uncounted or estimated.
+    wants_octets: bool,
     /// Positions in `cold` and `ready` whose messages are gone. The front of `ready` is none.
     holes: BTreeSet<u64>,
     /// How many of them are in `ready`.
@@ -101,7 +114,14 @@ impl Backlog {
         // Messages that did not survive may have been handed out behind those that did; their positions must not come again,
         // or what gets them would seem to have been handed out.
         let front = next.max(delivered_before);
-        Self { cold, front, redelivered_before: delivered_before, ..Self::default() }
+        Self {
+            cold,
+            front,
+            redelivered_before: delivered_before,
+            uncounted: first..next,
+            uncounted_count: messages,
+            ..Self::default()
+        }
     }
 
     /// Messages that wait.
@@ -114,14 +134,30 @@ impl Backlog {
         self.bytes
     }
 
-    /// Octets of the bodies of the messages that wait, if they are counted.
-    pub(super) fn body_bytes(&self) -> u64 {
-        self.body_bytes.unwrap_or_default()
+    /// What the messages that wait weigh, but for those that are [not counted](Self::uncounted) yet.
+    pub(super) fn weight(&self) -> Weight {
+        let mut weight = self.weight;
+        weight += self.cold_weight.total();
+        weight += self.ready_weight.total();
+        if !self.wants_octets
+            && let Some((positions, stretch)) = self.ready_weight.first()
+            && positions.start < self.front
+        {
+            weight.take(stretch);
+            weight += self.weigh(positions.end);
+        }
+        weight
     }
 
-    /// The same; none if they are not counted, or not all of them yet.
-    pub(super) fn counted_body_bytes(&self) -> Option<u64> {
-        if self.has_uncounted() { None } else { self.body_bytes }
+    /// What the messages of `ready` weigh before a position.
+    fn weigh(&self, before: u64) -> Weight {
+        let messages = self.ready_from(self.front).take_while(|(position, _)| *position < before);
+        Weight::of_all(messages.map(|(_, message)| message))
+    }
+
+    /// The part of it that is on disk only.
+    pub(super) const fn weight_on_disk(&self) -> Weight {
+        self.cold_weight.total()
     }
 
     /// Messages that are on disk only.
@@ -129,27 +165,65 @@ impl Backlog {
         self.cold.count
     }
 
-    /// Begins to count the octets of bodies, or ends it.
-    pub(super) fn count_bodies(&mut self, is_counting: bool) {
-        if is_counting == self.body_bytes.is_some() {
-            return;
+    /// Says whether somebody depends on the octets of bodies.
+    pub(super) fn want_octets(&mut self, is_wanted: bool) {
+        if is_wanted
+            && !self.wants_octets
+            && let Some((positions, _)) = self.ready_weight.first()
+        {
+            let weight = self.weigh(positions.end);
+            self.ready_weight.weigh_first(self.front, weight);
         }
-        let in_memory = self.returned.values().chain(self.head.iter().map(|(_, message)| message)).chain(&self.ready);
-        self.body_bytes = is_counting.then(|| in_memory.map(|message| message.body_size() as u64).sum());
-        // Only memory tells how large the others are, so they have to be read back.
-        self.uncounted_before = if self.cold.count > 0 { self.cold.until } else { 0 };
+        self.wants_octets = is_wanted;
+    }
+
+    /// How many messages on disk are not counted yet. All of them are persistent.
+    pub(super) const fn uncounted_count(&self) -> usize {
+        self.uncounted_count
+    }
+
+    /// Where they stand.
+    pub(super) fn uncounted(&self) -> Option<Range<u64>> {
+        (self.uncounted_count > 0).then(|| self.uncounted.start.max(self.cold.from)..self.uncounted.end)
     }
 
     /// Whether messages on disk have to be read back to count their octets.
-    pub(super) fn has_uncounted(&self) -> bool {
-        self.body_bytes.is_some() && self.cold.count > 0 && self.cold.from < self.uncounted_before
+    pub(super) const fn is_missing_octets(&self) -> bool {
+        self.wants_octets && self.uncounted_count > 0
     }
 
-    /// Begins anew with the octets of bodies once nothing waits: how large those were that the disk damaged is not known.
-    fn settle_count(&mut self) {
-        if self.body_bytes.is_some_and(|bytes| bytes > 0) && self.len() == 0 {
-            self.body_bytes = Some(0);
+    /// Counts messages that were read for that, and stay on disk.
+    pub(super) fn count(&mut self, read: &Loaded) {
+        let Some(uncounted) = self.uncounted() else { return };
+        let counted = uncounted.start..read.up_to.min(uncounted.end);
+        if read.from > uncounted.start || counted.is_empty() {
+            return;
         }
+        let (mut weight, mut count) = (Weight::default(), 0);
+        for (Position(position), message) in &read.messages {
+            if counted.contains(position) && self.is_cold(*position) {
+                weight += Weight::of(message);
+                count += 1;
+            }
+        }
+        self.uncounted.start = counted.end;
+        self.uncounted_count = self.uncounted_count.saturating_sub(count + read.lost);
+        if self.uncounted.is_empty() {
+            self.uncounted_count = 0;
+        }
+        self.cold_weight.add(counted, weight);
+    }
+
+    /// Takes note that messages that were not counted are not on disk any more.
+    fn forget_uncounted(&mut self, count: usize) {
+        self.uncounted_count = self.uncounted_count.saturating_sub(count);
+        if self.cold.count == 0 || self.cold.from >= self.uncounted.end {
+            self.uncounted_count = 0;
+        }
+    }
+
+    fn is_uncounted(&self, position: u64) -> bool {
+        self.uncounted_count > 0 && self.uncounted.contains(&position)
     }
 
     /// The message that comes next, unless it is on disk only.
@@ -200,22 +274,25 @@ impl Backlog {
         position
     }
 
-    /// Appends a message.
+    /// Appends a message, to be weighed by [`Backlog::weigh_from`].
     #[inline]
     pub(super) fn push(&mut self, message: Message) {
         self.bytes += message.size();
-        if let Some(bytes) = &mut self.body_bytes {
-            *bytes += message.body_size() as u64;
-        }
         self.ready.push_back(message);
+    }
+
+    /// Takes note of what the messages weigh that were appended from a position on.
+    pub(super) fn weigh_from(&mut self, first: u64, weight: Weight) {
+        let end = self.next_position();
+        if first < end {
+            self.ready_weight.add(first..end, weight);
+        }
     }
 
     /// Puts a message back that had been handed out.
     pub(super) fn put_back(&mut self, position: Position, message: Message) {
         self.bytes += message.size();
-        if let Some(bytes) = &mut self.body_bytes {
-            *bytes += message.body_size() as u64;
-        }
+        self.weight += Weight::of(&message);
         self.returned.insert(position.0, message);
     }
 
@@ -232,20 +309,22 @@ impl Backlog {
         } else {
             let message = self.ready.pop_front()?;
             let position = Position(self.front);
+            if self.wants_octets {
+                self.ready_weight.take(position.0, Weight::of(&message));
+            }
             self.front += 1;
             if self.ready_holes > 0 {
                 self.trim();
             }
+            self.ready_weight.end_before(self.front);
             if self.ready.is_empty() && self.ready.capacity() > READY_KEPT {
                 self.ready.shrink_to(READY_KEPT);
             }
-            (position, message, false)
+            self.bytes = self.bytes.saturating_sub(message.size());
+            return Some((position, message, false));
         };
         self.bytes = self.bytes.saturating_sub(taken.1.size());
-        if let Some(bytes) = &mut self.body_bytes {
-            *bytes = bytes.saturating_sub(taken.1.body_size() as u64);
-            self.settle_count();
-        }
+        self.weight.take(Weight::of(&taken.1));
         Some(taken)
     }
 
@@ -262,8 +341,8 @@ impl Backlog {
         if never_handed_out < next {
             dropped.push(never_handed_out..next);
         }
-        let (redelivered_before, body_bytes) = (self.redelivered_before, self.body_bytes.map(|_| 0));
-        *self = Self { front: next, redelivered_before, body_bytes, ..Self::default() };
+        let Self { redelivered_before, wants_octets, .. } = *self;
+        *self = Self { front: next, redelivered_before, wants_octets, ..Self::default() };
         dropped
     }
 
@@ -294,17 +373,24 @@ impl Backlog {
         if self.cold.from >= until {
             self.cold.count = 0;
         }
+        let mut found = loaded.lost;
         for (Position(position), message) in loaded.messages.into_iter().filter(|(Position(at), _)| *at >= from) {
             self.bytes += message.size();
             self.head_bytes += message.size();
-            if let Some(bytes) = &mut self.body_bytes
-                && position < self.uncounted_before
-            {
-                *bytes += message.body_size() as u64;
+            let weight = Weight::of(&message);
+            self.weight += weight;
+            if self.is_uncounted(position) {
+                found += 1;
+            } else {
+                self.cold_weight.take(position, weight);
             }
             self.head.push_back((position, message));
         }
-        self.settle_count();
+        self.forget_uncounted(found);
+        self.cold_weight.end_before(self.cold.from);
+        if self.cold.count == 0 {
+            self.cold_weight.clear();
+        }
     }
 
     /// Drops up to so many of the messages that come next and are on disk only, if it is known which they are; says at which
@@ -318,16 +404,18 @@ impl Backlog {
         if count <= max {
             let until = std::mem::take(&mut self.cold).until;
             self.holes = self.holes.split_off(&self.front);
-            if self.body_bytes.take().is_some() {
-                self.count_bodies(true);
-            }
+            self.cold_weight.clear();
+            self.uncounted_count = 0;
             return Some(from..until);
         }
-        if !self.cold.is_dense() || self.body_bytes.is_some() {
+        if !self.cold.is_dense() || self.wants_octets {
             return None;
         }
         self.cold.from += max;
         self.cold.count = self.cold.count.saturating_sub(usize::try_from(max).unwrap_or(usize::MAX));
+        let uncounted = self.uncounted.end.min(self.cold.from).saturating_sub(self.uncounted.start.max(from));
+        self.forget_uncounted(usize::try_from(uncounted).unwrap_or(usize::MAX));
+        self.cold_weight.drop_before(self.cold.from);
         Some(from..self.cold.from)
     }
 
@@ -343,6 +431,9 @@ impl Backlog {
                 if self.holes.remove(&self.front) {
                     self.ready_holes -= 1;
                 } else {
+                    let weight = Weight::of(&message);
+                    self.weight += weight;
+                    self.ready_weight.take(self.front, weight);
                     self.head_bytes += message.size();
                     self.head.push_back((self.front, message));
                 }
@@ -350,17 +441,23 @@ impl Backlog {
                 count -= 1;
             }
         }
+        self.ready_weight.end_before(self.front);
         if count == 0 {
             return 0;
         }
         if self.cold.count == 0 {
             self.cold.from = self.front;
         }
+        let mut gone = Weight::default();
         for (position, message) in (self.front..).zip(self.ready.drain(..count)) {
             if self.ready_holes == 0 || !self.holes.contains(&position) {
                 self.bytes = self.bytes.saturating_sub(message.size());
+                let weight = Weight::of(&message);
+                self.ready_weight.take(position, weight);
+                gone += weight;
             }
         }
+        self.cold_weight.add(self.front..self.front + count as u64, gone);
         let holes =
             if self.ready_holes == 0 { 0 } else { self.holes.range(self.front..self.front + count as u64).count() };
         self.ready_holes -= holes;
@@ -368,6 +465,7 @@ impl Backlog {
         self.cold.until = self.front;
         self.cold.count += count - holes;
         self.trim();
+        self.ready_weight.end_before(self.front);
         if self.ready.capacity() > READY_KEPT && self.ready.capacity() / 4 > self.ready.len() {
             self.ready.shrink_to(READY_KEPT.max(self.ready.len() * 2));
         }
@@ -412,9 +510,11 @@ impl Backlog {
         let mut redelivered = position < self.redelivered_before;
         let taken = if let Some(message) = self.returned.remove(&position) {
             redelivered = true;
+            self.weight.take(Weight::of(&message));
             message
         } else if let Ok(index) = self.head.binary_search_by_key(&position, |(position, _)| *position) {
             let (_, message) = self.head.remove(index)?;
+            self.weight.take(Weight::of(&message));
             self.head_bytes = self.head_bytes.saturating_sub(message.size());
             message
         } else {
@@ -425,13 +525,12 @@ impl Backlog {
             }
             self.ready_holes += 1;
             let message = std::mem::replace(place, Draft::new(Vec::new(), "", "").message());
+            self.ready_weight.take(position, Weight::of(&message));
             self.trim();
+            self.ready_weight.end_before(self.front);
             message
         };
         self.bytes = self.bytes.saturating_sub(taken.size());
-        if let Some(bytes) = &mut self.body_bytes {
-            *bytes = bytes.saturating_sub(taken.body_size() as u64);
-        }
         Some((taken, redelivered))
     }
 
@@ -440,10 +539,10 @@ impl Backlog {
         if self.cold.count > 0 && (self.cold.from..self.cold.until).contains(&position) {
             // It is still on disk.
             self.cold.count += usize::from(self.holes.remove(&position));
-            if let Some(bytes) = &mut self.body_bytes
-                && position >= self.uncounted_before
-            {
-                *bytes += message.body_size() as u64;
+            if self.uncounted.contains(&position) {
+                self.uncounted_count += 1;
+            } else {
+                self.cold_weight.put_back(position, Weight::of(&message));
             }
             return;
         }
@@ -452,15 +551,15 @@ impl Backlog {
             return;
         }
         self.bytes += message.size();
-        if let Some(bytes) = &mut self.body_bytes {
-            *bytes += message.body_size() as u64;
-        }
+        let weight = Weight::of(&message);
         let index = position.checked_sub(self.front).and_then(|index| usize::try_from(index).ok());
         if let Some(place) = index.and_then(|index| self.ready.get_mut(index)) {
             *place = message;
+            self.ready_weight.put_back(position, weight);
             self.ready_holes -= usize::from(self.holes.remove(&position));
         } else {
             // What was before it may be gone, but what is behind it is not.
+            self.weight += weight;
             self.head_bytes += message.size();
             let index = self.head.partition_point(|(other, _)| *other < position);
             self.head.insert(index, (position, message));
@@ -474,10 +573,10 @@ impl Backlog {
         }
         self.holes.insert(position);
         self.cold.count -= 1;
-        if let Some(bytes) = &mut self.body_bytes
-            && position >= self.uncounted_before
-        {
-            *bytes = bytes.saturating_sub(message.body_size() as u64);
+        if self.is_uncounted(position) {
+            self.forget_uncounted(1);
+        } else {
+            self.cold_weight.take(position, Weight::of(message));
         }
         if self.cold.count == 0 {
             self.holes = self.holes.split_off(&self.front);

@@ -3,6 +3,7 @@
 //! Publishers' and consumers' tasks call it directly with batches. Nothing inside waits, does I/O or takes a lock other
 //! than the store's or a mailbox's. Wakers are called after the lock is released.
 
+mod capacity;
 mod commands;
 mod enqueue;
 mod operations;
@@ -11,15 +12,17 @@ mod time;
 
 pub use enqueue::{Enqueued, Pace};
 pub use operations::Browsed;
-pub use report::QueueReport;
+pub use report::{Octets, QueueReport};
 pub use time::Lease;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
+
+use capacity::Capacity;
 
 use super::consumer_rules::ConsumerRules;
 use super::consumers::ConsumerInfo;
@@ -39,7 +42,7 @@ use crate::properties::{NoProperties, Properties};
 use crate::stats::{DeathCounters, DeathStrategy, Deaths};
 use crate::store::{MessageStore, StorePosition};
 use crate::topology::QueueId;
-use crate::{Error, Name};
+use crate::{Error, Name, Weight};
 
 /// What a queue was declared as, as far as its cell needs it.
 #[derive(Debug, Clone)]
@@ -63,12 +66,27 @@ pub struct QueueContext {
     pub(crate) properties: Arc<dyn Properties>,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) deaths: DeathCounters,
+    /// The time when somebody last wanted to know it, in milliseconds.
+    last_time: AtomicU64,
 }
 
 impl QueueContext {
     /// Queues that go by this clock, and whose messages have such properties.
     pub fn new(clock: Arc<dyn Clock>, properties: Arc<dyn Properties>) -> Self {
-        Self { clock, properties, dead_letters: DeadLetters::default(), deaths: DeathCounters::default() }
+        let last_time = AtomicU64::new(clock.now().0);
+        Self { clock, properties, dead_letters: DeadLetters::default(), deaths: DeathCounters::default(), last_time }
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        self.last_time.store(now.0, Ordering::Relaxed);
+        now
+    }
+
+    /// The time when somebody last wanted to know it, which costs next to nothing: who gives queues something to do does.
+    fn last_time(&self) -> Timestamp {
+        Timestamp(self.last_time.load(Ordering::Relaxed))
     }
 }
 
@@ -109,6 +127,8 @@ pub struct Settled {
     pub acknowledged: u32,
     /// and those that it did not want, as nobody else does.
     pub rejected: u32,
+    /// What all of them weigh. A quorum queue knows it by itself.
+    pub weight: Weight,
 }
 
 impl Settled {
@@ -150,6 +170,9 @@ struct State {
     /// No pause is asked for before this many deliveries.
     no_pause_before: u64,
     counts: Counts,
+    capacity: Capacity,
+    /// About when something last happened here.
+    touched: Timestamp,
     closed: bool,
 }
 
@@ -225,6 +248,8 @@ impl QueueCell {
             paused: Vec::new(),
             no_pause_before: 0,
             counts: Counts::default(),
+            capacity: Capacity::new(context.last_time()),
+            touched: context.last_time(),
             closed: false,
         };
         let (consumer_rules, context) = (ConsumerRules::default(), Arc::clone(context));
@@ -253,7 +278,7 @@ impl QueueCell {
                 self.flags.fetch_and(!flag, Ordering::Relaxed);
             }
         }
-        let now = self.context.clock.now();
+        let now = self.context.now();
         state.queue.set_now(now);
         // A lease that begins now, or changes, begins anew.
         state.last_used = now;
@@ -357,7 +382,7 @@ impl QueueCell {
     fn lock(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
         if state.queue.depends_on_time() {
-            state.queue.set_now(self.context.clock.now());
+            state.queue.set_now(self.context.now());
         }
         state
     }
@@ -447,6 +472,7 @@ impl QueueCell {
     /// Takes the first message, and says how many still wait. If it has to be read from disk, the mailbox is told when to ask
     /// again ([`Event::JournalMoved`]).
     pub fn take(&self, no_ack: bool, mailbox: &Arc<Mailbox>) -> Result<(Taken, usize), Error> {
+        self.context.now();
         let mut state = self.open()?;
         let taken = state.take(no_ack);
         if taken == Taken::OnDisk && !state.getters.iter().any(|getter| Arc::ptr_eq(getter, mailbox)) {
@@ -462,7 +488,7 @@ impl QueueCell {
     /// Counts deliveries acknowledged, and drops what stood at these positions. Gives back the position of the log with which
     /// that is on disk, if the log has to do with it.
     pub fn settle(&self, consumer: Option<ConsumerId>, count: u32, positions: &[Range<u64>]) -> Option<StorePosition> {
-        self.settle_all(consumer, Settled { acknowledged: count, rejected: 0 }, positions)
+        self.settle_all(consumer, Settled { acknowledged: count, ..Settled::default() }, positions)
     }
 
     /// [`QueueCell::settle`] for deliveries of which some were not acknowledged.
@@ -474,7 +500,7 @@ impl QueueCell {
     ) -> Option<StorePosition> {
         let mut state = self.lock();
         let written = state.drop_stored(positions);
-        state.settle(consumer, settled.count(), positions);
+        state.settle(consumer, settled, positions);
         state.counts.acknowledged += u64::from(settled.acknowledged);
         self.finish(state);
         self.count_unwanted(settled.rejected);
@@ -502,12 +528,14 @@ impl QueueCell {
         }
         // Nobody wants them any more.
         let mut positions = Vec::new();
-        for (position, _) in &messages {
+        let mut weight = Weight::default();
+        for (position, message) in &messages {
             super::push_position(&mut positions, *position);
+            weight += Weight::of(message);
         }
         let written = state.drop_stored(&positions);
         let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
-        state.settle(consumer, count, &positions);
+        state.settle(consumer, Settled { acknowledged: 0, rejected: count, weight }, &positions);
         self.finish(state);
         self.count_unwanted(count);
         written
@@ -542,7 +570,7 @@ impl QueueCell {
             return;
         }
         // Time may begin to matter with what comes back.
-        state.queue.set_now(self.context.clock.now());
+        state.queue.set_now(self.context.now());
         state.put_back(returned);
         self.finish(state);
     }
@@ -578,7 +606,7 @@ impl QueueCell {
         if condition.if_empty && counts.ready > 0 {
             return Err(Error::NotEmpty { queue: self.resource() });
         }
-        if condition.if_over && !state.is_lease_over(self.context.clock.now()) {
+        if condition.if_over && !state.is_lease_over(self.context.now()) {
             return Err(Error::InUse { resource: self.resource() });
         }
         state.closed = true;
@@ -644,6 +672,10 @@ impl QueueCell {
         let state = &mut *guard;
         let mut wakers = state.queue.take_wakers();
         let has_consumers = state.queue.consumer_count() > 0;
+        state.touched = self.context.last_time();
+        if state.queue.is_stalled() != state.capacity.is_stalled() {
+            state.capacity.turn(self.context.now());
+        }
         state.resume_publishers(&mut wakers);
         if !state.queue.is_unscathed() {
             self.bury(state);

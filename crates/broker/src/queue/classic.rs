@@ -20,6 +20,7 @@ use super::{
     ConsumerId, DeadLetterStrategy, Overflow, Position, QueueSettings, ReturnCause, SharedPrefetch, Sink, Subscriber,
     Subscription,
 };
+use crate::Weight;
 use crate::clock::Timestamp;
 use crate::message::Message;
 use crate::properties::{DeathReason, Properties};
@@ -47,6 +48,8 @@ pub struct Classic<S> {
     /// What they all died of.
     deaths: Deaths,
     unsettled: usize,
+    /// What they weigh, but in a quorum queue.
+    unsettled_weight: Weight,
     consumers: Consumers<S>,
     exclusive: Option<ConsumerId>,
     /// Messages handed out since the queue exists.
@@ -68,6 +71,7 @@ impl<S> Default for Classic<S> {
             dropped: Vec::new(),
             deaths: Deaths::default(),
             unsettled: 0,
+            unsettled_weight: Weight::default(),
             consumers: Consumers::default(),
             exclusive: None,
             delivered: 0,
@@ -188,7 +192,7 @@ impl<S: Sink> Classic<S> {
             quorum.configure(settings);
         }
         self.may_expire |= settings.message_ttl_ms.is_some();
-        self.lanes.count_bodies(settings.max_length_bytes.is_some());
+        self.lanes.want_octets(settings.max_length_bytes.is_some());
         self.consumers.set_single_active(settings.single_active_consumer);
         self.consumers.begin_batch();
         self.dispatch();
@@ -260,10 +264,12 @@ impl<S: Sink> Classic<S> {
     /// Messages that a consumer, or without one basic.get, does not want. Their places are the cell's to give up.
     pub fn reject(&mut self, id: Option<ConsumerId>, messages: Vec<(Position, Message)>) {
         let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+        let mut weight = Weight::default();
         for (position, message) in messages {
+            weight += Weight::of(&message);
             self.bury(position, message, DeathReason::Rejected);
         }
-        self.settle(id, count);
+        self.settle(id, count, weight);
     }
 
     /// [`Classic::reject`] for a quorum queue, which knows the messages as they came in.
@@ -274,7 +280,7 @@ impl<S: Sink> Classic<S> {
                 self.bury(position, message, DeathReason::Rejected);
             }
         }
-        self.settle(id, count);
+        self.settle(id, count, Weight::default());
     }
 
     /// The messages that wait, by lane.
@@ -298,14 +304,21 @@ impl<S: Sink> Classic<S> {
         self.quorum.as_ref().map_or(0, |quorum| quorum.delayed_count())
     }
 
-    /// Octets of the bodies of the messages that wait, if they are counted.
-    pub(super) fn counted_body_bytes(&self) -> Option<u64> {
-        let returned = self.quorum.as_ref().map_or(0, |quorum| quorum.body_bytes());
-        self.lanes.counted_body_bytes().map(|bytes| bytes + returned)
+    /// What messages weigh that were handed out and are not settled. Of a quorum queue, the octets only.
+    pub(super) fn unsettled_weight(&self) -> Weight {
+        match &self.quorum {
+            Some(quorum) => Weight { octets: quorum.held_octets(), ..Weight::default() },
+            None => self.unsettled_weight,
+        }
+    }
+
+    /// Octets of the bodies of the messages that came back to a quorum queue and wait.
+    pub(super) fn returned_octets(&self) -> u64 {
+        self.quorum.as_ref().map_or(0, |quorum| quorum.waiting_octets())
     }
 
     fn body_bytes(&self) -> u64 {
-        self.lanes.body_bytes() + self.quorum.as_ref().map_or(0, |quorum| quorum.body_bytes())
+        self.lanes.weight().octets + self.quorum.as_ref().map_or(0, |quorum| quorum.body_bytes())
     }
 
     /// Octets of the messages that wait in memory, names and properties included.
@@ -365,7 +378,13 @@ impl<S: Sink> Classic<S> {
 
     /// Appends messages in order, emptying `batch`.
     pub fn enqueue(&mut self, batch: &mut Vec<Message>) {
+        self.enqueue_weighed(batch, None);
+    }
+
+    /// The same; `weight` is that of the batch, if it is known.
+    pub(super) fn enqueue_weighed(&mut self, batch: &mut Vec<Message>, weight: Option<Weight>) {
         self.consumers.begin_batch();
+        let count = batch.len();
         let mut batch = batch.drain(..);
         // While nothing waits, a message goes straight to a consumer and never enters the queue.
         if self.ready_count() == 0 && !self.rules.paused {
@@ -377,9 +396,12 @@ impl<S: Sink> Classic<S> {
                 self.hand_out(turn, position, message, false);
             }
         }
-        for message in batch {
-            self.may_expire = self.may_expire || message.ttl_ms().is_some();
-            self.lanes.push(message);
+        if batch.len() > 0 {
+            let is_whole = batch.len() == count;
+            let weight = weight.filter(|_| is_whole).unwrap_or_else(|| Weight::of_all(batch.as_slice()));
+            let may_expire = &mut self.may_expire;
+            let note = |message: &Message| *may_expire = *may_expire || message.ttl_ms().is_some();
+            self.lanes.append(batch.inspect(note), weight);
         }
         self.dispatch();
     }
@@ -435,9 +457,10 @@ impl<S: Sink> Classic<S> {
         self.consumers.subscriptions()
     }
 
-    /// Whether one of the consumers could take a message now, as far as is known.
-    pub(super) fn has_ready_consumer(&self) -> bool {
-        self.consumers.has_ready()
+    /// Whether messages wait and no consumer can take one. Right after messages were handed out.
+    #[inline]
+    pub(super) fn is_stalled(&self) -> bool {
+        self.consumers.are_all_parked() && self.consumers.len() > 0 && self.ready_count() > 0
     }
 
     /// Whether it has a consumer that has it for itself.
@@ -474,6 +497,9 @@ impl<S: Sink> Classic<S> {
             Some((position, message, redelivered)) => {
                 self.delivered += 1;
                 self.unsettled += usize::from(!no_ack);
+                if !no_ack {
+                    self.unsettled_weight += Weight::of(&message);
+                }
                 self.handed.taken += u64::from(!no_ack);
                 self.handed.taken_for_good += u64::from(no_ack);
                 self.handed.again += u64::from(redelivered);
@@ -493,13 +519,22 @@ impl<S: Sink> Classic<S> {
         }
     }
 
-    /// Counts deliveries settled: of a consumer, or without one those of basic.get.
-    pub fn settle(&mut self, id: Option<ConsumerId>, count: u32) {
-        self.unsettled = self.unsettled.saturating_sub(count as usize);
+    /// Counts deliveries settled, and what they weigh: of a consumer, or without one those of basic.get.
+    pub fn settle(&mut self, id: Option<ConsumerId>, count: u32, weight: Weight) {
+        self.count_settled(count as usize, weight);
         if let Some(id) = id {
             self.consumers.begin_batch();
             self.consumers.settle(id, count);
             self.dispatch();
+        }
+    }
+
+    #[inline]
+    fn count_settled(&mut self, count: usize, weight: Weight) {
+        self.unsettled = self.unsettled.saturating_sub(count);
+        self.unsettled_weight.take(weight);
+        if self.unsettled == 0 {
+            self.unsettled_weight = Weight::default();
         }
     }
 
@@ -520,7 +555,8 @@ impl<S: Sink> Classic<S> {
     pub fn put_back(&mut self, returned: &mut Vec<Returned>) {
         self.consumers.begin_batch();
         for Returned { consumer, settled, cause: _, messages } in returned.drain(..) {
-            self.count_returned(consumer, settled, messages.len());
+            let weight = Weight::of_all(messages.iter().map(|(_, message)| message));
+            self.count_returned(consumer, settled, messages.len(), weight);
             for (position, message) in messages {
                 // It was forgotten if nothing else waited meanwhile.
                 self.may_expire = self.may_expire || message.ttl_ms().is_some();
@@ -534,7 +570,7 @@ impl<S: Sink> Classic<S> {
     pub(super) fn take_back_lots(&mut self, lots: Vec<ReturnedLot>) {
         self.consumers.begin_batch();
         for ReturnedLot { consumer, settled, cause, positions } in lots {
-            self.count_returned(consumer, settled, positions.len());
+            self.count_returned(consumer, settled, positions.len(), Weight::default());
             for position in positions {
                 let Some(quorum) = &mut self.quorum else { continue };
                 match quorum.give_back(position, cause, self.now) {
@@ -547,9 +583,9 @@ impl<S: Sink> Classic<S> {
         self.dispatch();
     }
 
-    fn count_returned(&mut self, consumer: Option<ConsumerId>, settled: bool, count: usize) {
+    fn count_returned(&mut self, consumer: Option<ConsumerId>, settled: bool, count: usize, weight: Weight) {
         if !settled {
-            self.unsettled = self.unsettled.saturating_sub(count);
+            self.count_settled(count, weight);
         }
         if let Some(id) = consumer {
             self.consumers.settle(id, u32::try_from(count).unwrap_or(u32::MAX));
@@ -577,9 +613,11 @@ impl<S: Sink> Classic<S> {
         self.delivered += 1;
         self.handed.again += u64::from(redelivered);
         let message = self.note_handed_out(position, message, redelivered);
-        let is_to_settle = self.consumers.give(turn, position, message, redelivered);
-        self.unsettled += usize::from(is_to_settle);
-        self.handed.to_settle += u64::from(is_to_settle);
+        if let Some(weight) = self.consumers.give(turn, position, message, redelivered) {
+            self.unsettled += 1;
+            self.unsettled_weight += weight;
+            self.handed.to_settle += 1;
+        }
     }
 
     /// The message as it goes out.

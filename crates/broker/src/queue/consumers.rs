@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::{Delivery, Position, SharedPrefetch, Sink};
-use crate::Name;
 use crate::mailbox::MAILBOX_BYTES;
 use crate::message::Message;
 use crate::topology::ConnectionId;
 use crate::value::Table;
+use crate::{Name, Weight};
 use single_active::SingleActive;
 
 /// A consumer of one queue; not reused within a queue.
@@ -336,9 +336,10 @@ impl<S: Sink> Consumers<S> {
         self.slots.iter().filter_map(|slot| Some(&slot.consumer.as_ref()?.subscription))
     }
 
-    /// Whether one of them could take a message now, as far as is known.
-    pub(super) fn has_ready(&self) -> bool {
-        self.slots.iter().filter_map(|slot| slot.consumer.as_ref()).any(Consumer::is_ready)
+    /// Whether none is left that could be handed a message. Right after messages were handed out.
+    #[inline]
+    pub(super) fn are_all_parked(&self) -> bool {
+        self.rings.is_empty()
     }
 
     /// The consumers there are.
@@ -392,18 +393,23 @@ impl<S: Sink> Consumers<S> {
         self.handed = 0;
     }
 
-    /// Hands a message to the consumer whose turn it is. Says whether the delivery waits to be settled.
+    /// Hands a message to the consumer whose turn it is. Gives back what it weighs if the delivery waits to be settled.
     #[inline]
-    pub(super) fn give(&mut self, turn: Turn, position: Position, message: Message, redelivered: bool) -> bool {
+    pub(super) fn give(
+        &mut self,
+        turn: Turn,
+        position: Position,
+        message: Message,
+        redelivered: bool,
+    ) -> Option<Weight> {
         if let Some(ring) = self.rings.get_mut(&turn.priority) {
             ring.rotate_left(1);
         }
-        let Some(consumer) = self.slots.get_mut(turn.index as usize).and_then(|slot| slot.consumer.as_mut()) else {
-            return false;
-        };
-        let unsettled = !consumer.subscription.no_ack;
-        if unsettled {
+        let consumer = self.slots.get_mut(turn.index as usize)?.consumer.as_mut()?;
+        let mut weight = None;
+        if !consumer.subscription.no_ack {
             consumer.unsettled += 1;
+            weight = Some(Weight::of(&message));
         }
         let octets = message.size() + std::mem::size_of::<Delivery>();
         consumer.room = consumer.room.saturating_sub(octets);
@@ -412,7 +418,7 @@ impl<S: Sink> Consumers<S> {
             self.dirty.push(turn.index);
         }
         consumer.outbox.push(Delivery { key: consumer.subscription.key, redelivered, position, message });
-        unsettled
+        weight
     }
 
     /// The first consumer in turn that can take a message; those in front of it that cannot are parked. The turn must be

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::Position;
 use super::backlog::{Backlog, Loaded, Restored};
+use crate::Weight;
 use crate::message::Message;
 
 /// Bits of a position below its lane.
@@ -32,7 +33,7 @@ pub(super) struct Lanes {
     usual: u8,
     /// No lane above this one has messages.
     top: usize,
-    counts_bodies: bool,
+    wants_octets: bool,
 }
 
 impl Lanes {
@@ -44,6 +45,8 @@ impl Lanes {
     /// Puts in what a lane has on disk when a node starts.
     pub(super) fn restore(&mut self, lane: usize, restored: Restored) {
         *self.lane_mut(lane) = Backlog::restored(restored);
+        let wants_octets = self.wants_octets;
+        self.lane_mut(lane).want_octets(wants_octets);
         self.top = self.top.max(lane);
     }
 
@@ -79,11 +82,11 @@ impl Lanes {
         if self.higher.len() <= index {
             self.higher.resize_with(index + 1, || None);
         }
-        let counts_bodies = self.counts_bodies;
+        let wants_octets = self.wants_octets;
         let made = self.higher.get_mut(index).map(|lane| {
             lane.get_or_insert_with(|| {
                 let mut lane = Box::<Backlog>::default();
-                lane.count_bodies(counts_bodies);
+                lane.want_octets(wants_octets);
                 lane
             })
         });
@@ -154,14 +157,32 @@ impl Lanes {
         self.lowest.bytes() + self.higher.iter().flatten().map(|lane| lane.bytes()).sum::<usize>()
     }
 
-    /// Octets of the bodies of the messages that wait, if they are counted.
-    pub(super) fn body_bytes(&self) -> u64 {
-        self.lanes().map(Backlog::body_bytes).sum()
+    /// What the messages that wait weigh, but for those that are not counted yet.
+    pub(super) fn weight(&self) -> Weight {
+        self.sum(Backlog::weight)
     }
 
-    /// The same; none if they are not counted, or not all of them yet.
-    pub(super) fn counted_body_bytes(&self) -> Option<u64> {
-        self.lanes().map(Backlog::counted_body_bytes).sum()
+    /// The part of it that is on disk only.
+    pub(super) fn weight_on_disk(&self) -> Weight {
+        self.sum(Backlog::weight_on_disk)
+    }
+
+    fn sum(&self, weight: impl Fn(&Backlog) -> Weight) -> Weight {
+        let mut sum = Weight::default();
+        for lane in self.lanes() {
+            sum += weight(lane);
+        }
+        sum
+    }
+
+    /// How many messages on disk are not counted yet.
+    pub(super) fn uncounted_count(&self) -> usize {
+        self.lanes().map(Backlog::uncounted_count).sum()
+    }
+
+    /// Where the first of them stand.
+    pub(super) fn uncounted(&self) -> Option<ColdLane> {
+        (0..self.count()).find_map(|lane| Some(ColdLane { lane, positions: self.lane(lane)?.uncounted()? }))
     }
 
     /// Messages that are on disk only.
@@ -169,11 +190,11 @@ impl Lanes {
         self.lanes().map(Backlog::cold_count).sum()
     }
 
-    /// Begins to count the octets of bodies, or ends it.
-    pub(super) fn count_bodies(&mut self, is_counting: bool) {
-        self.counts_bodies = is_counting;
-        self.lowest.count_bodies(is_counting);
-        self.higher.iter_mut().flatten().for_each(|lane| lane.count_bodies(is_counting));
+    /// Says whether somebody depends on the octets of bodies.
+    pub(super) fn want_octets(&mut self, is_wanted: bool) {
+        self.wants_octets = is_wanted;
+        self.lowest.want_octets(is_wanted);
+        self.higher.iter_mut().flatten().for_each(|lane| lane.want_octets(is_wanted));
     }
 
     /// Whether some messages are on disk only.
@@ -213,12 +234,26 @@ impl Lanes {
         place(lane, self.lane_mut(lane).pass())
     }
 
-    /// Appends a message.
+    /// Appends messages, all of which weigh so much.
     #[inline]
+    pub(super) fn append(&mut self, messages: impl Iterator<Item = Message>, weight: Weight) {
+        if self.max == 0 {
+            let first = self.lowest.next_position();
+            messages.for_each(|message| self.lowest.push(message));
+            self.lowest.weigh_from(first, weight);
+        } else {
+            messages.for_each(|message| self.push(message));
+        }
+    }
+
+    /// Appends a message.
     pub(super) fn push(&mut self, message: Message) {
-        let lane = self.lane_of(&message);
+        let (lane, weight) = (self.lane_of(&message), Weight::of(&message));
         self.top = self.top.max(lane);
-        self.lane_mut(lane).push(message);
+        let lane = self.lane_mut(lane);
+        let first = lane.next_position();
+        lane.push(message);
+        lane.weigh_from(first, weight);
     }
 
     /// Puts a message back that had been handed out.

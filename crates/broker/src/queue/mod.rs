@@ -15,8 +15,8 @@ mod stored_lanes;
 
 pub use backlog::{Loaded, Restored};
 pub use cell::{
-    Browsed, CloseCondition, Enqueued, Lease, Pace, QueueCell, QueueContext, QueueCounts, QueueInfo, QueueReport,
-    RestoredLanes, Settled, Unsubscribed,
+    Browsed, CloseCondition, Enqueued, Lease, Octets, Pace, QueueCell, QueueContext, QueueCounts, QueueInfo,
+    QueueReport, RestoredLanes, Settled, Unsubscribed,
 };
 pub use classic::{Classic, Dead, Returned, Taken, TakenOut};
 pub(crate) use classic::{QUORUM_LANES, push_position};

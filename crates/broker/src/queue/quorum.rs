@@ -102,6 +102,10 @@ pub(super) struct Quorum {
     bytes: usize,
     /// Octets of the bodies of `returned` and `leaving`.
     body_bytes: usize,
+    /// Octets of the bodies of `returned` and `delayed`,
+    waiting_octets: u64,
+    /// and of `held`.
+    held_octets: u64,
 }
 
 impl Quorum {
@@ -118,6 +122,8 @@ impl Quorum {
             leaving: Map::default(),
             bytes: 0,
             body_bytes: 0,
+            waiting_octets: 0,
+            held_octets: 0,
         }
     }
 
@@ -152,6 +158,16 @@ impl Quorum {
         self.body_bytes as u64
     }
 
+    /// Octets of the bodies of the messages that came back, those included that are not to be handed out yet.
+    pub(super) const fn waiting_octets(&self) -> u64 {
+        self.waiting_octets
+    }
+
+    /// Octets of the bodies of the messages that were handed out.
+    pub(super) const fn held_octets(&self) -> u64 {
+        self.held_octets
+    }
+
     /// The message that comes next, if one came back.
     pub(super) fn peek(&self) -> Option<&Message> {
         self.returned.front().map(|(_, message)| message)
@@ -179,6 +195,7 @@ impl Quorum {
     /// Takes the message that came back first.
     pub(super) fn pop(&mut self) -> Option<(Position, Message)> {
         let (position, message) = self.returned.pop_front()?;
+        self.waiting_octets = self.waiting_octets.saturating_sub(message.body_size() as u64);
         self.bytes = self.bytes.saturating_sub(message.size());
         self.body_bytes = self.body_bytes.saturating_sub(message.body_size());
         Some((position, message))
@@ -189,6 +206,7 @@ impl Quorum {
         let attempts =
             if redelivered { self.attempts.get(&position).copied().unwrap_or_default() } else { Attempts::default() };
         let mut told = message.clone();
+        self.held_octets += message.body_size() as u64;
         self.held.insert(position, message);
         if attempts.acquired > 0 {
             told = self.properties.with_header(&told, ACQUIRED_COUNT, &Value::I64(attempts.acquired.into()));
@@ -201,7 +219,7 @@ impl Quorum {
 
     /// A message comes back.
     pub(super) fn give_back(&mut self, position: Position, cause: ReturnCause, now: Timestamp) -> Fate {
-        let Some(message) = self.held.remove(&position) else { return Fate::Unknown };
+        let Some(message) = self.take_held(position) else { return Fate::Unknown };
         let attempts = self.attempts.entry(position).or_default();
         attempts.acquired = attempts.acquired.saturating_add(1);
         if cause == ReturnCause::Failed {
@@ -212,6 +230,7 @@ impl Quorum {
         }
         let expires = message.ttl_ms().is_some();
         self.bytes += message.size();
+        self.waiting_octets += message.body_size() as u64;
         if let Some(delay_ms) = self.delayed_retry.and_then(|retry| retry.delay_ms(cause, *attempts)) {
             self.serial += 1;
             self.delayed.insert((now.plus_ms(delay_ms), self.serial), (position, message));
@@ -239,6 +258,7 @@ impl Quorum {
     pub(super) fn take_returned(&mut self, wanted: Position) -> Option<Message> {
         let index = self.returned.iter().position(|(position, _)| *position == wanted)?;
         let (_, message) = self.returned.remove(index)?;
+        self.waiting_octets = self.waiting_octets.saturating_sub(message.body_size() as u64);
         self.bytes = self.bytes.saturating_sub(message.size());
         self.body_bytes = self.body_bytes.saturating_sub(message.body_size());
         Some(message)
@@ -246,7 +266,9 @@ impl Quorum {
 
     /// The message as it came in, of one that was handed out.
     pub(super) fn take_held(&mut self, position: Position) -> Option<Message> {
-        self.held.remove(&position)
+        let message = self.held.remove(&position)?;
+        self.held_octets = self.held_octets.saturating_sub(message.body_size() as u64);
+        Some(message)
     }
 
     /// A dead message stays until others have it.
@@ -258,7 +280,7 @@ impl Quorum {
     /// Nobody speaks of these positions any more.
     pub(super) fn forget(&mut self, positions: &[Range<u64>]) {
         for position in positions.iter().cloned().flatten().map(Position) {
-            self.held.remove(&position);
+            self.take_held(position);
             self.forget_attempts(position);
             if let Some(body_bytes) = self.leaving.remove(&position) {
                 self.body_bytes = self.body_bytes.saturating_sub(body_bytes);
@@ -280,7 +302,7 @@ impl Quorum {
         });
         let mut dropped: Vec<Position> = returned.map(|(position, _)| position).collect();
         dropped.extend(std::mem::take(&mut self.delayed).into_values().map(|(position, _)| position));
-        self.bytes = 0;
+        (self.bytes, self.waiting_octets) = (0, 0);
         for position in &dropped {
             self.forget_attempts(*position);
         }

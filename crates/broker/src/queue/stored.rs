@@ -81,8 +81,6 @@ pub(super) struct Stored {
     keeps_all: bool,
     /// Whether messages survive that their publishers do not ask that for.
     stores_transient: bool,
-    /// Whether there may be messages that do not survive.
-    has_transient: bool,
     /// Messages read back from disk, and messages given to it.
     read: u64,
     written: u64,
@@ -104,7 +102,6 @@ impl Stored {
             is_lazy: false,
             keeps_all: false,
             stores_transient: false,
-            has_transient: false,
             read: 0,
             written: 0,
         }
@@ -112,7 +109,7 @@ impl Stored {
 
     /// Messages come that need not survive.
     pub(super) fn note_transient(&mut self) {
-        (self.has_unspilled, self.has_transient) = (true, true);
+        self.has_unspilled = true;
     }
 
     /// Gives the store what has to survive of messages that are about to get positions from `first` on.
@@ -153,11 +150,6 @@ impl Stored {
     /// Messages read back from disk, and messages given to it.
     pub(super) fn disk_counts(&self) -> (u64, u64) {
         (self.read, self.written)
-    }
-
-    /// Whether there may be messages that do not survive.
-    pub(super) fn has_transient(&self) -> bool {
-        self.has_transient
     }
 
     /// Tells the store what is done with. Gives back the position of the log that this is on disk with.
@@ -239,7 +231,6 @@ impl Stored {
         }
         if queue.len() == 0 {
             self.has_unspilled = false;
-            self.has_transient &= unsettled;
             if self.page_out.holds_any && !unsettled {
                 // All of it is done with, also what was handed out for good and will never be settled.
                 let all = 0..queue.next_position();
@@ -248,7 +239,7 @@ impl Stored {
             }
         }
         self.count(queue.bytes());
-        let is_all_wanted = self.keeps_all || queue.has_uncounted();
+        let is_all_wanted = self.keeps_all || queue.is_missing_octets();
         if (is_asked || is_all_wanted)
             && !self.is_loading
             && queue.has_cold()

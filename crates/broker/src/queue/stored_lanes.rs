@@ -147,11 +147,6 @@ impl StoredLanes {
             .fold((0, 0), |(reads, writes), (read, written)| (reads + read, writes + written))
     }
 
-    /// Whether there may be messages that do not survive.
-    pub(super) fn has_transient(&self) -> bool {
-        self.lanes().any(Stored::has_transient)
-    }
-
     /// Up to which position the log is on disk.
     pub(super) fn synced(&self) -> StorePosition {
         self.store.synced()

@@ -100,10 +100,15 @@ impl SizeCounters {
     /// Counts a message.
     #[inline]
     pub fn add(&self, octets: u64) {
+        let [first, others @ ..] = &self.parts;
         // Most messages are small.
-        let index = SIZE_BOUNDS.iter().take_while(|bound| **bound < octets).count();
-        if let Some(part) = self.parts.get(index) {
-            part.add(1);
+        if octets <= SIZE_BOUNDS[0] {
+            first.add(1);
+        } else {
+            let behind = SIZE_BOUNDS.iter().skip(1).take_while(|bound| **bound < octets).count();
+            if let Some(part) = others.get(behind) {
+                part.add(1);
+            }
         }
         self.octets.add(octets);
     }

@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::ops::Range;
 
 use leveret_broker::node::{ListedQueue, Node};
-use leveret_broker::queue::{QueueKind, QueueReport};
+use leveret_broker::queue::{Octets, QueueKind, QueueReport};
 
 use super::collect::Scope;
 use super::{Column, Family, Filter, Group, Labels, Number, Text};
-use crate::views::queues::{Octets, capacity, first_timestamp};
+use crate::views::queues::{capacity, first_timestamp};
 
 /// What queues said of themselves, one after the other.
 #[derive(Debug, Default)]
@@ -28,10 +28,10 @@ struct Sample {
     unsettled: usize,
     consumers: usize,
     ready_in_memory: usize,
-    persistent: Option<usize>,
+    persistent: usize,
     memory: usize,
     octets: Octets,
-    capacity: Option<f64>,
+    capacity: f64,
     first_timestamp: Option<u64>,
     disk_reads: u64,
     disk_writes: u64,
@@ -66,26 +66,24 @@ const ALL: &[Column<Sample>] = &[
         (queue.ready_in_memory + queue.unsettled).into()
     }),
     Column::gauge("queue_messages_ram_bytes", "Size of ready and unacknowledged messages stored in memory", |queue| {
-        Number::maybe(queue.octets.in_memory)
+        Number::from(queue.octets.in_memory())
     }),
     Column::gauge("queue_messages_ready_ram", "Ready messages stored in memory", |queue| queue.ready_in_memory.into()),
     Column::gauge("queue_messages_unacked_ram", "Unacknowledged messages stored in memory", |queue| {
         queue.unsettled.into()
     }),
-    Column::gauge("queue_messages_persistent", "Persistent messages", |queue| {
-        Number::maybe(queue.persistent.map(|count| count as u64))
-    }),
+    Column::gauge("queue_messages_persistent", "Persistent messages", |queue| Number::from(queue.persistent)),
     Column::gauge("queue_messages_persistent_bytes", "Size in bytes of persistent messages", |queue| {
         Number::maybe(queue.octets.persistent)
     }),
     Column::gauge("queue_messages_bytes", "Size in bytes of ready and unacknowledged messages", |queue| {
-        Number::maybe(queue.octets.all)
+        Number::maybe(queue.octets.all())
     }),
     Column::gauge("queue_messages_ready_bytes", "Size in bytes of ready messages", |queue| {
         Number::maybe(queue.octets.ready)
     }),
     Column::gauge("queue_messages_unacked_bytes", "Size in bytes of all unacknowledged messages", |queue| {
-        Number::maybe(queue.octets.unsettled)
+        Number::from(queue.octets.unsettled)
     }),
     Column::gauge("queue_messages_paged_out", "Messages paged out to disk", |queue| {
         queue.ready.saturating_sub(queue.ready_in_memory).into()
@@ -180,7 +178,7 @@ impl Sample {
             ready_in_memory: report.ready_in_memory,
             persistent: report.persistent,
             memory: report.memory,
-            octets: Octets::of(report),
+            octets: report.octets,
             capacity: capacity(report),
             first_timestamp: first_timestamp(node, report),
             disk_reads: report.disk_reads,
@@ -195,7 +193,7 @@ impl Sample {
     }
 
     fn capacity(&self) -> Number {
-        self.capacity.map_or(Number::Unknown, Number::Real)
+        Number::Real(self.capacity)
     }
 
     /// What a quorum queue was told to keep and to forget since the start of the node.

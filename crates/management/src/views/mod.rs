@@ -27,6 +27,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use leveret_broker::Name;
+use leveret_broker::clock::Timestamp;
 use leveret_broker::node::Node;
 use leveret_broker::report::{Answered, Asking};
 use leveret_broker::value::{Table, Value};
@@ -143,6 +144,26 @@ impl RowBuilder<'_> {
     fn name(&mut self, name: &str, value: Option<&Name>) -> &mut Self {
         self.add(name, || value.map(ToString::to_string))
     }
+}
+
+/// A moment as the HTTP API writes it.
+fn time(moment: Timestamp) -> String {
+    let (second, ms) = (moment.0 / 1000, moment.0 % 1000);
+    let (year, month, day) = date(second / 86_400);
+    let (hour, minute, second) = (second / 3600 % 24, second / 60 % 60, second % 60);
+    format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}+00:00")
+}
+
+/// The date so many days after 1970-01-01, in years that begin in March: then the day that may be missing comes last.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (year, month) = if month < 10 { (year, month + 3) } else { (year + 1, month - 9) };
+    (era * 400 + year, month, day)
 }
 
 /// Waits for the answers of connections, but not longer than so; then takes those there are.

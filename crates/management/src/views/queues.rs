@@ -7,8 +7,11 @@ use leveret_broker::report::KnownConnection;
 use leveret_broker::{Error, Name};
 use serde_json::{Value as Json, json};
 
-use super::{Form, Row, RowBuilder, StatsOf, View, message_stats, queue_fields};
+use super::{Form, Row, RowBuilder, StatsOf, View, message_stats, queue_fields, time};
 use crate::json;
+
+/// Milliseconds without anything to do after which a queue is called idle.
+const IDLE_AFTER_MS: u64 = 1000;
 
 impl<'a> View<'a> {
     /// The queues of a vhost in the order of their names. Each is asked when its turn comes.
@@ -52,6 +55,9 @@ impl<'a> View<'a> {
             Form::Api => {
                 if let Some(stats) = message_stats(&report.stats, StatsOf::Queue) {
                     row.add("message_stats", || stats);
+                }
+                if self.node.now().ms_since(report.touched) >= IDLE_AFTER_MS {
+                    row.add("idle_since", || time(report.touched));
                 }
                 queue_fields::add(&mut row, queue.kind, &report, self.node.name());
                 Some(queue_fields::cut(row.row, queue.kind))
@@ -106,7 +112,7 @@ impl<'a> View<'a> {
 
     fn counted(self, row: &mut RowBuilder<'_>, kind: QueueKind, report: &QueueReport) {
         let QueueReport { ready, unsettled, ready_in_memory, .. } = *report;
-        let octets = Octets::of(report);
+        let octets = report.octets;
         row.add("messages_ready", || ready)
             .add("messages_unacknowledged", || unsettled)
             .add("messages", || ready + unsettled)
@@ -115,10 +121,10 @@ impl<'a> View<'a> {
             .add("messages_ram", || ready_in_memory + unsettled)
             .add("messages_paged_out", || ready.saturating_sub(ready_in_memory))
             .add("messages_persistent", || report.persistent)
-            .add("message_bytes", || octets.all)
+            .add("message_bytes", || octets.all())
             .add("message_bytes_ready", || octets.ready)
             .add("message_bytes_unacknowledged", || octets.unsettled)
-            .add("message_bytes_ram", || octets.in_memory)
+            .add("message_bytes_ram", || octets.in_memory())
             .add("message_bytes_paged_out", || octets.paged_out())
             .add("message_bytes_persistent", || octets.persistent)
             .add("head_message_timestamp", || first_timestamp(self.node, report))
@@ -134,45 +140,9 @@ pub(crate) fn first_timestamp(node: &Node, report: &QueueReport) -> Option<u64> 
     std::str::from_utf8(&seconds).ok()?.parse().ok()
 }
 
-/// Octets of the bodies of messages, as far as they are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Octets {
-    pub(crate) ready: Option<u64>,
-    pub(crate) unsettled: Option<u64>,
-    pub(crate) all: Option<u64>,
-    pub(crate) in_memory: Option<u64>,
-    pub(crate) persistent: Option<u64>,
-}
-
-impl Octets {
-    /// Those of the messages that are on disk only.
-    pub(crate) fn paged_out(&self) -> Option<u64> {
-        self.in_memory.zip(self.all).map(|(memory, all)| all - memory)
-    }
-
-    pub(crate) fn of(report: &QueueReport) -> Self {
-        let ready = if report.ready == 0 { Some(0) } else { report.ready_body_octets };
-        let unsettled = (report.unsettled == 0).then_some(0);
-        let all = ready.zip(unsettled).map(|(ready, unsettled)| ready + unsettled);
-        let is_in_memory = report.ready_in_memory == report.ready;
-        let in_memory = all.filter(|_| is_in_memory).or((report.ready_in_memory + report.unsettled == 0).then_some(0));
-        let persistent = match report.persistent {
-            Some(0) => Some(0),
-            Some(count) if count == report.ready + report.unsettled => all,
-            _ => None,
-        };
-        Self { ready, unsettled, all, in_memory, persistent }
-    }
-}
-
-/// How much of the time consumers could take messages. Nobody measures that over time; but a queue in which nothing waits while
-/// its consumers can take more has handed out everything at once.
-pub(crate) fn capacity(report: &QueueReport) -> Option<f64> {
-    match report {
-        QueueReport { consumers: 0, .. } => Some(0.0),
-        QueueReport { ready: 0, is_served: true, .. } => Some(1.0),
-        _ => None,
-    }
+/// How much of the time consumers could take messages.
+pub(crate) const fn capacity(report: &QueueReport) -> f64 {
+    if report.consumers == 0 { 0.0 } else { report.capacity }
 }
 
 /// A connection as the API names it within something else.
@@ -182,73 +152,4 @@ pub(super) fn connection_details(known: &KnownConnection) -> Json {
         "peer_host": known.peer.address.ip().to_string(),
         "peer_port": known.peer.address.port(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use leveret_broker::stats::MessageStats;
-
-    use super::*;
-
-    const EMPTY: QueueReport = QueueReport {
-        ready: 0,
-        ready_in_memory: 0,
-        unsettled: 0,
-        persistent: Some(0),
-        ready_body_octets: None,
-        memory: 0,
-        first: None,
-        stats: MessageStats {
-            publish: 0,
-            publish_in: 0,
-            publish_out: 0,
-            confirm: 0,
-            return_unroutable: 0,
-            drop_unroutable: 0,
-            deliver: 0,
-            deliver_no_ack: 0,
-            get: 0,
-            get_no_ack: 0,
-            get_empty: 0,
-            redeliver: 0,
-            ack: 0,
-        },
-        disk_reads: 0,
-        disk_writes: 0,
-        consumers: 0,
-        is_served: false,
-        exclusive_consumer: None,
-        single_active_consumer: None,
-        is_closed: false,
-    };
-
-    #[test]
-    fn octets_are_given_only_where_they_are_known() {
-        let known =
-            |ready, unsettled, all, in_memory, persistent| Octets { ready, unsettled, all, in_memory, persistent };
-        for (report, octets) in [
-            (EMPTY, known(Some(0), Some(0), Some(0), Some(0), Some(0))),
-            (QueueReport { ready: 1, ready_in_memory: 1, ..EMPTY }, known(None, Some(0), None, None, Some(0))),
-            (
-                QueueReport { ready: 2, ready_in_memory: 2, ready_body_octets: Some(9), persistent: Some(2), ..EMPTY },
-                known(Some(9), Some(0), Some(9), Some(9), Some(9)),
-            ),
-            (
-                QueueReport { ready: 2, ready_in_memory: 1, ready_body_octets: Some(9), persistent: None, ..EMPTY },
-                known(Some(9), Some(0), Some(9), None, None),
-            ),
-            (QueueReport { unsettled: 1, ..EMPTY }, known(Some(0), None, None, None, Some(0))),
-        ] {
-            assert_eq!(Octets::of(&report), octets, "{report:?}");
-        }
-    }
-
-    #[test]
-    fn capacity_is_what_can_be_said_without_measuring() {
-        for (consumers, ready, is_served, expected) in
-            [(0, 5, false, Some(0.0)), (1, 0, true, Some(1.0)), (1, 5, false, None), (1, 0, false, None)]
-        {
-            assert_eq!(capacity(&QueueReport { ready, consumers, is_served, ..EMPTY }), expected);
-        }
-    }
 }

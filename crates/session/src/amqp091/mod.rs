@@ -554,6 +554,10 @@ impl Session {
     /// Gives every queue its share of what was collected, and confirms.
     fn flush(&mut self, out: &mut Vec<u8>) {
         let mut stored = None;
+        if self.routes.is_dirty() || self.sources.is_dirty() {
+            // Queues take note of when they were used, and none of them reads the clock for that.
+            self.node.now();
+        }
         if self.routes.is_dirty() {
             let flushed = self.routes.flush(&self.mailbox, &self.counters.publishes);
             if flushed.pause.is_some() {

@@ -1,10 +1,10 @@
 //! From basic.publish and its content to the batches of the queues it is routed to.
 
-use leveret_broker::Name;
 use leveret_broker::clock::Timestamp;
 use leveret_broker::message::{Draft, Message};
 use leveret_broker::node::Routed;
 use leveret_broker::topology::RoutingInput;
+use leveret_broker::{Name, Weight};
 use leveret_protocol::amqp091::method::{BasicPublish, BasicReturn};
 use leveret_protocol::amqp091::{CLASS_BASIC, ContentHeader, RawProperties, ReplyCode, frame};
 
@@ -197,8 +197,8 @@ impl Session {
                 {
                     self.routes.note_origin(route, origin);
                 }
-                self.routes.count(route);
-                self.routes.publish(route, message);
+                let weight = Weight::of_size(body_size, &message);
+                self.routes.publish(route, message, weight);
             }
             Destination::Once(held) => self.publish_held(number, &message, &held, mandatory, origin, out),
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
+use leveret_broker::Weight;
 use leveret_broker::clock::Timestamp;
 use leveret_broker::delay::DelayCell;
 use leveret_broker::mailbox::Mailbox;
@@ -79,6 +80,8 @@ pub(crate) type Origin = (u16, u64);
 struct Target {
     cell: Arc<QueueCell>,
     batch: Vec<Message>,
+    /// What the batch weighs.
+    weight: Weight,
     /// Whether a message of the batch may go to other queues as well.
     fanout: Fanout,
     /// Whether it may refuse messages, as far as their publishers know: what it refuses they would take for taken otherwise.
@@ -285,8 +288,7 @@ impl Routes {
         self.routes.get(route as usize).map(|route| Arc::clone(&route.counters)).unwrap_or_default()
     }
 
-    /// Counts a message that is published along a route.
-    #[inline]
+    /// Counts a message that is published along a route that leads nowhere.
     pub(crate) fn count(&mut self, index: u32) {
         if let Some(route) = self.routes.get_mut(index as usize) {
             if route.count == 0 {
@@ -309,16 +311,20 @@ impl Routes {
         }
     }
 
-    /// Puts a message into the batches of a route's queues.
+    /// Puts a message into the batches of a route's queues, and counts it.
     #[inline]
-    pub(crate) fn publish(&mut self, route: u32, message: Message) {
-        let Some(route) = self.routes.get(route as usize) else { return };
+    pub(crate) fn publish(&mut self, index: u32, message: Message, weight: Weight) {
+        let Some(route) = self.routes.get_mut(index as usize) else { return };
+        if route.count == 0 {
+            self.uncounted.push(index);
+        }
+        route.count += 1;
         let Some((last, others)) = route.targets.split_last() else { return };
         let fanout = if others.is_empty() { Fanout::One } else { Fanout::Many };
         for target in others {
-            push(&mut self.targets, &mut self.dirty, *target, message.clone(), fanout);
+            push(&mut self.targets, &mut self.dirty, *target, message.clone(), weight, fanout);
         }
-        push(&mut self.targets, &mut self.dirty, *last, message, fanout);
+        push(&mut self.targets, &mut self.dirty, *last, message, weight, fanout);
     }
 
     /// Remembers where the message comes from that is about to be published along a route, for queues that may refuse it.
@@ -334,6 +340,7 @@ impl Routes {
     /// Puts a message into the batches of queues, for a route that is not kept.
     pub(crate) fn publish_to(&mut self, queues: &[Arc<QueueCell>], message: &Message, origin: Option<Origin>) {
         let fanout = if queues.len() > 1 { Fanout::Many } else { Fanout::One };
+        let weight = Weight::of(message);
         for queue in queues {
             let target = self.target(queue);
             if let Some(origin) = origin
@@ -341,7 +348,7 @@ impl Routes {
             {
                 target.note_origin(origin);
             }
-            push(&mut self.targets, &mut self.dirty, target, message.clone(), fanout);
+            push(&mut self.targets, &mut self.dirty, target, message.clone(), weight, fanout);
         }
     }
 
@@ -364,10 +371,11 @@ impl Routes {
         while let Some(index) = self.dirty.pop() {
             let Some(target) = self.targets.get_mut(index as usize) else { continue };
             let fanout = std::mem::replace(&mut target.fanout, Fanout::One);
+            let weight = std::mem::take(&mut target.weight);
             let Enqueued { pace, stored, refused } = if target.may_refuse {
                 target.cell.enqueue(&mut target.batch, fanout, publisher)
             } else {
-                target.cell.enqueue_all(&mut target.batch, fanout, publisher)
+                target.cell.enqueue_all(&mut target.batch, weight, fanout, publisher)
             };
             flushed.stored = flushed.stored.max(stored);
             if !target.origins.is_empty() {
@@ -402,6 +410,7 @@ impl Routes {
             self.targets.push(Target {
                 cell: Arc::clone(queue),
                 batch: Vec::new(),
+                weight: Weight::default(),
                 fanout: Fanout::One,
                 may_refuse: queue.may_refuse(),
                 origins: Vec::new(),
@@ -419,7 +428,7 @@ fn same(one: &str, two: &str) -> bool {
 }
 
 #[inline]
-fn push(targets: &mut [Target], dirty: &mut Vec<u32>, index: u32, message: Message, fanout: Fanout) {
+fn push(targets: &mut [Target], dirty: &mut Vec<u32>, index: u32, message: Message, weight: Weight, fanout: Fanout) {
     let Some(target) = targets.get_mut(index as usize) else { return };
     if target.batch.is_empty() {
         dirty.push(index);
@@ -427,5 +436,6 @@ fn push(targets: &mut [Target], dirty: &mut Vec<u32>, index: u32, message: Messa
     if fanout == Fanout::Many {
         target.fanout = fanout;
     }
+    target.weight += weight;
     target.batch.push(message);
 }

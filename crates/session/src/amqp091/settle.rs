@@ -75,7 +75,7 @@ impl Session {
     pub(super) fn settle_one(&mut self, number: u16, settlement: Settlement, delivered: Delivered) {
         let limited = self.sources.get(delivered.source).is_some_and(super::sources::Source::is_limited);
         match settlement {
-            Settlement::Done => self.sources.settle(delivered.source, delivered.position),
+            Settlement::Done => self.sources.settle(delivered.source, delivered.position, &delivered.message),
             Settlement::Reject => self.sources.reject(delivered.source, delivered.position, delivered.message),
             Settlement::Requeue => {
                 self.sources.requeue(delivered.source, ReturnCause::Requeued, delivered.position, delivered.message);

@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use leveret_broker::Name;
 use leveret_broker::message::Message;
 use leveret_broker::queue::{ConsumerId, Position, QueueCell, QueueKind, ReturnCause, Returned, Settled};
 use leveret_broker::stats::ConnectionCounters;
 use leveret_broker::store::StorePosition;
 use leveret_broker::topology::QueueId;
+use leveret_broker::{Name, Weight};
 
 use super::timeouts::Timeout;
 
@@ -70,6 +70,8 @@ pub(crate) struct Source {
     settled: u32,
     /// How many of them were rejected.
     unwanted: u32,
+    /// What all of them weigh.
+    weight: Weight,
     /// Where what is done with stood, for a queue whose store has to know.
     positions: Vec<Range<u64>>,
     /// Messages rejected in this turn that somebody else wants, which the queue has yet to be given.
@@ -190,6 +192,7 @@ impl Sources {
             timeout: Timeout::default(),
             settled: 0,
             unwanted: 0,
+            weight: Weight::default(),
             positions: Vec::new(),
             rejected: Vec::new(),
             requeued: Vec::new(),
@@ -239,12 +242,13 @@ impl Sources {
 
     /// Counts one delivery settled; its queue is told by [`Sources::flush`].
     #[inline]
-    pub(crate) fn settle(&mut self, key: u32, position: Position) {
+    pub(crate) fn settle(&mut self, key: u32, position: Position, message: &Message) {
         let Some(source) = self.slots.get_mut(key as usize).and_then(Option::as_mut) else { return };
         if source.is_clean() {
             self.dirty.push(key);
         }
         source.settled += 1;
+        source.weight += Weight::of(message);
         source.outstanding = source.outstanding.saturating_sub(1);
         source.done_with(position);
     }
@@ -254,7 +258,7 @@ impl Sources {
         let Some(source) = self.slots.get_mut(key as usize).and_then(Option::as_mut) else { return };
         if !source.queue().is_some_and(|(queue, _)| queue.keeps_rejected()) {
             source.unwanted += 1;
-            self.settle(key, position);
+            self.settle(key, position, &message);
             return;
         }
         if source.is_clean() {
@@ -320,7 +324,8 @@ impl Sources {
         for key in &keys {
             let Some(source) = self.slots.get_mut(*key as usize).and_then(Option::as_mut) else { continue };
             let (count, rejected) = (std::mem::take(&mut source.settled), std::mem::take(&mut source.unwanted));
-            let settled = Settled { acknowledged: count.saturating_sub(rejected), rejected };
+            let weight = std::mem::take(&mut source.weight);
+            let settled = Settled { acknowledged: count.saturating_sub(rejected), rejected, weight };
             let mut positions = std::mem::take(&mut source.positions);
             let given_back = std::mem::take(&mut source.rejected);
             if let Some((queue, consumer)) = source.queue() {
@@ -443,7 +448,7 @@ mod tests {
         let (mut sources, queue) = (Sources::default(), cell());
         let key = consumer(&mut sources, &queue, 3);
         stop(&mut sources, key);
-        sources.settle(key, Position(0));
+        sources.settle(key, Position(0), &message());
         sources.requeue(key, ReturnCause::Requeued, Position(1), message());
         assert_eq!((sources.is_dirty(), queue.counts()), (true, counts(0, 3, 0)));
         sources.flush(&ConnectionCounters::default());
@@ -460,7 +465,7 @@ mod tests {
         assert!(sources.get(idle).is_none());
         let key = consumer(&mut sources, &queue, 2);
         stop(&mut sources, key);
-        sources.settle(key, Position(0));
+        sources.settle(key, Position(0), &message());
         sources.flush(&ConnectionCounters::default());
         assert!(sources.get(key).is_some(), "one is outstanding");
         sources.requeue(key, ReturnCause::Requeued, Position(1), message());
@@ -469,7 +474,7 @@ mod tests {
         sources.flush(&ConnectionCounters::default());
         assert!(sources.get(key).is_none());
         // Late settlements of what is gone are nobody's.
-        sources.settle(key, Position(0));
+        sources.settle(key, Position(0), &message());
         sources.requeue(key, ReturnCause::Requeued, Position(1), message());
         assert!(!sources.is_dirty());
     }
@@ -482,7 +487,7 @@ mod tests {
             assert_eq!(sources.keys_of(CHANNEL).len(), 3);
             for key in keys {
                 stop(&mut sources, key);
-                sources.settle(key, Position(0));
+                sources.settle(key, Position(0), &message());
             }
             sources.flush(&ConnectionCounters::default());
         }

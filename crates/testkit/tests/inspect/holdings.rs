@@ -8,7 +8,7 @@ use leveret_testkit::amqp091::{Connection, basic_consume, table};
 use leveret_testkit::policy::own_vhost;
 use serde_json::json;
 
-use super::{Form, channels, in_vhost, node, pick, view};
+use super::{Form, await_that, channels, in_vhost, node, pick, view};
 
 const HELD: [&str; 7] = [
     "transactional",
@@ -74,8 +74,24 @@ fn consumers_and_prefetch_are_shown_with_what_is_not_settled() {
         [json!([queue, rows[0]["pid"], "eager", true, 2, true, [["x-priority", "signedint", 4]]])]
     );
     let queues: Vec<_> = view(node, Form::Listing).queues(vhost.name()).unwrap().collect();
-    let columns = ["name", "messages_ready", "messages_unacknowledged", "messages", "consumers", "consumer_capacity"];
-    assert_eq!(pick(&queues, &columns), [json!([queue, 1, 2, 3, 1, null])]);
+    let columns = [
+        "name",
+        "messages_ready",
+        "messages_unacknowledged",
+        "messages",
+        "consumers",
+        "message_bytes_ready",
+        "message_bytes_unacknowledged",
+        "message_bytes",
+        "messages_persistent",
+    ];
+    assert_eq!(pick(&queues, &columns), [json!([queue, 1, 2, 3, 1, 1, 2, 3, 0])]);
+    // The consumer took what it could, and does not settle.
+    let capacity = || {
+        let queues: Vec<_> = view(node, Form::Listing).queues(vhost.name()).unwrap().collect();
+        queues[0]["consumer_capacity"].as_f64()
+    };
+    await_that("consumers can take less and less", || capacity() < Some(0.9));
 }
 
 #[test]

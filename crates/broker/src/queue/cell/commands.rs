@@ -4,11 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::State;
+use crate::Weight;
 use crate::mailbox::Mailbox;
 use crate::message::Message;
 use crate::queue::classic::ExclusiveUse;
 use crate::queue::quorum::{Checkout, Command, Outcome};
-use crate::queue::{ConsumerId, Position, Returned, Subscription, Taken};
+use crate::queue::{ConsumerId, Position, Returned, Settled, Subscription, Taken};
 
 impl State {
     fn tell(&mut self, command: Command) -> Outcome<Arc<Mailbox>> {
@@ -16,11 +17,11 @@ impl State {
     }
 
     #[inline]
-    pub(super) fn take_in(&mut self, batch: &mut Vec<Message>) {
+    pub(super) fn take_in(&mut self, batch: &mut Vec<Message>, weight: Option<Weight>) {
         if self.queue.is_quorum() {
             self.tell(Command::Enqueue { messages: std::mem::take(batch) });
         } else {
-            self.queue.enqueue(batch);
+            self.queue.enqueue_weighed(batch, weight);
         }
     }
 
@@ -74,11 +75,12 @@ impl State {
     }
 
     #[inline]
-    pub(super) fn settle(&mut self, consumer: Option<ConsumerId>, count: u32, positions: &[Range<u64>]) {
+    pub(super) fn settle(&mut self, consumer: Option<ConsumerId>, settled: Settled, positions: &[Range<u64>]) {
+        let count = settled.count();
         if self.queue.is_quorum() {
             self.tell(Command::Settle { consumer, count, positions: positions.to_vec() });
         } else {
-            self.queue.settle(consumer, count);
+            self.queue.settle(consumer, count, settled.weight);
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::{QueueCell, State};
+use crate::Weight;
 use crate::mailbox::{Event, Mailbox};
 use crate::message::Message;
 use crate::queue::Fanout;
@@ -47,23 +48,30 @@ pub struct Enqueued {
 impl QueueCell {
     /// Appends messages in order, emptying `batch`. A queue that was deleted meanwhile drops them.
     pub fn enqueue(&self, batch: &mut Vec<Message>, fanout: Fanout, publisher: &Arc<Mailbox>) -> Enqueued {
-        self.enqueue_for(batch, fanout, Some(publisher), self.may_refuse())
+        self.enqueue_for(batch, None, fanout, Some(publisher), self.may_refuse())
     }
 
     /// [`QueueCell::enqueue`] for messages whose publishers do not know yet that the queue [may refuse](Self::may_refuse) some:
-    /// it refuses none.
-    pub fn enqueue_all(&self, batch: &mut Vec<Message>, fanout: Fanout, publisher: &Arc<Mailbox>) -> Enqueued {
-        self.enqueue_for(batch, fanout, Some(publisher), false)
+    /// it refuses none. `weight` is that of all of them.
+    pub fn enqueue_all(
+        &self,
+        batch: &mut Vec<Message>,
+        weight: Weight,
+        fanout: Fanout,
+        publisher: &Arc<Mailbox>,
+    ) -> Enqueued {
+        self.enqueue_for(batch, Some(weight), fanout, Some(publisher), false)
     }
 
     /// [`QueueCell::enqueue`] for messages that come from the broker itself, which has nobody to pause.
     pub fn accept(&self, batch: &mut Vec<Message>, fanout: Fanout) -> Enqueued {
-        self.enqueue_for(batch, fanout, None, self.may_refuse())
+        self.enqueue_for(batch, None, fanout, None, self.may_refuse())
     }
 
     fn enqueue_for(
         &self,
         batch: &mut Vec<Message>,
+        weight: Option<Weight>,
         fanout: Fanout,
         publisher: Option<&Arc<Mailbox>>,
         may_refuse: bool,
@@ -81,7 +89,7 @@ impl QueueCell {
         }
         if self.wants_time() {
             // Their publishers may not have known yet.
-            let now = self.context.clock.now();
+            let now = self.context.now();
             let untimed = batch.iter_mut().filter(|message| message.published_at().is_none());
             untimed.for_each(|message| *message = message.stamped(now));
         }
@@ -90,10 +98,10 @@ impl QueueCell {
         let (appended, relieved) = if may_refuse {
             self.append_admitted(state, batch, fanout, &mut refused)
         } else {
-            self.append(state, batch, fanout)
+            self.append(state, batch, weight, fanout)
         };
         if !depended_on_time && state.queue.depends_on_time() {
-            state.queue.set_now(self.context.clock.now());
+            state.queue.set_now(self.context.now());
             state.queue.go_on();
         }
         let pace = match (appended, relieved, publisher) {
@@ -111,11 +119,13 @@ impl QueueCell {
         &self,
         state: &mut State,
         batch: &mut Vec<Message>,
+        mut weight: Option<Weight>,
         fanout: Fanout,
     ) -> (Option<(StorePosition, StorePace)>, Option<StorePosition>) {
         let (mut appended, mut relieved) = (None, None);
         if let Some(deduplication) = &mut state.deduplication {
-            deduplication.admit(batch, state.queue.lanes(), state.queue.ttl_ms(), self.context.clock.now());
+            weight = None;
+            deduplication.admit(batch, state.queue.lanes(), state.queue.ttl_ms(), self.context.now());
         }
         if let Some(stored) = &mut state.stored {
             appended = stored.append(state.queue.lanes(), batch, fanout);
@@ -123,7 +133,7 @@ impl QueueCell {
                 self.note_stored(state);
             }
         }
-        state.take_in(batch);
+        state.take_in(batch, weight);
         if let Some(stored) = &mut state.stored {
             relieved = stored.page_out(state.queue.lanes_mut());
             self.note_stored(state);
@@ -147,7 +157,7 @@ impl QueueCell {
             index += admitted;
             if admitted > 0 {
                 batch.extend(rest.by_ref().take(admitted));
-                let (stored, freed) = self.append(state, batch, fanout);
+                let (stored, freed) = self.append(state, batch, None, fanout);
                 appended = stored.or(appended);
                 relieved = freed.or(relieved);
                 continue;

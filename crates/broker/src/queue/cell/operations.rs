@@ -56,6 +56,22 @@ impl QueueCell {
         Ok(browsed)
     }
 
+    /// Counts the octets of messages that were on disk when the node was started, a piece at a time. Waits for the disk. Says whether
+    /// there may be more.
+    pub fn count_stored(&self) -> Result<bool, Error> {
+        let (uncounted, store) = {
+            let state = self.open()?;
+            (state.queue.lanes().uncounted(), state.stored.as_ref().map(StoredLanes::store))
+        };
+        let (Some(ColdLane { lane, positions }), Some(store)) = (uncounted, store) else { return Ok(false) };
+        let read = self.read(&*store, lane, positions.clone())?;
+        let mut state = self.open()?;
+        if let Some(lane) = state.queue.lanes_mut().lane_mut_if_used(lane) {
+            lane.count(&read);
+        }
+        Ok(read.up_to > positions.start)
+    }
+
     fn read(&self, store: &dyn MessageStore, lane: usize, positions: std::ops::Range<u64>) -> Result<Loaded, Error> {
         let id = QueueId(self.info().id.0 + lane as u64);
         let unreadable =

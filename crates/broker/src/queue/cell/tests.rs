@@ -5,6 +5,7 @@ mod expiry;
 mod limits;
 mod priorities;
 mod random;
+mod report;
 mod stress;
 mod time;
 

@@ -17,7 +17,7 @@ impl QueueCell {
     pub fn wake(&self) -> Lease {
         let mut state = self.state.lock();
         state.alarm = None;
-        let now = self.context.clock.now();
+        let now = self.context.now();
         state.queue.set_now(now);
         state.wake();
         let is_over = !state.closed && state.is_lease_over(now);
@@ -34,7 +34,7 @@ impl QueueCell {
 
     pub(super) fn renew(&self, state: &mut State) {
         if state.settings.as_ref().is_some_and(|settings| settings.expires_ms.is_some()) {
-            state.last_used = self.context.clock.now();
+            state.last_used = self.context.now();
         }
     }
 

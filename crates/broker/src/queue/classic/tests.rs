@@ -10,6 +10,7 @@ mod random_rules;
 mod requeue;
 mod single_active;
 
+use crate::Weight;
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -212,7 +213,7 @@ impl Bench {
     /// Settles letters that a consumer read.
     fn settle(&mut self, reader: &mut Reader, letters: &str) {
         let count = reader.give(letters).len();
-        self.queue.settle(Some(reader.id), u32::try_from(count).unwrap());
+        self.queue.settle(Some(reader.id), u32::try_from(count).unwrap(), Weight::default());
     }
 
     /// Gives letters back that a consumer read.
@@ -397,7 +398,7 @@ fn take_gives_the_first_message_and_counts_it_unless_no_ack() {
     bench.queue.requeue(None, &mut vec![(Position(2), message(b"c")), (Position(0), message(b"a"))]);
     assert_eq!(bench.counts(), (2, 0, 0));
     assert_eq!(bench.queue.take(false), Taken::Message(Position(0), message(b"a"), true));
-    bench.queue.settle(None, 1);
+    bench.queue.settle(None, 1, Weight::default());
     assert_eq!((bench.counts(), bench.rest()), ((1, 0, 0), "c*".into()));
 }
 

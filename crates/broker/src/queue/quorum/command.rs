@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use crate::Name;
+use crate::Weight;
 use crate::clock::Timestamp;
 use crate::message::Message;
 use crate::queue::classic::{Classic, ExclusiveUse};
@@ -134,7 +135,7 @@ impl<S: Sink> Classic<S> {
             Command::Take { no_ack } => return Outcome::Taken(self.take(no_ack)),
             Command::Settle { consumer, count, positions } => {
                 self.forget(&positions);
-                self.settle(consumer, count);
+                self.settle(consumer, count, Weight::default());
             }
             Command::Return { lots } => self.take_back_lots(lots),
             Command::Reject { consumer, positions } => self.reject_at(consumer, positions),

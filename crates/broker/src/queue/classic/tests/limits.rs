@@ -140,7 +140,7 @@ fn octets_of_bodies_follow_whatever_happens_to_messages() {
     assert_eq!(offer(&mut bench, "no", 10), "n");
     bench.queue.unsubscribe(reader.id);
     bench.requeue(&mut reader, "bc");
-    assert_eq!(bench.queue.lanes().body_bytes(), 120);
+    assert_eq!(bench.queue.lanes().weight().octets, 120);
     assert_eq!(bench.queue.purge().0, 12);
     assert_eq!(offer(&mut bench, "abcdefghijkl", 10), "abcdefghij");
     // Counting ends and begins again.
@@ -148,7 +148,7 @@ fn octets_of_bodies_follow_whatever_happens_to_messages() {
     publish(&mut bench, "kl", 10);
     bench.queue.configure(&settings(None, Some(120), Overflow::RejectPublish));
     assert_eq!(offer(&mut bench, "m", 1), "");
-    assert_eq!(bench.queue.lanes().body_bytes(), 120);
+    assert_eq!(bench.queue.lanes().weight().octets, 120);
 }
 
 /// A queue with these on disk only, each of ten octets, and all of them known or none.
@@ -240,14 +240,14 @@ fn a_queue_keeps_its_limit_while_the_disk_is_waited_for() {
 fn octets_are_right_again_once_nothing_waits() {
     let settings = settings(None, Some(50), Overflow::RejectPublish);
     let mut bench = on_disk(&settings, "abc", false);
-    assert_eq!(bench.queue.lanes().body_bytes(), 30);
+    assert_eq!(bench.queue.lanes().weight().octets, 30);
     let wanted = bench.queue.lanes().lane(0).and_then(|lane| lane.wanted(1 << 20)).unwrap();
     bench
         .queue
         .lanes_mut()
         .loaded(0, Loaded { from: 0, up_to: wanted.end, messages: vec![(Position(1), message(&[b'b'; 10]))], lost: 2 });
     bench.queue.go_on();
-    assert_eq!((bench.rest(), bench.queue.lanes().body_bytes()), ("b".into(), 0));
+    assert_eq!((bench.rest(), bench.queue.lanes().weight().octets), ("b".into(), 0));
     assert_eq!(offer(&mut bench, "abcdef", 10), "abcde");
 }
 
@@ -256,12 +256,12 @@ fn what_was_on_disk_at_the_start_counts_once_it_is_seen() {
     let settings = settings(None, Some(1000), Overflow::RejectPublish);
     let mut bench = on_disk(&settings, "abc", true);
     publish(&mut bench, "d", 10);
-    assert_eq!(bench.queue.lanes().body_bytes(), 10);
+    assert_eq!(bench.queue.lanes().weight().octets, 10);
     read_back(&mut bench, "abc", 3);
-    assert_eq!(bench.queue.lanes().body_bytes(), 40);
+    assert_eq!(bench.queue.lanes().weight().octets, 40);
     for left in [30, 20, 10, 0] {
         assert!(matches!(bench.queue.take(true), Taken::Message(..)));
-        assert_eq!(bench.queue.lanes().body_bytes(), left);
+        assert_eq!(bench.queue.lanes().weight().octets, left);
     }
 }
 

@@ -148,17 +148,21 @@ fn a_purge_and_counts_are_about_all_lanes() {
     let mut bench = bench(9, "a0b5c9");
     page_out(&mut bench, 5);
     bench.queue.configure(&QueueSettings { max_length_bytes: Some(1000), ..Default::default() });
-    assert_eq!((bench.queue.ready_count(), bench.queue.lanes().body_bytes()), (3, 20));
+    assert_eq!(
+        (bench.queue.ready_count(), bench.queue.lanes().weight().octets),
+        (3, 30),
+        "what is on disk is counted, too"
+    );
     read_back(&mut bench, 5, "b");
-    assert_eq!(bench.queue.lanes().body_bytes(), 30);
+    assert_eq!(bench.queue.lanes().weight().octets, 30);
     bench.queue.enqueue(&mut messages("d9e8"));
-    assert_eq!(bench.queue.lanes().body_bytes(), 50);
+    assert_eq!(bench.queue.lanes().weight().octets, 50);
     let lane = |lane, at: u64| place(lane, Position(at)).0;
     let (count, dropped) = bench.queue.purge();
     assert_eq!(count, 5);
     let expected = [0..1, lane(5, 0)..lane(5, 1), lane(8, 0)..lane(8, 1), lane(9, 0)..lane(9, 2)];
     assert_eq!(dropped, expected);
-    assert_eq!((bench.queue.lanes().body_bytes(), bench.rest()), (0, String::new()));
+    assert_eq!((bench.queue.lanes().weight().octets, bench.rest()), (0, String::new()));
     bench.queue.enqueue(&mut messages("f9"));
     assert_eq!(bench.queue.take(true), Taken::Message(Position(lane(9, 2)), messages("f9").remove(0), false));
 }

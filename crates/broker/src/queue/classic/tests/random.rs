@@ -5,6 +5,7 @@
 //!
 //! Some of the messages leave memory on the way, and are read back in pieces, late, or not at all.
 
+use crate::Weight;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError, TestCaseResult};
 
@@ -248,7 +249,7 @@ impl Model {
             Operation::Settle { who, first, count } => {
                 let Some((holder, settled)) = self.pick_held(who, first, count) else { return Ok(()) };
                 self.set(&settled, Fate::Settled);
-                self.queue.settle(self.holders[holder].id, u32::try_from(settled.len()).unwrap());
+                self.queue.settle(self.holders[holder].id, u32::try_from(settled.len()).unwrap(), Weight::default());
             }
             Operation::Requeue { who, first, count } => {
                 let Some((holder, mut messages)) = self.pick_held(who, first, count) else { return Ok(()) };

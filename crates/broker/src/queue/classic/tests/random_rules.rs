@@ -192,7 +192,7 @@ impl Model {
         self.queue.take_dead();
         prop_assert_eq!(self.queue.ready_count(), self.waiting.len());
         let octets: usize = self.waiting.iter().map(|known| known.message.body_size()).sum();
-        prop_assert_eq!(self.queue.lanes().body_bytes(), octets as u64);
+        prop_assert_eq!(self.queue.lanes().weight().octets, octets as u64);
         prop_assert!(!self.queue.is_too_long());
         // Whoever may expire next has an alarm.
         let ttl = self.settings.message_ttl_ms;

@@ -1,5 +1,6 @@
 //! One consumer is served at a time: tables, and random operations against a model.
 
+use crate::Weight;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -252,7 +253,11 @@ impl Model {
             }
             Operation::Settle { who, first, count } => {
                 let Some((who, settled)) = self.take_held(who, first, count) else { return Ok(()) };
-                self.queue.settle(Some(self.consumers[who].id), u32::try_from(settled.len()).unwrap());
+                self.queue.settle(
+                    Some(self.consumers[who].id),
+                    u32::try_from(settled.len()).unwrap(),
+                    Weight::default(),
+                );
             }
             Operation::Requeue { who, first, count } => {
                 let Some((who, back)) = self.take_held(who, first, count) else { return Ok(()) };
