@@ -21,5 +21,6 @@ mod memory;
 mod parking;
 mod refusals;
 mod settle;
+mod stats;
 mod stored;
 mod timeouts;
