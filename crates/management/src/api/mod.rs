@@ -1,9 +1,9 @@
 //! The HTTP API: what RabbitMQ's management plugin offers under `/api`, to the field.
 //!
-//! It is a table of routes ([`routes`]). From the table are made the router, the reference page and the `OpenAPI` document; so what is not
-//! documented does not exist. A request goes one way: [`service`] finds the route and who is asking ([`access`]), reads the body, and has
-//! the handler run on a thread that may wait. The handler gets an [`Ask`], reads through [`views`](crate::views) and changes through
-//! [`write`](crate::write), and gives an [`Answer`] or a [`Failure`].
+//! It is a table of routes (`routes`). From the table are made the router, the reference page and the `OpenAPI` document; so what is not
+//! documented does not exist. A request goes one way: `service` finds the route and who is asking (`access`), reads the body, and has
+//! the handler run on a thread that may wait. The handler gets an `Ask`, reads through [`views`](crate::views) and changes through
+//! `write`, and gives an `Answer` or a `Failure`.
 
 mod access;
 mod answer;

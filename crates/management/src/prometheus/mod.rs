@@ -1,7 +1,7 @@
 //! What the node counts, for Prometheus: the pages that RabbitMQ's plugin `rabbitmq_prometheus` has, and what they are called there.
 //!
-//! A page is asked for by its path ([`page`]). What is on it stands in tables: families of metrics with the number that each has
-//! ([`family`]), in groups that have RabbitMQ's names ([`group`]). [`collect`] asks the node, and [`text`] writes. Nothing is counted
+//! A page is asked for by its path (`page`). What is on it stands in tables: families of metrics with the number that each has
+//! (`family`), in groups that have RabbitMQ's names (`group`). `collect` asks the node, and `text` writes. Nothing is counted
 //! here, and no lock is held while something is written: queues and connections are asked first, one after the other, and what they
 //! said is written then, family by family. `docs/monitoring.md` tells people of it.
 
